@@ -1,0 +1,36 @@
+"""darkmatter: measure what a sparse autoencoder misses.
+
+The public names below are imported when they are first used, so that ``import darkmatter`` (and the
+command's ``--help``) stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darkmatter.evaluate import evaluate as evaluate
+    from darkmatter.evaluate import run as run
+    from darkmatter.results.collection import ResultSet as ResultSet
+    from darkmatter.sae.base import SAE as SAE
+    from darkmatter.sae.load import load_sae as load_sae
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "SAE": "darkmatter.sae.base",
+    "load_sae": "darkmatter.sae.load",
+    "evaluate": "darkmatter.evaluate",
+    "run": "darkmatter.evaluate",
+    "ResultSet": "darkmatter.results.collection",
+}
+
+__all__ = ["SAE", "ResultSet", "__version__", "evaluate", "load_sae", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module 'darkmatter' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,35 @@
+"""Everything a plugin imports: ``from darkmatter import api``.
+
+What is re-exported here is public and kept stable; the rest of the package is not. Importing this
+module imports no torch; the pure maths lives in ``darkmatter.stats``, also public.
+"""
+
+from darkmatter.activations import ActivationStore as ActivationStore
+from darkmatter.activations import Shard as Shard
+from darkmatter.descriptors import API_VERSION as API_VERSION
+from darkmatter.descriptors import ActivationSource as ActivationSource
+from darkmatter.descriptors import Baseline as Baseline
+from darkmatter.descriptors import Config as Config
+from darkmatter.descriptors import Detection as Detection
+from darkmatter.descriptors import Evaluator as Evaluator
+from darkmatter.descriptors import Metric as Metric
+from darkmatter.descriptors import Refusal as Refusal
+from darkmatter.descriptors import Reporter as Reporter
+from darkmatter.descriptors import Requirement as Requirement
+from darkmatter.descriptors import SAEAdapter as SAEAdapter
+from darkmatter.errors import DarkmatterError as DarkmatterError
+from darkmatter.errors import ItemError as ItemError
+from darkmatter.errors import SAEFileError as SAEFileError
+from darkmatter.errors import UnsafeFileError as UnsafeFileError
+from darkmatter.errors import UsageError as UsageError
+from darkmatter.evaluation import Chunk as Chunk
+from darkmatter.evaluation import Collector as Collector
+from darkmatter.evaluation import CollectorSpec as CollectorSpec
+from darkmatter.evaluation import EvalContext as EvalContext
+from darkmatter.evaluation import EvalOutput as EvalOutput
+from darkmatter.evaluation import PassInfo as PassInfo
+from darkmatter.evaluation import Rows as Rows
+from darkmatter.events import RunEvent as RunEvent
+from darkmatter.hookspecs import hookimpl as hookimpl
+from darkmatter.results.schema import Estimator as Estimator
+from darkmatter.results.schema import MetricValue as MetricValue

@@ -1,0 +1,169 @@
+"""The typed descriptors that plugins hand to the host.
+
+A descriptor says what a plugin offers without importing it: the heavy part stands behind an
+``implementation`` string ``"package.module:object"`` that is imported when it is used. So listing
+every evaluator imports no torch, and a plugin that fails to import is found only when it is needed,
+by name.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from darkmatter.errors import PluginError
+
+if TYPE_CHECKING:
+    from darkmatter.files.view import FileView
+
+API_VERSION = 1
+"""The version of this contract. A plugin that states another major version is not loaded."""
+
+NAME_GRAMMAR = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
+
+
+class Config(BaseModel):
+    """Base of every evaluator's and baseline's configuration: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Requirement(enum.StrEnum):
+    """What an evaluator needs beyond the activations; what is missing makes a "skipped" row."""
+
+    FAMILY = "two or more SAEs at one hook point"
+    OTHER_HOOKS = "SAEs at other hook points"
+    MODEL = "a language model"
+    TOKENS = "token ids"
+    LOSS = "per-token losses"
+    LABELS = "labels"
+    DECODER = "an SAE with a decoder matrix"
+    TRAINING = "a training budget"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one number means, for tables, range checks and leaderboards.
+
+    ``name`` may end in ``[*]`` or ``.*`` for metrics that exist once per item (``r2[*]``).
+    ``low`` and ``high`` are the closed range in which a correct value lies, ``None`` if unbounded.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    higher_is_better: bool | None = None
+    primary: bool = False
+
+    def describes(self, name: str) -> bool:
+        """Whether this is the description of the metric called ``name``."""
+        if self.name.endswith(("[*]", ".*")):
+            return name.startswith(self.name[:-2])
+        return name == self.name
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What every descriptor has: a name within its kind, one line of description, a version."""
+
+    name: str
+    summary: str
+    implementation: str | Callable[..., Any]
+    version: int = field(default=1, kw_only=True)
+    api_version: int = field(default=API_VERSION, kw_only=True)
+
+    def resolve(self) -> Any:
+        """Import and return the implementation."""
+        if not isinstance(self.implementation, str):
+            return self.implementation
+        module_name, _, attribute = self.implementation.partition(":")
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            message = f"{self.name!r} names {self.implementation!r}, which cannot be imported: {error}"
+            raise PluginError(message) from error
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An adapter's claim on a file: why, and how sure it is."""
+
+    reason: str
+    confidence: Literal["exact", "likely"] = "exact"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an adapter does not claim a file; shown when no adapter does."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SAEAdapter(Descriptor):
+    """Reads one family of SAE files.
+
+    ``detect(view)`` looks at names, sizes, JSON and tensor headers; it loads no tensor and no
+    pickle. ``implementation`` resolves to ``load(view, options) -> SAE``. ``filenames`` are globs
+    over file names: a folder without any match is refused without asking ``detect``.
+    """
+
+    filenames: tuple[str, ...] = field(kw_only=True)
+    detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
+    formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Evaluator(Descriptor):
+    """Measures SAEs over the activation cache.
+
+    ``implementation`` resolves to a class built as ``implementation(config)`` that has
+    ``collectors() -> Sequence[CollectorSpec]`` (what shall ride the shared pass; may be empty) and
+    ``run(ctx: EvalContext) -> EvalOutput``. A bump of ``version`` says "scores not comparable".
+    ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point.
+    """
+
+    config: type[Config] = field(kw_only=True)
+    metrics: tuple[Metric, ...] = field(kw_only=True)
+    requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
+    scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
+    source: str = field(default="", kw_only=True)
+
+    def metric(self, name: str) -> Metric | None:
+        """The description of one metric, exact names before patterns."""
+        exact = [metric for metric in self.metrics if metric.name == name]
+        return next(iter(exact or [m for m in self.metrics if m.describes(name)]), None)
+
+
+@dataclass(frozen=True)
+class Baseline(Descriptor):
+    """Makes a control: an ordinary SAE built from the training rows alone.
+
+    ``implementation`` resolves to ``fit(config, data: FitData) -> SAE``.
+    """
+
+    config: type[Config] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class ActivationSource(Descriptor):
+    """Makes an activation store from a model and a text, or from a file.
+
+    ``implementation`` resolves to ``open_source(spec) -> ActivationStore`` (see
+    ``darkmatter.activations``).
+    """
+
+
+@dataclass(frozen=True)
+class Reporter(Descriptor):
+    """Renders rows; ``implementation`` resolves to ``render(table: Table) -> str`` (pure)."""
+
+    suffix: str = field(kw_only=True)

@@ -1,0 +1,54 @@
+"""What can go wrong, sorted by what the user has to do about it.
+
+Every message is one paragraph: what was wrong, what was expected, the nearest valid choice and
+the next command. The class decides the exit status (see ``darkmatter.cli``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DarkmatterError(Exception):
+    """Base of every error that darkmatter raises on purpose."""
+
+
+class UsageError(DarkmatterError):
+    """The command line, the suite's schema, an evaluator's name or a config field is wrong (exit 2)."""
+
+
+class ItemError(DarkmatterError):
+    """One item of a run cannot be used: it becomes an error row, the others go on (exit 1)."""
+
+
+class SAEFileError(ItemError):
+    """A SAE's files are missing, unrecognised, ambiguous, damaged or unsafe."""
+
+
+class UnsafeFileError(SAEFileError):
+    """A file asks for something that reading weights never needs."""
+
+
+class CacheError(DarkmatterError):
+    """The activation cache cannot be built or read."""
+
+
+class PluginError(DarkmatterError):
+    """A plugin is broken, or two plugins claim the same name."""
+
+
+def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """The choices that look most like ``word``, best first."""
+    return difflib.get_close_matches(word, list(choices), n=count, cutoff=0.4)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A sentence that names the nearest choices, or lists them all where none is near."""
+    known = sorted(choices)
+    close = nearest(word, known)
+    if close:
+        return f"Did you mean {' or '.join(repr(choice) for choice in close)}?"
+    if not known:
+        return "There is none to choose from."
+    return f"Known: {', '.join(known)}."

@@ -1,0 +1,86 @@
+"""What every sparse autoencoder looks like to the harness."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from darkmatter.sae.codes import Codes
+
+
+@dataclass(frozen=True)
+class SAEMetadata:
+    """What the file says of itself; ``None`` where it says nothing."""
+
+    format: str = ""
+    architecture: str = ""
+    model: str | None = None
+    context_length: int | None = None
+    prepend_bos: bool | None = None
+    dataset: str | None = None
+    dtype: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class SAE(abc.ABC):
+    """A sparse autoencoder (or transcoder): x [..., d_in] -> codes [..., d_sae] -> x̂ [..., d_out].
+
+    Attributes:
+        d_in, d_out, d_sae: sizes; d_out = d_in unless it is a transcoder.
+        hook_in, hook_out: TransformerLens hook points read and predicted, where known.
+        metadata: what the file says of itself.
+        assumptions: what the file did not say and we took, one sentence each.
+        fingerprint: hash of weights and semantics; None for opaque functions, which are known only
+            by what they do.
+    """
+
+    d_in: int
+    d_out: int
+    d_sae: int
+    hook_in: str | None
+    hook_out: str | None
+    metadata: SAEMetadata
+    assumptions: tuple[str, ...]
+    fingerprint: str | None
+
+    @property
+    def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it
+        """Decoder rows [d_sae, d_out], where there is a decoder matrix."""
+        return None
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor) -> Codes:
+        """Codes of x [..., d_in] (attention-z SAEs also take [..., heads, d_head])."""
+
+    @abc.abstractmethod
+    def decode(self, codes: Codes) -> Tensor:
+        """x̂ [..., d_out] from codes alone (without a skip connection, which needs x)."""
+
+    @abc.abstractmethod
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x̂ of x's shape (for a transcoder [..., d_out]), skip connection included."""
+
+    @staticmethod
+    def from_functions(
+        encode: Callable[[Tensor], Tensor],
+        decode: Callable[[Tensor], Tensor],
+        *,
+        d_in: int,
+        d_sae: int,
+        d_out: int | None = None,
+        hook: str | None = None,
+    ) -> SAE:
+        """Wrap two functions: ``encode`` [n, d_in] -> [n, d_sae], ``decode`` [n, d_sae] -> [n, d_out].
+
+        They are called only on the rows given, never probed, and their results are never reused
+        by name.
+        """
+        from darkmatter.sae.opaque import OpaqueSAE
+
+        return OpaqueSAE(encode, decode, d_in=d_in, d_sae=d_sae, d_out=d_out or d_in, hook=hook)
