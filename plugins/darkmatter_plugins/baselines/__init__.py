@@ -1,0 +1,7 @@
+"""Descriptors of the built-in controls."""
+
+from __future__ import annotations
+
+from darkmatter import api
+
+BASELINES: tuple[api.Baseline, ...] = ()
