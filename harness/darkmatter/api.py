@@ -26,11 +26,11 @@ from darkmatter.evaluation import Chunk as Chunk
 from darkmatter.evaluation import Collector as Collector
 from darkmatter.evaluation import CollectorSpec as CollectorSpec
 from darkmatter.evaluation import EvalContext as EvalContext
-from darkmatter.evaluation import EvalOutput as EvalOutput
 from darkmatter.evaluation import PassInfo as PassInfo
 from darkmatter.evaluation import Rows as Rows
 from darkmatter.events import RunEvent as RunEvent
 from darkmatter.hookspecs import hookimpl as hookimpl
+from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.results.schema import Estimator as Estimator
 from darkmatter.results.schema import MetricValue as MetricValue
 from darkmatter.results.table import Block as Block

@@ -199,7 +199,7 @@ class PluginHost:
     def _fail_conflict(self, kind: str, new: Owned, old: Owned) -> None:
         message = (
             f"two plugins offer the {kind[:-1]} {new.descriptor.name!r}: {old.distribution} "
-            f"{old.version} and {new.distribution} {new.version}. Use the qualified names {old.qualified!r} and "
+            f"{old.version} and {new.distribution} {new.version}. Use the names {old.qualified!r} and "
             f"{new.qualified!r}, uninstall one, or block one with -p no:{new.plugin}."
         )
         self._fail(new.plugin, new.distribution, new.version, PluginError(message))

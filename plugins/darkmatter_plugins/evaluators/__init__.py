@@ -1,7 +1,9 @@
-"""Descriptors of the built-in evaluators."""
+"""The built-in evaluators."""
 
 from __future__ import annotations
 
-from darkmatter import api
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY
+from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
+from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 
-EVALUATORS: tuple[api.Evaluator, ...] = ()
+EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY)
