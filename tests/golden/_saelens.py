@@ -26,7 +26,7 @@ from _common import (
     uniform,
     write,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 warnings.filterwarnings("ignore")

@@ -16,8 +16,8 @@ from typing import Any
 # Before the import: with triton installed, the decoder needs a GPU driver.
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 
-import torch  # noqa: E402
-from _common import (  # noqa: E402
+import torch
+from _common import (
     Golden,
     affine_weights,
     generator,
@@ -27,11 +27,11 @@ from _common import (  # noqa: E402
     stable_inputs,
     write,
 )
-from datasets import Dataset  # noqa: E402
-from sparsify import SparseCoder, SparseCoderConfig, Trainer  # noqa: E402
-from sparsify.__main__ import RunConfig  # noqa: E402
-from torch import Tensor  # noqa: E402
-from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
+from datasets import Dataset
+from sparsify import SparseCoder, SparseCoderConfig, Trainer
+from sparsify.__main__ import RunConfig
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 LIBRARY = "sparsify"
 VERSION = version("eai-sparsify")
