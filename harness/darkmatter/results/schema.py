@@ -115,3 +115,4 @@ class Result(Record):
     units: UnitsRecord | None = None
     provenance: dict[str, Any] = {}
     timings: dict[str, Any] = Field({}, description="the only field that differs between two runs")
+    checksum: str | None = Field(None, description="hash of everything but timings, set by the store")
