@@ -39,4 +39,4 @@ from darkmatter.results.table import Column as Column
 from darkmatter.results.table import Section as Section
 from darkmatter.results.table import Table as Table
 from darkmatter.results.table import TableRow as TableRow
-from darkmatter.printing import printable as printable
+from darkmatter.printable import printable as printable

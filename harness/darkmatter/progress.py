@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from darkmatter.events import RunEvent, StepProgress
-from darkmatter.printing import printable
+from darkmatter.printable import printable
 
 Advance = Callable[[int, int], None]
 
