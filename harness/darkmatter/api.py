@@ -29,8 +29,10 @@ from darkmatter.evaluation import EvalContext as EvalContext
 from darkmatter.evaluation import PassInfo as PassInfo
 from darkmatter.evaluation import Rows as Rows
 from darkmatter.events import RunEvent as RunEvent
+from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
+from darkmatter.printable import printable as printable
 from darkmatter.results.schema import Estimator as Estimator
 from darkmatter.results.schema import MetricValue as MetricValue
 from darkmatter.results.table import Block as Block
@@ -39,4 +41,5 @@ from darkmatter.results.table import Column as Column
 from darkmatter.results.table import Section as Section
 from darkmatter.results.table import Table as Table
 from darkmatter.results.table import TableRow as TableRow
-from darkmatter.printable import printable as printable
+from darkmatter.sae.base import SAE as SAE
+from darkmatter.sae.base import SAEMetadata as SAEMetadata

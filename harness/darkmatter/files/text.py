@@ -93,7 +93,7 @@ def _loader() -> type[yaml.SafeLoader]:
                 raise ValueError(message)
             return super().compose_node(parent, index)
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             mapping = super().construct_mapping(node, deep=deep)
             if len(mapping) != len(node.value):
                 message = "a key occurs twice in one mapping"

@@ -29,6 +29,7 @@ from darkmatter.runs.items import BaselineItem, SAEItem
 from darkmatter.runs.suite import SAESpec, Suite, explain
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import load_sae
+from darkmatter.split import make_split
 from darkmatter.stream.chunk import RowSelection
 
 DEFAULT_CONTEXT_LENGTH = 256
@@ -234,17 +235,11 @@ def make_engine(
 
 def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
     """The split of a store's rows."""
-    from darkmatter.split import split_rows
-
-    assert analysis.skip_first is not None
-    assert analysis.skip_last is not None
-    return split_rows(
-        store,
-        seed=analysis.seed,
-        train_fraction=analysis.train_fraction,
-        skip_first=analysis.skip_first,
-        skip_last=analysis.skip_last,
-        split=analysis.split,
+    split = make_split(store, analysis.seed, analysis.split, analysis.skip_first, analysis.skip_last)
+    whole = (0, store.n_contexts)
+    kind = split.unit.replace("block of", "blocks of") if " of " in split.unit else f"{split.unit}s"
+    return RowSelection(
+        split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind
     )
 
 

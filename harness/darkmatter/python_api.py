@@ -53,9 +53,9 @@ def evaluate(
         jobs: worker threads (any number gives the same bytes).
         **analysis: fields of ``darkmatter.runs.analysis.Analysis`` such as ``skip_first``.
     """
-    from darkmatter.raw_activations import TensorActivations
+    from darkmatter.raw_activations import tensor_activations
 
-    store = TensorActivations(activations, tokens=tokens, loss=loss, labels=labels, mask=mask, y=y)
+    store = tensor_activations(activations, tokens=tokens, loss=loss, labels=labels, mask=mask, y=y)
     named = saes if isinstance(saes, Mapping) else {_name_of(saes): saes}
     settings = Analysis(seed=seed, **analysis)
     asked = evaluators if isinstance(evaluators, Mapping | None) else {name: {} for name in evaluators}
@@ -115,9 +115,7 @@ def _loader(given: Any) -> Any:
     def load() -> SAE:
         if isinstance(given, SAE):
             return given
-        from darkmatter.sae.opaque import from_object
-
-        return from_object(given)
+        return SAE.from_object(given)
 
     return load
 
