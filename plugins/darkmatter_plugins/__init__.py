@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from darkmatter import api
 from darkmatter_plugins.baselines import BASELINES
 from darkmatter_plugins.evaluators import EVALUATORS
+from darkmatter_plugins.reporters import REPORTERS
 
 
 @api.hookimpl
@@ -22,3 +23,9 @@ def darkmatter_evaluators() -> Iterable[api.Evaluator]:
 def darkmatter_baselines() -> Iterable[api.Baseline]:
     """The built-in controls."""
     return BASELINES
+
+
+@api.hookimpl
+def darkmatter_reporters() -> Iterable[api.Reporter]:
+    """The built-in renderers of tables."""
+    return REPORTERS
