@@ -71,6 +71,7 @@ class SAERecord(Record):
     hook_out: str
     d_in: int
     d_sae: int
+    l0: float | None = None
     is_control: bool = False
     adapter: str = ""
     metadata: dict[str, Any] = {}

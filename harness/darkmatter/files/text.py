@@ -1,0 +1,138 @@
+"""JSON and YAML from strangers: capped in size and depth, no duplicate keys, no aliases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from darkmatter.errors import SAEFileError
+from darkmatter.files import limits
+
+if TYPE_CHECKING:
+    import yaml
+
+
+def read_bytes(path: Path, limit: int, what: str) -> bytes:
+    """The content of a regular file, if it is no larger than ``limit``."""
+    if not path.is_file():
+        message = f"{path}: there is no such file; expected {what}."
+        raise SAEFileError(message)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror or error}."
+        raise SAEFileError(message) from error
+    if len(content) > limit:
+        message = f"{path}: is larger than {limits.human(limit)}, too large for {what}."
+        raise SAEFileError(message)
+    return content
+
+
+def read_json(path: Path, *, allow_nan: bool = False) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    ``allow_nan`` accepts the constants NaN and Infinity, which Python writes and JSON forbids.
+    """
+    content = read_bytes(path, limits.JSON_BYTES, "a JSON file")
+    return parse_json(content, str(path), allow_nan=allow_nan)
+
+
+def parse_json(content: bytes, where: str, *, allow_nan: bool = False) -> dict[str, Any]:
+    """The JSON object in ``content``; ``where`` names it in messages."""
+
+    def refuse(constant: str) -> NoReturn:
+        message = f"holds the constant {constant}, which is not JSON"
+        raise ValueError(message)
+
+    try:
+        text = content.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=None if allow_nan else refuse)
+    except RecursionError:
+        message = f"{where}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
+        raise SAEFileError(message) from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are among them
+        message = f"{where}: is not valid JSON: {error}."
+        raise SAEFileError(message) from error
+    if not isinstance(value, dict):
+        message = f"{where}: expected a JSON object with named fields, found {_kind(value)}."
+        raise SAEFileError(message)
+    _check_depth(value, where)
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file: plain values only, no aliases, no duplicate keys."""
+    import yaml
+
+    content = read_bytes(path, limits.YAML_BYTES, "a YAML file")
+    try:
+        value = yaml.load(content, Loader=_loader())  # noqa: S506 - a SafeLoader made stricter
+    except RecursionError:
+        message = f"{path}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
+        raise SAEFileError(message) from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        message = f"{path}: is not plain YAML: {' '.join(str(error).split())}."
+        raise SAEFileError(message) from error
+    if not isinstance(value, dict):
+        message = f"{path}: expected a YAML mapping, found {_kind(value)}."
+        raise SAEFileError(message)
+    _check_depth(value, str(path))
+    return value
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """PyYAML's safe loader without aliases (they multiply) and with unique keys."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                message = "aliases (*name) are not accepted"
+                raise ValueError(message)
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002
+            mapping = super().construct_mapping(node, deep=deep)
+            if len(mapping) != len(node.value):
+                message = "a key occurs twice in one mapping"
+                raise ValueError(message)
+            return mapping
+
+    return Loader
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; two values under one key mean that two readers would see two configs."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        message = f"the key {twice[:80]!r} occurs twice in one object"
+        raise ValueError(message)
+    return result
+
+
+def _check_depth(value: Any, where: str) -> None:
+    """Refuse nesting that later code could not walk by recursion."""
+    level: list[Any] = [value]
+    for _ in range(limits.NESTING):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    message = f"{where}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
+    raise SAEFileError(message)
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {list: "a list", str: "a string", type(None): "nothing", bool: "a boolean"}
+    return names.get(type(value), "a number")
+
+

@@ -1,0 +1,191 @@
+"""A read-only view of what a reference points to: one folder, or one file in it."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from darkmatter.errors import SAEFileError, did_you_mean
+from darkmatter.files import limits
+from darkmatter.files.header import TensorInfo, safetensors_header
+from darkmatter.files.npz import npz_header, npz_tensors
+from darkmatter.files.text import read_json, read_yaml
+from darkmatter.files.torch_files import SavedTensor, read_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+    from darkmatter.files.weights import Weights
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+FOLDERS_SEEN = 2000
+FOLDER_DEPTH = 4
+
+
+class FileView:
+    """What adapters see of an SAE on disk.
+
+    A folder shows its files; a file shows itself, and lets its neighbours be read by name (a
+    configuration beside the weights). Names are given by adapters, never taken from a file's
+    content, and never leave the folder. Symbolic links to files are followed, since the Hugging
+    Face cache is made of them.
+
+    Attributes:
+        path: what the reference points to.
+        root: the folder.
+        index: which of several SAEs in one file (``file#index``), if the reference says.
+    """
+
+    def __init__(self, path: str | Path, index: int | None = None) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        self.index = index
+        self._json: dict[tuple[str, bool], dict[str, Any]] = {}
+        try:
+            folder, file = self.path.is_dir(), self.path.is_file()
+        except (OSError, ValueError):  # too long, or not a path at all
+            folder, file = False, False
+        if not folder and not file:
+            message = f"{str(self.path)[:500]}: there is no such file or folder."
+            raise SAEFileError(message)
+        self.root = self.path if folder else self.path.parent
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        if self.path.is_file():
+            return (self.path.name,)
+        try:
+            with os.scandir(self.root) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_file()))
+        except OSError as error:
+            message = f"{self.root}: cannot be listed: {error.strerror or error}."
+            raise SAEFileError(message) from error
+
+    def names(self) -> tuple[str, ...]:
+        """The files on offer, sorted: those of the folder, or the one file."""
+        return self._names
+
+    def has(self, name: str) -> bool:
+        """Whether the folder holds this file, even where the reference points to another one."""
+        return self.file(name).is_file()
+
+    def file(self, name: str) -> Path:
+        """The path of a file in the folder."""
+        if not name or name != Path(name).name or "\x00" in name or name in {".", ".."}:
+            message = f"{self.root}: {name!r} is not the name of a file in this folder."
+            raise SAEFileError(message)
+        return self.root / name
+
+    def json(self, name: str, *, allow_nan: bool = False) -> dict[str, Any]:
+        """The object in a JSON file."""
+        key = (name, allow_nan)
+        if key not in self._json:
+            self._json[key] = read_json(self._existing(name), allow_nan=allow_nan)
+        return self._json[key]
+
+    def yaml(self, name: str) -> dict[str, Any]:
+        """The mapping in a YAML file."""
+        return read_yaml(self._existing(name))
+
+    def header(self, name: str) -> dict[str, TensorInfo] | None:
+        """Names, shapes and dtypes without loading; None for ``.pt`` files, which do not say."""
+        path = self._existing(name)
+        if name.endswith(".npz"):
+            return npz_header(path)
+        return None if name.endswith(TORCH_SUFFIXES) else safetensors_header(path)
+
+    def pickled(self, name: str, stubs: Iterable[str] = ()) -> Any:
+        """What a ``torch.save`` file holds: ``SavedTensor`` and ``Stub`` objects in plain containers.
+
+        ``stubs`` are globs over the class names that the format is known to store.
+        """
+        return read_torch(self._existing(name), stubs)
+
+    def tensors(self, name: str, marker: str | None = None) -> dict[str, Tensor]:
+        """All tensors of a file by name.
+
+        In a ``.pt`` file those of its top-level dictionary, or, where ``marker`` names a tensor,
+        of the nearest dictionary inside that has it (a checkpoint keeps the weights one level down).
+        """
+        path = self._existing(name)
+        if name.endswith(".npz"):
+            return npz_tensors(path)
+        if name.endswith(TORCH_SUFFIXES):
+            return _saved(path, _dictionary_with(read_torch(path), marker))
+        return _safetensors(path)
+
+    def weights(self, name: str, marker: str | None = None) -> Weights:
+        """The tensors of a file, to be taken with their shapes checked."""
+        from darkmatter.files.weights import Weights
+
+        return Weights(self.tensors(name, marker), str(self.file(name)))
+
+    def parent(self) -> Self | None:
+        """A view of the folder above, for configurations that are written once for a whole run."""
+        above = self.root.parent
+        return type(self)(above) if above != self.root else None
+
+    def subfolders(self) -> Iterator[FileView]:
+        """Folders below this one, nearest first; links are not followed."""
+        level, seen = [self.root], 0
+        for _ in range(FOLDER_DEPTH):
+            below: list[Path] = []
+            for folder in level:
+                try:
+                    children = sorted(child for child in folder.iterdir() if child.is_dir())
+                except OSError:
+                    continue
+                below += [child for child in children if not child.is_symlink()]
+            for folder in below:
+                seen += 1
+                if seen > FOLDERS_SEEN:
+                    return
+                yield FileView(folder)
+            level = below
+
+    def _existing(self, name: str) -> Path:
+        path = self.file(name)
+        if path.is_file():
+            return path
+        message = f"{self.root}: has no file {name!r}. {did_you_mean(name, self.names())}"
+        raise SAEFileError(message)
+
+
+def _dictionary_with(content: Any, marker: str | None) -> Any:
+    """The content, or the one value in it that is a dictionary with ``marker`` in it."""
+    if marker is None or not isinstance(content, dict) or marker in content:
+        return content
+    inside = [value for value in content.values() if isinstance(value, dict) and marker in value]
+    return inside[0] if len(inside) == 1 else content
+
+
+def _saved(path: Path, content: Any) -> dict[str, Tensor]:
+    """The tensors in a saved dictionary."""
+    if not isinstance(content, dict):
+        message = f"{path}: holds a {type(content).__name__}; expected a dictionary of tensors."
+        raise SAEFileError(message)
+    saved = {str(key): value for key, value in content.items() if isinstance(value, SavedTensor)}
+    total = sum(value.info.numel * value.storage.width for value in saved.values())
+    # Many views of one storage would each become a tensor of their own.
+    if total > max(limits.INFLATION_FLOOR, 4 * path.stat().st_size):
+        message = f"{path}: its tensors overlap and would need {limits.human(total)}."
+        raise SAEFileError(message)
+    return {key: value.load() for key, value in saved.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    names = safetensors_header(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        message = f"{path}: cannot be read: {error}."
+        raise SAEFileError(message) from error

@@ -1,0 +1,75 @@
+"""Tensors taken from a file by name, with shape and values checked at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from darkmatter.errors import SAEFileError, did_you_mean
+
+
+class Weights(Mapping[str, Tensor]):
+    """The tensors of one file.
+
+    ``take`` gives float32, or float64 where the file has it: a half-precision file is evaluated in
+    float32, as the libraries that write them do when asked for float32.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        self._tensors = dict(tensors)
+        self.where = where
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def take(self, name: str, *shape: int | None, infinite: bool = False) -> Tensor:
+        """A tensor of the expected shape (None: any size) whose numbers are all finite.
+
+        ``infinite`` accepts infinities: a threshold of +inf switches a latent off.
+        """
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            message = f"{self.where}: has no tensor {name!r}. {did_you_mean(name, self)}"
+            raise SAEFileError(message)
+        if tensor.ndim != len(shape) or any(
+            want is not None and size != want for size, want in zip(tensor.shape, shape, strict=True)
+        ):
+            expected = ", ".join("any" if size is None else str(size) for size in shape)
+            found = ", ".join(map(str, tensor.shape))
+            message = f"{self.where}: tensor {name!r} has shape [{found}]; expected [{expected}]."
+            raise SAEFileError(message)
+        if 0 in tensor.shape:
+            message = f"{self.where}: tensor {name!r} is empty."
+            raise SAEFileError(message)
+        return self._finite(name, tensor, infinite=infinite)
+
+    def maybe(self, name: str, *shape: int | None) -> Tensor | None:
+        """Like ``take``, but None where the file has no such tensor."""
+        return self.take(name, *shape) if name in self._tensors else None
+
+    def number(self, name: str) -> float:
+        """A tensor that holds a single number."""
+        tensor = self._tensors.get(name)
+        if tensor is not None and tensor.numel() == 1:
+            return self.take(name, *tensor.shape).item()
+        message = f"{self.where}: expected a tensor {name!r} with a single number."
+        raise SAEFileError(message)
+
+    def _finite(self, name: str, tensor: Tensor, *, infinite: bool) -> Tensor:
+        value = tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
+        bad = int((value.isnan() if infinite else ~torch.isfinite(value)).sum())
+        if bad:
+            message = (
+                f"{self.where}: tensor {name!r} has {bad} of {tensor.numel()} values that are NaN or infinite; "
+                "the training diverged or the file is damaged."
+            )
+            raise SAEFileError(message)
+        return value

@@ -1,0 +1,171 @@
+"""SAE references: what a user writes after ``--sae``, parsed without opening a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from darkmatter.errors import UsageError, did_you_mean
+
+Kind = Literal["path", "hf", "saelens", "neuronpedia", "baseline", "python"]
+KINDS: tuple[Kind, ...] = ("path", "hf", "saelens", "neuronpedia", "baseline", "python")
+
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
+SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)", re.DOTALL)
+INDEXED = re.compile(r"(.+)#([0-9]{1,9})", re.DOTALL)
+HF = re.compile(r"([\w.-]+/[\w.-]+)((?:/[\w.+=,-]+)*)/?(?:@([\w./-]+))?", re.ASCII)
+PYTHON = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", re.ASCII)
+FIELD = re.compile(r"([a-z][a-z0-9_]*)=([^,&?]+)")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where an SAE comes from.
+
+    Attributes:
+        kind: what sort of place ``target`` is in.
+        raw: the reference as written, without a NAME.
+        target: path; repository and folder; release/id; model/source; baseline; module:function.
+        index: which SAE of a file that holds several.
+        revision: of an ``hf:`` reference.
+        fields: of a ``baseline:`` reference.
+    """
+
+    kind: Kind
+    raw: str
+    target: str
+    index: int | None = None
+    revision: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def parts(self) -> list[str]:
+        """Components from which a name is made, the last one first in importance."""
+        if self.kind == "python":
+            parts = re.split(r"[.:]", self.target)
+        elif self.kind == "path":
+            parts = list(Path(self.target).absolute().parts[1:])
+        else:
+            parts = list(PurePosixPath(self.target).parts)
+        if self.fields:
+            parts[-1] += "".join(f"-{key}{value}" for key, value in self.fields.items())
+        if self.index is not None:
+            parts[-1] = f"{parts[-1]}-{self.index}"
+        return [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-") or "sae" for part in parts] or ["sae"]
+
+
+def parse_named(text: str) -> tuple[str | None, Reference]:
+    """``[NAME=]REF`` as (name or None, reference)."""
+    match = NAMED.fullmatch(text)
+    if match is None:
+        return None, parse_reference(text)
+    return match[1], parse_reference(match[2])
+
+
+def parse_reference(text: str) -> Reference:
+    """A reference without a NAME."""
+    if not text.strip() or "\x00" in text:
+        message = "An SAE reference is empty or holds a NUL character; expected a path or kind:place."
+        raise UsageError(message)
+    scheme = SCHEME.fullmatch(text)
+    if scheme is None or (scheme[1] not in KINDS and _exists(text)):
+        return _path(text, text)
+    kind, rest = scheme[1], scheme[2]
+    if kind == "path":
+        return _path(text, rest)
+    if kind == "hf":
+        return _hf(text, rest)
+    if kind == "baseline":
+        return _baseline(text, rest)
+    if kind == "python":
+        return _python(text, rest)
+    if kind == "saelens" or kind == "neuronpedia":  # noqa: PLR1714 - narrows the type
+        return _catalogue(text, kind, rest)
+    message = f"{text!r}: there is no kind of reference {kind!r}. {did_you_mean(kind, KINDS)}"
+    raise UsageError(message)
+
+
+def unique_names(references: Sequence[Reference], taken: Sequence[str] = ()) -> list[str]:
+    """A short name for each reference: its last component, parents prefixed until all differ.
+
+    ``taken`` are names the user gave to others. The same reference twice is an error.
+    """
+    parts = [reference.parts() for reference in references]
+    depth = [1] * len(parts)
+    while True:
+        names = ["-".join(part[-count:]) for part, count in zip(parts, depth, strict=True)]
+        clashing = [i for i, name in enumerate(names) if names.count(name) > 1 or name in taken]
+        if not clashing:
+            return names
+        longer = [i for i in clashing if depth[i] < len(parts[i])]
+        if not longer:
+            first = references[clashing[0]]
+            message = f"{first.raw!r}: its name {names[clashing[0]]!r} is taken; give it one: NAME={first.raw}"
+            raise UsageError(message)
+        for i in longer:
+            depth[i] += 1
+
+
+def check_name(name: str) -> str:
+    """A name that a user gave."""
+    if NAME.fullmatch(name):
+        return name
+    message = f"{name!r} cannot name an SAE; expected letters, digits, '_', '.' and '-'."
+    raise UsageError(message)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # too long for a path
+        return False
+
+
+def _path(raw: str, rest: str) -> Reference:
+    match = INDEXED.fullmatch(rest)
+    if match is None or _exists(rest):
+        return Reference("path", raw, rest)
+    return Reference("path", raw, match[1], index=int(match[2]))
+
+
+def _hf(raw: str, rest: str) -> Reference:
+    match = HF.fullmatch(rest)
+    if match is None or ".." in PurePosixPath(rest.partition("@")[0]).parts:
+        message = f"{raw!r}: expected hf:ORG/REPO/FOLDER@REVISION (folder and revision may be left out)."
+        raise UsageError(message)
+    return Reference("hf", raw, match[1] + match[2], revision=match[3])
+
+
+def _catalogue(raw: str, kind: Literal["saelens", "neuronpedia"], rest: str) -> Reference:
+    parts = rest.split("/")
+    if len(parts) < 2 or any(part in {"", ".", ".."} for part in parts):
+        what = "saelens:RELEASE/ID" if kind == "saelens" else "neuronpedia:MODEL/SOURCE"
+        message = f"{raw!r}: expected {what}."
+        raise UsageError(message)
+    return Reference(kind, raw, rest)
+
+
+def _baseline(raw: str, rest: str) -> Reference:
+    name, *settings = re.split(r"[,?&]", rest)
+    pairs = [FIELD.fullmatch(setting) for setting in settings]
+    fields = {pair[1]: pair[2] for pair in pairs if pair}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(fields) != len(settings):
+        message = f"{raw!r}: expected baseline:NAME or baseline:NAME,FIELD=VALUE,… such as baseline:pca,k=32."
+        raise UsageError(message)
+    return Reference("baseline", raw, name, fields=fields)
+
+
+def _python(raw: str, rest: str) -> Reference:
+    if PYTHON.fullmatch(rest) is None:
+        message = f"{raw!r}: expected python:PACKAGE.MODULE:FUNCTION."
+        raise UsageError(message)
+    return Reference("python", raw, rest)

@@ -1,0 +1,150 @@
+"""From a reference to an SAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
+from darkmatter.files.view import FileView
+from darkmatter.references import Reference, parse_reference
+from darkmatter.sae.base import SAE
+from darkmatter.sae.detect import choose, detect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from darkmatter.descriptors import SAEAdapter
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What an adapter may want to know; it may ignore all of it.
+
+    ``load_sae`` moves the result to ``device`` and ``dtype`` itself.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+
+
+def load_sae(
+    reference: str | Path | Reference,
+    *,
+    adapter: str | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    adapters: Mapping[str, SAEAdapter] | None = None,
+) -> SAE:
+    """Load one SAE.
+
+    Args:
+        reference: a path, or any other reference (see ``darkmatter.references``).
+        adapter: the reader to use, where detection finds several or none.
+        device: where the weights go.
+        dtype: precision of the weights; by default float32, or float64 if the file has it.
+        adapters: readers by name; by default those of all plugins.
+
+    Raises:
+        SAEFileError: the files are missing, unrecognised, ambiguous, damaged or unsafe.
+    """
+    where = as_reference(reference)
+    if where.kind == "python":
+        from darkmatter.sae.python import call_reference
+
+        sae = call_reference(where.target)
+    else:
+        view = open_view(where)
+        chosen = choose(view, detect(view, known_adapters(adapters)), adapter)
+        sae = read(view, chosen, LoadOptions(device, dtype))
+    return _moved(sae, device, dtype)
+
+
+def as_reference(reference: str | Path | Reference) -> Reference:
+    """A reference from what a user gave; a Path is never parsed for a kind or an index."""
+    if isinstance(reference, Path):
+        return Reference("path", str(reference), str(reference))
+    return parse_reference(reference) if isinstance(reference, str) else reference
+
+
+def open_view(reference: Reference) -> FileView:
+    """The files that a reference points to."""
+    if reference.kind == "path":
+        return FileView(Path(reference.target).expanduser(), reference.index)
+    if reference.kind == "baseline":
+        message = (
+            f"{reference.raw}: a baseline is fitted on the training rows of a run, so it cannot be loaded "
+            "by itself; give it to `darkmatter run --sae` or to `evaluate`."
+        )
+        raise ItemError(message)
+    message = (
+        f"{reference.raw}: this version does not download SAEs. Download the folder with the SAE's files "
+        f"({_how_to_download(reference)}) and give its path."
+    )
+    raise ItemError(message)
+
+
+def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
+    """Load through one adapter and check what it made."""
+    try:
+        sae = adapter.resolve()(view, options)
+    except DarkmatterError:
+        raise
+    except Exception as error:  # a plugin's fault must name the plugin
+        message = f"{view}: the adapter {adapter.name!r} failed ({type(error).__name__}: {error})."
+        raise SAEFileError(message) from error
+    if not isinstance(sae, SAE):
+        message = f"{view}: the adapter {adapter.name!r} returned a {type(sae).__name__}, not an SAE."
+        raise SAEFileError(message)
+    check_loaded(sae, str(view))
+    return sae
+
+
+def check_loaded(sae: SAE, where: str) -> None:
+    """Sizes that fit together and finite decoder weights, whatever adapter made the SAE."""
+    for name in ("d_in", "d_out", "d_sae"):
+        size = getattr(sae, name, None)
+        if not isinstance(size, int) or size < 1:
+            message = f"{where}: {name} is {size!r}; expected a positive integer."
+            raise SAEFileError(message)
+    decoder = sae.W_dec
+    if decoder is None:
+        return
+    if tuple(decoder.shape) != (sae.d_sae, sae.d_out):
+        message = f"{where}: W_dec has shape {list(decoder.shape)}; expected [{sae.d_sae}, {sae.d_out}]."
+        raise SAEFileError(message)
+    bad = int((~decoder.isfinite()).sum())
+    if bad:
+        message = f"{where}: W_dec has {bad} of {decoder.numel()} values that are NaN or infinite."
+        raise SAEFileError(message)
+
+
+def known_adapters(adapters: Mapping[str, SAEAdapter] | None) -> Mapping[str, SAEAdapter]:
+    """The given adapters, or those of all plugins."""
+    if adapters is not None:
+        return adapters
+    from darkmatter.plugins import host
+
+    return host().adapters()
+
+
+def _moved(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
+    move: Any = getattr(sae, "to", None)
+    if move is None or (device == "cpu" and dtype is None):
+        return sae
+    moved: SAE = move(device=device, dtype=dtype)
+    return moved
+
+
+def _how_to_download(reference: Reference) -> str:
+    """The command that fetches what an hf: reference names; the catalogues name no repository."""
+    if reference.kind != "hf":
+        return "its page names the Hugging Face repository and folder"
+    organisation, repository, *folder = reference.target.split("/")
+    command = f"huggingface-cli download {organisation}/{repository}"
+    command += f" --include '{'/'.join(folder)}/*'" if folder else ""
+    command += f" --revision {reference.revision}" if reference.revision else ""
+    return f"`{command} --local-dir FOLDER`"

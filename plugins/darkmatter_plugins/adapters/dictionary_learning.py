@@ -1,0 +1,202 @@
+"""dictionary_learning: ``ae.pt`` (or ``ae.safetensors``) and ``config.json``.
+
+Codes are those of the class's own ``encode`` on the weights as saved. The library's
+``load_dictionary`` multiplies an AutoEncoder's codes by the norms of its decoder columns; the
+reconstruction is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
+from darkmatter.files.fields import Fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from darkmatter.files.view import FileView
+    from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import Activation
+    from darkmatter.sae.base import SAE, SAEMetadata
+    from darkmatter.sae.normalisation import Normalisation
+
+CONFIG = "config.json"
+FILES = ("ae.safetensors", "ae.pt")
+"""The final weights, safest first; checkpoints are ``ae_STEP.pt``."""
+
+
+class Layout(NamedTuple):
+    """How one dictionary class stores and uses its tensors."""
+
+    activation: str
+    decoder_bias: str
+    linear: bool = True
+    """Whether matrices are those of nn.Linear (encoder.weight [d_sae, d_in]) or W_enc, W_dec."""
+    subtracts: bool = True
+    """Whether the decoder bias is subtracted from the input."""
+
+
+LAYOUTS = {
+    "AutoEncoder": Layout("relu", "bias"),
+    "AutoEncoderNew": Layout("relu", "decoder.bias", subtracts=False),
+    "GatedAutoEncoder": Layout("gated", "decoder_bias"),
+    "AutoEncoderTopK": Layout("topk", "b_dec"),
+    "BatchTopKSAE": Layout("threshold", "b_dec"),
+    "MatryoshkaBatchTopKSAE": Layout("threshold", "b_dec", linear=False),
+    "JumpReluAutoEncoder": Layout("jumprelu", "b_dec", linear=False, subtracts=False),
+}
+
+
+def detect(view: FileView) -> Detection | Refusal:
+    """A configuration that names a dictionary class, beside the weights or above a checkpoint."""
+    config = _config(view)
+    if config is None:
+        return Refusal(f"there is no {CONFIG} beside the weights")
+    name = config.inside("trainer").values.get("dict_class")
+    if not isinstance(name, str):
+        return Refusal(f"{CONFIG} has no trainer.dict_class")
+    return Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
+
+
+def load(view: FileView, _options: object) -> SAE:
+    """Read one dictionary."""
+    from darkmatter.sae.canonical import CanonicalSAE
+
+    config = _config(view) or Fields({}, str(view))
+    trainer = config.inside("trainer")
+    layout = LAYOUTS[trainer.choice("dict_class", LAYOUTS, default="")]
+    d_in, d_sae = trainer.size("activation_dim"), trainer.size("dict_size")
+    name = _weights_file(view)
+    weights = view.weights(name, marker="encoder.weight" if layout.linear else "W_enc")
+    W_enc, W_dec, b_enc = _matrices(weights, layout, d_in, d_sae)
+    b_dec = weights.take(layout.decoder_bias, d_in)
+    assumptions = [
+        "dataset and BOS policy not recorded.",
+        "codes are unscaled; load_dictionary would multiply those of an AutoEncoder by decoder norms.",
+    ][: 2 if layout.activation == "relu" else 1]
+    activation = _activation(weights, layout, trainer, d_sae, assumptions)
+    hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
+    return CanonicalSAE(
+        W_enc=W_enc,
+        W_dec=W_dec,
+        b_enc=b_enc,
+        b_dec=b_dec,
+        activation=activation,
+        subtract=b_dec if layout.subtracts else None,
+        normalisation=_normalisation(view, name),
+        hook_in=hook_in,
+        hook_out=hook_out,
+        metadata=_metadata(trainer, config.inside("buffer"), weights),
+        assumptions=tuple(assumptions),
+    )
+
+
+def _config(view: FileView) -> Fields | None:
+    """config.json beside the weights, or above them where they lie in ``checkpoints``."""
+    for place in (view, view.parent() if view.root.name == "checkpoints" else None):
+        if place is not None and place.has(CONFIG):
+            return Fields(place.json(CONFIG, allow_nan=True), str(place.file(CONFIG)))
+    return None
+
+
+def _weights_file(view: FileView) -> str:
+    """The file with the weights; a folder of checkpoints must say which."""
+    names = [name for name in FILES if name in view.names()]
+    names = names or [name for name in view.names() if re.fullmatch(r"ae_\d+\.(pt|safetensors)", name)]
+    if len(names) == 1 or (names and names[0] in FILES):
+        return names[0]
+    message = f"{view}: holds the checkpoints {', '.join(names[:10])}; give one of these files."
+    raise SAEFileError(message)
+
+
+def _matrices(weights: Weights, layout: Layout, d_in: int, d_sae: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc)."""
+    if not layout.linear:
+        W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
+        return W_enc, W_dec, weights.take("b_enc", d_sae)
+    b_enc = None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
+    return weights.take("encoder.weight", d_sae, d_in).T, weights.take("decoder.weight", d_in, d_sae).T, b_enc
+
+
+def _activation(
+    weights: Weights, layout: Layout, trainer: Fields, d_sae: int, assumptions: list[str]
+) -> Activation:
+    import torch
+
+    from darkmatter.sae.activation import Gated, JumpRelu, Relu, TopK
+
+    if layout.activation == "gated":
+        gate, growth, bias = (weights.take(name, d_sae) for name in ("gate_bias", "r_mag", "mag_bias"))
+        return Gated(b_gate=gate, r_mag=growth, b_mag=bias)
+    if layout.activation == "topk":
+        return TopK(int(weights.number("k")) if "k" in weights else trainer.size("k"))
+    if layout.activation == "jumprelu":
+        return JumpRelu(weights.take("threshold", d_sae, infinite=True))
+    if layout.activation == "threshold":
+        threshold = weights.number("threshold")
+        if threshold < 0:
+            assumptions.append(
+                f"the threshold was never set ({threshold:g}): training stopped before it; "
+                "every positive code is kept, as the class's encode does."
+            )
+        return JumpRelu(torch.tensor(threshold))
+    return Relu()
+
+
+def _normalisation(view: FileView, name: str) -> Normalisation:
+    """A backup made during training holds weights in units of x / norm_factor; a saved SAE does not."""
+    from darkmatter.sae.normalisation import Normalisation
+
+    content = view.pickled(name) if name.endswith(".pt") else None
+    if not isinstance(content, dict) or content.get("norm_factor") is None:
+        return Normalisation()
+    factor = Fields({"norm_factor": content["norm_factor"]}, str(view.file(name))).number("norm_factor")
+    if not factor:
+        message = f"{view.file(name)}: norm_factor is 0; expected the scale of the activations."
+        raise SAEFileError(message)
+    return Normalisation(kind="scale", factor=1 / factor)
+
+
+def _hooks(trainer: Fields, buffer: Fields, assumptions: list[str]) -> tuple[str | None, str | None]:
+    """The library records a layer, a free-text name of the module, and which side of it was read."""
+    layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
+    if layer is None:
+        assumptions.append("hook point not recorded; none taken.")
+        return None, None
+    side = buffer.text("io") or "out"
+    out, inside = f"blocks.{layer}.hook_resid_post", f"blocks.{layer}.hook_resid_pre"
+    if "mlp" in module:
+        out, inside = f"blocks.{layer}.hook_mlp_out", f"blocks.{layer}.ln2.hook_normalized"
+    elif "att" in module:
+        out, inside = f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.ln1.hook_normalized"
+    hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
+    taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
+    assumptions.append(
+        f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
+    )
+    return hooks
+
+
+def _metadata(trainer: Fields, buffer: Fields, weights: Weights) -> SAEMetadata:
+    from darkmatter.sae.base import SAEMetadata
+
+    return SAEMetadata(
+        format="dictionary_learning",
+        architecture=trainer.text("dict_class") or "",
+        model=trainer.text("lm_name"),
+        context_length=buffer.integer("ctx_len"),
+        dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
+        extra=trainer.extra("trainer_class", "k", "steps", "seed", "submodule_name", "group_sizes", "group_fractions"),
+    )
+
+
+ADAPTER = SAEAdapter(
+    "dictionary_learning",
+    "dictionary_learning dictionaries (ae.pt or ae.safetensors, config.json)",
+    "darkmatter_plugins.adapters.dictionary_learning:load",
+    filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
+    detect=detect,
+    formats=frozenset({"pt", "safetensors"}),
+)

@@ -1,0 +1,140 @@
+"""Gemma Scope (the first): ``params.npz``, everything else in the names of repository and folders."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from darkmatter.api import Detection, Refusal, SAEAdapter
+
+if TYPE_CHECKING:
+    from darkmatter.files.view import FileView
+    from darkmatter.sae.base import SAE
+
+WEIGHTS = "params.npz"
+REPOSITORY = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcoders)")
+LAYER = re.compile(r"layer_(\d+)")
+L0 = re.compile(r"average_l0_(\d+)")
+NAMES = {"w_enc": "W_enc", "w_dec": "W_dec"}
+TENSORS = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"}
+SITES = {
+    "res": ("hook_resid_post", "hook_resid_post"),
+    "mlp": ("hook_mlp_out", "hook_mlp_out"),
+    "att": ("attn.hook_z", "attn.hook_z"),
+    "transcoders": ("ln2.hook_normalized", "hook_mlp_out"),
+}
+HEAD_SIZE = {"2b": 256, "9b": 256, "27b": 128}
+
+
+class Place(NamedTuple):
+    """What the names above the file say."""
+
+    model: str | None
+    size: str | None
+    site: str | None
+    layer: int | None
+    embedding: bool
+    average_l0: int | None
+
+
+def detect(view: FileView) -> Detection | Refusal:
+    """An npz with the five tensors of a JumpReLU SAE."""
+    header = view.header(WEIGHTS) or {}
+    names = {NAMES.get(name, name) for name in header}
+    if not names >= TENSORS:
+        return Refusal(f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(TENSORS)}")
+    return Detection(f"{WEIGHTS} has {', '.join(sorted(TENSORS))}")
+
+
+def load(view: FileView, _options: object) -> SAE:
+    """Read one SAE or transcoder."""
+    from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import JumpRelu
+    from darkmatter.sae.base import SAEMetadata
+    from darkmatter.sae.canonical import CanonicalSAE
+
+    tensors = {NAMES.get(name, name): tensor for name, tensor in view.tensors(WEIGHTS).items()}
+    weights = Weights(tensors, str(view.file(WEIGHTS)))
+    place = _place(view)
+    threshold = weights.take("threshold", None, infinite=True)
+    d_sae = threshold.shape[0]
+    b_dec = weights.take("b_dec", None)
+    W_enc, W_dec = weights.take("W_enc", None, d_sae), weights.take("W_dec", d_sae, b_dec.shape[0])
+    if place.embedding:  # trained on embeddings as the model scales them
+        scale = math.sqrt(W_enc.shape[0])
+        W_enc, W_dec = W_enc / scale, W_dec * scale
+    hook_in, hook_out, assumptions = _hooks(place)
+    return CanonicalSAE(
+        W_enc=W_enc,
+        W_dec=W_dec,
+        b_enc=weights.take("b_enc", d_sae),
+        b_dec=b_dec,
+        activation=JumpRelu(threshold),
+        head_shape=_head_shape(place, W_enc.shape[0]),
+        hook_in=hook_in,
+        hook_out=hook_out,
+        metadata=SAEMetadata(
+            format="gemma_scope",
+            architecture="jumprelu_transcoder" if place.site == "transcoders" else "jumprelu",
+            model=place.model,
+            context_length=1024,
+            prepend_bos=True,
+            dtype=str(tensors["W_enc"].dtype).removeprefix("torch."),
+            extra={} if place.average_l0 is None else {"average_l0": place.average_l0},
+        ),
+        assumptions=(*assumptions, *_common(place)),
+    )
+
+
+def _place(view: FileView) -> Place:
+    """Read the folder names, innermost first (the Hugging Face cache has the repository's among them)."""
+    path = view.root.as_posix()
+    repository = next(iter(reversed(list(REPOSITORY.finditer(path)))), None)
+    layer = next(iter(reversed(LAYER.findall(path))), None)
+    average = next(iter(reversed(L0.findall(path))), None)
+    size, kind, site = repository.groups() if repository else (None, None, None)
+    return Place(
+        model=f"google/gemma-2-{size}{'-it' if kind == 'it' else ''}" if size else None,
+        size=size,
+        site=site,
+        layer=int(layer) if layer is not None else None,
+        embedding="embedding" in path[repository.start() if repository else 0 :].split("/"),
+        average_l0=int(average) if average is not None else None,
+    )
+
+
+def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
+    if place.embedding:
+        return "hook_embed", "hook_embed", ["hook point not recorded; taken from the folder's name: hook_embed."]
+    if place.layer is None:
+        return None, None, ["hook point not recorded, and no folder is named layer_N."]
+    before, after = (f"blocks.{place.layer}.{name}" for name in SITES[place.site or "res"])
+    source = "the names of repository and folder"
+    if place.site is None:
+        source = f"the folder's name layer_{place.layer}; the residual stream is a guess, since no folder is "
+        source += "named after the repository (gemma-scope-2b-pt-res, …-mlp, …-att, …-transcoders)"
+    return before, after, [f"hook point not recorded; took {before} from {source}."]
+
+
+def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
+    """(heads, head size) of an attention SAE, where the model's head size divides its input."""
+    size = HEAD_SIZE.get(place.size or "")
+    if place.site != "att" or size is None or d_in % size:
+        return None
+    return d_in // size, size
+
+
+def _common(place: Place) -> list[str]:
+    unsaid = ["context length, dataset and BOS policy not recorded; 1,024 tokens with a BOS that was not trained on."]
+    return unsaid if place.model else ["model not recorded.", *unsaid]
+
+
+ADAPTER = SAEAdapter(
+    "gemma_scope",
+    "Gemma Scope 1 (params.npz)",
+    "darkmatter_plugins.adapters.gemma_scope:load",
+    filenames=(WEIGHTS,),
+    detect=detect,
+    formats=frozenset({"npz"}),
+)

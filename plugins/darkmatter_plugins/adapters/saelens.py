@@ -1,0 +1,209 @@
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, versions 6 and before.
+
+Covers inference saves and training checkpoints; see docs/formats.md for the formulas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
+from darkmatter.files.fields import Fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from darkmatter.files.view import FileView
+    from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import Activation
+    from darkmatter.sae.base import SAE, SAEMetadata
+    from darkmatter.sae.normalisation import Normalisation
+
+CONFIG = "cfg.json"
+WEIGHTS = "sae_weights.safetensors"
+SCALER = "activation_scaler.json"
+
+ARCHITECTURES = {
+    "standard": "relu",
+    "topk": "topk",
+    "abstopk": "abstopk",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+    "batchtopk": "topk_threshold",
+    "matryoshka_batchtopk": "topk_threshold",
+    "transcoder": "relu",
+    "skip_transcoder": "relu",
+    "jumprelu_transcoder": "jumprelu",
+    "jumprelu_skip_transcoder": "jumprelu",
+}
+"""Architectures that are read, and the activation each one has."""
+
+NORMALISATIONS = {
+    "none": "none",
+    "layer_norm": "layer_norm",
+    "constant_norm_rescale": "constant_norm",
+    "expected_average_only_in": "scale",
+}
+EXTRA = (
+    *("hook_head_index", "hf_hook_name", "neuronpedia_id", "seqpos_slice", "exclude_special_tokens"),
+    *("model_from_pretrained_kwargs", "sae_lens_version", "sae_lens_training_version"),
+    *("training_architecture", "training_architecture_details"),
+)
+
+
+def detect(view: FileView) -> Detection | Refusal:
+    """A configuration beside the weights that names an architecture or a hook."""
+    if not view.has(CONFIG):
+        return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
+    cfg = view.json(CONFIG)
+    known = [key for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str") if key in cfg]
+    if "d_in" not in cfg or not known:
+        return Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
+    return Detection(f"{CONFIG} has d_in and {', '.join(known)}")
+
+
+def load(view: FileView, _options: object) -> SAE:
+    """Read one SAE or transcoder."""
+    from darkmatter.sae.canonical import CanonicalSAE
+
+    cfg = Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
+    about = cfg.inside("metadata") if "metadata" in cfg else cfg
+    architecture = _architecture(cfg)
+    transcoder = architecture.endswith("transcoder")
+    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
+    d_out = cfg.size("d_out", d_in) if transcoder else d_in
+    weights = view.weights(WEIGHTS)
+    W_dec, b_dec = weights.take("W_dec", d_sae, d_out), weights.take("b_dec", d_out)
+    hook = about.text("hook_name", "hook_point")
+    assumptions = _assumptions(cfg, about, hook)
+    subtract = not transcoder and cfg.flag("apply_b_dec_to_input", default=True)
+    return CanonicalSAE(
+        W_enc=weights.take("W_enc", d_in, d_sae),
+        W_dec=_scaled_decoder(cfg, weights, W_dec),
+        b_enc=None if architecture == "gated" else weights.take("b_enc", d_sae),
+        b_dec=b_dec,
+        activation=_activation(cfg, weights, ARCHITECTURES[architecture], d_sae),
+        subtract=b_dec if subtract else None,
+        normalisation=_normalisation(view, cfg, assumptions, invert=not transcoder),
+        code_scale=W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None,
+        W_skip=weights.take("W_skip", d_out, d_in).T if "skip" in architecture else None,
+        hook_in=hook,
+        hook_out=about.text("hook_name_out") if transcoder else hook,
+        metadata=_metadata(cfg, about, architecture),
+        assumptions=tuple(assumptions),
+    )
+
+
+def _architecture(cfg: Fields) -> str:
+    """The architecture; before version 6 the activation function could overrule it."""
+    old = cfg.text("activation_fn_str", "activation_fn")
+    if old == "topk" and "k" in cfg.inside("activation_fn_kwargs"):
+        return "topk"
+    return cfg.choice("architecture", ARCHITECTURES, default="standard")
+
+
+def _activation(cfg: Fields, weights: Weights, kind: str, d_sae: int) -> Activation:
+    from darkmatter.sae.activation import AbsTopK, Gated, JumpRelu, Relu, TopK
+
+    if kind == "gated":
+        gate, growth, bias = (weights.take(name, d_sae) for name in ("b_gate", "r_mag", "b_mag"))
+        return Gated(b_gate=gate, r_mag=growth, b_mag=bias)
+    if kind in {"topk", "abstopk"}:
+        k = cfg.size("k") if "k" in cfg else cfg.inside("activation_fn_kwargs").size("k")
+        return TopK(k) if kind == "topk" else AbsTopK(k)
+    if kind == "jumprelu":
+        return JumpRelu(weights.take("threshold", d_sae, infinite=True))
+    if kind == "topk_threshold":
+        return JumpRelu(weights.take("topk_threshold"))
+    return Relu()
+
+
+def _rescaled(cfg: Fields, architecture: str) -> bool:
+    """Whether codes are multiplied by the norms of their decoder rows (before any selection)."""
+    if ARCHITECTURES[architecture] not in {"topk", "abstopk", "topk_threshold"}:
+        return False
+    # The defaults of SAELens's classes differ: only batchtopk rescales unless told not to.
+    default = ARCHITECTURES[architecture] == "topk_threshold"
+    return cfg.flag("rescale_acts_by_decoder_norm", default=default)
+
+
+def _scaled_decoder(cfg: Fields, weights: Weights, W_dec: Tensor) -> Tensor:
+    """Before version 6 a finetuned SAE multiplied its codes by ``scaling_factor`` in decode."""
+    factor = weights.maybe("scaling_factor", W_dec.shape[0])
+    if factor is None or bool((factor == 1).all()):
+        return W_dec
+    if not cfg.flag("finetuning_scaling_factor", default=False):
+        message = (
+            f"{weights.where}: tensor 'scaling_factor' is not all ones, but {cfg.where} does not say "
+            "finetuning_scaling_factor: true; expected one or the other."
+        )
+        raise SAEFileError(message)
+    return W_dec * factor[:, None]
+
+
+def _normalisation(view: FileView, cfg: Fields, assumptions: list[str], *, invert: bool) -> Normalisation:
+    from darkmatter.sae.normalisation import Normalisation
+
+    value: Any = cfg.values.get("normalize_activations")
+    if isinstance(value, bool):  # versions before 4
+        value = "expected_average_only_in" if value else "none"
+    name = Fields({"normalize_activations": value}, cfg.where).choice(
+        "normalize_activations", NORMALISATIONS, default="none"
+    )
+    kind = NORMALISATIONS[name]
+    if kind == "layer_norm":
+        return Normalisation(kind="layer_norm", invert=invert)
+    if kind == "constant_norm":
+        return Normalisation(kind="constant_norm", invert=invert)
+    if kind == "none":
+        return Normalisation()
+    factor = Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor") if view.has(SCALER) else None
+    if factor is None:
+        assumptions.append(
+            "normalize_activations is expected_average_only_in but the files do not hold the scale; "
+            "activations are taken unscaled, as SAE.load_from_disk does."
+        )
+        return Normalisation()
+    return Normalisation(kind="scale", factor=factor, invert=invert)
+
+
+def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
+    found = []
+    if hook is None:
+        found.append("hook point not recorded; none taken.")
+    if "prepend_bos" not in about:
+        found.append("BOS policy not recorded; SAELens's default, a BOS before each context, is likely.")
+    if "context_size" not in about:
+        found.append("context length not recorded.")
+    if "architecture" not in cfg:
+        found.append("architecture not recorded; taken from the activation function (standard where there is none).")
+    if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
+        found.append("apply_b_dec_to_input not recorded; taken as true, SAELens's default.")
+    head = about.integer("hook_head_index", "hook_point_head_index")
+    if head is not None:
+        found.append(f"reads head {head} of its hook point only.")
+    return found
+
+
+def _metadata(cfg: Fields, about: Fields, architecture: str) -> SAEMetadata:
+    from darkmatter.sae.base import SAEMetadata
+
+    return SAEMetadata(
+        format="saelens",
+        architecture=architecture,
+        model=about.text("model_name"),
+        context_length=about.integer("context_size"),
+        prepend_bos=about.values.get("prepend_bos") if isinstance(about.values.get("prepend_bos"), bool) else None,
+        dataset=about.text("dataset_path"),
+        dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
+        extra=about.extra(*EXTRA),
+    )
+
+
+ADAPTER = SAEAdapter(
+    "saelens",
+    "SAELens SAEs and transcoders (cfg.json, sae_weights.safetensors)",
+    "darkmatter_plugins.adapters.saelens:load",
+    filenames=(WEIGHTS,),
+    detect=detect,
+)
