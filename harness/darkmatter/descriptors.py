@@ -128,13 +128,15 @@ class Evaluator(Descriptor):
     ``implementation`` resolves to a class built as ``implementation(config)`` that has
     ``collectors() -> Sequence[CollectorSpec]`` (what shall ride the shared pass; may be empty) and
     ``run(ctx: EvalContext) -> EvalOutput``. A bump of ``version`` says "scores not comparable".
-    ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point.
+    ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point. ``order`` is
+    the place of its columns in tables, low numbers first.
     """
 
     config: type[Config] = field(kw_only=True)
     metrics: tuple[Metric, ...] = field(kw_only=True)
     requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
+    order: int = field(default=100, kw_only=True)
     source: str = field(default="", kw_only=True)
 
     def metric(self, name: str) -> Metric | None:

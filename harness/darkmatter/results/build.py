@@ -48,7 +48,7 @@ class _Builder:
             by_source[_source(entry.result)][name] = entry
         names = self._sorted({name: entry.result.sae.is_control for name, entry in entries})
         columns = []
-        for source in sorted(by_source):
+        for source in sorted(by_source, key=self._place):
             columns.extend(self._columns(source, by_source[source], names))
         mine = entries[0][1].result
         return Section(
@@ -61,6 +61,10 @@ class _Builder:
                 if data_signature(first) != data_signature(mine)
             ),
         )
+
+    def _place(self, source: Source) -> tuple[int, Source]:
+        descriptor = self.evaluators.get(source[0])
+        return (descriptor.order if descriptor else 1000), source
 
     def _sorted(self, controls: Mapping[str, bool]) -> dict[str, bool]:
         """Names in the order of the rows: SAEs before controls, each as given, else naturally."""
@@ -134,9 +138,10 @@ def build_table(
     """
     sources = {_source(result): result.config for result in results}
     builder = _Builder(all_metrics, evaluators or {}, results.order, evaluator_titles(sources))
-    groups: dict[tuple[str, tuple[str, str]], list[tuple[str, StoredResult]]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[str, str]], list[tuple[str, StoredResult]]] = {}
     for name, entry in zip(results.names, results.stored, strict=True):
-        groups[entry.result.sae.hook, data_signature(entry.result)].append((name, entry))
+        groups.setdefault((entry.result.sae.hook, data_signature(entry.result)), []).append((name, entry))
+    groups = {identity: _short_names(entries) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
     for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
@@ -152,6 +157,17 @@ def build_table(
         problems=tuple(f"{problem.path} {problem.reason}" for problem in results.problems),
         rows=results.rows(all_metrics=all_metrics),
     )
+
+
+def _short_names(entries: Sequence[tuple[str, StoredResult]]) -> list[tuple[str, StoredResult]]:
+    """The SAEs' own names where they suffice within a section."""
+    long_names: dict[str, set[str]] = defaultdict(set)
+    for name, entry in entries:
+        long_names[entry.result.sae.name].add(name)
+    return [
+        (entry.result.sae.name if len(long_names[entry.result.sae.name]) == 1 else name, entry)
+        for name, entry in entries
+    ]
 
 
 def _source(result: Result) -> Source:

@@ -96,7 +96,8 @@ class ResultSet:
         import pandas as pd
 
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
-        return frame.astype({"value": "float64", "ci_low": "float64", "ci_high": "float64"})
+        types = {"value": "float64", "ci_low": "float64", "ci_high": "float64", "n": "Int64", "version": "Int64"}
+        return frame.astype(types)
 
     def table(self, *, all: bool = False, format: str = "md") -> str:  # noqa: A002 - the public names
         """The results as text: Markdown, or any other reporter's format.

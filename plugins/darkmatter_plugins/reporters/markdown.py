@@ -9,13 +9,20 @@ from tabulate import tabulate
 
 from darkmatter.api import Block, Cell, Section, Table, printable
 
-_SPECIAL = re.compile(r"[\\`*~|<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[:]|^(?:[#+=-]|\d+[.)])")
+_SPECIAL = re.compile(r"[\\`*~<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
+_LINE_START = re.compile(r"^(?=[#+=-]+(?:\s|$))|^(?=\[[^\]]*\]:)|(?<=^\d)(?=[.)]\s)")
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
 def escape(text: str) -> str:
-    """Text from a file that stays text in Markdown: no markup, no HTML, no new cell, no link."""
-    return _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), printable(text))
+    """Text from a file that stays text in Markdown: no markup, no HTML, no link, no list."""
+    inline = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), printable(text))
+    return _LINE_START.sub(r"\\", inline)
+
+
+def escape_cell(text: str) -> str:
+    """The same inside a table, where a pipe would begin another cell."""
+    return escape(text).replace("|", "\\|")
 
 
 def render(table: Table) -> str:
@@ -48,9 +55,9 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _block(block: Block) -> str:
-    headers = ["SAE", *(escape(column.title) for column in block.columns)]
+    headers = ["SAE", *(escape_cell(column.title) for column in block.columns)]
     body = [
-        [escape(row.sae) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
+        [escape_cell(row.sae) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
         for row in block.rows
     ]
     aligned = ["left", *("right" for _ in block.columns)]
@@ -58,7 +65,7 @@ def _block(block: Block) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = escape(cell.text)
+    text = escape_cell(cell.text)
     if cell.mark == "best":
         text = f"**{text}**"
     elif cell.mark == "tie":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from darkmatter.api import Table, printable
+from darkmatter.api import ROW_COLUMNS, Table, printable
 
 _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes for the start of a formula."""
@@ -15,7 +15,8 @@ def render_csv(table: Table) -> str:
     """Comma-separated rows; text that a spreadsheet would run as a formula gets a leading quote."""
     import pandas as pd
 
-    frame = pd.DataFrame([{name: _plain(value) for name, value in row.items()} for row in table.rows])
+    rows = [{name: _plain(value) for name, value in row.items()} for row in table.rows]
+    frame = pd.DataFrame(rows, columns=list(ROW_COLUMNS)).astype({"n": "Int64", "version": "Int64"})
     return frame.to_csv(index=False, lineterminator="\n")
 
 
