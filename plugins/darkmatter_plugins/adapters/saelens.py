@@ -11,13 +11,13 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
+    from darkmatter.sae.activation import Activation
+    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -56,7 +56,11 @@ def detect(view: FileView) -> Detection | Refusal:
     if not view.has(CONFIG):
         return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG)
-    known = [key for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str") if key in cfg]
+    known = [
+        key
+        for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
+        if key in cfg
+    ]
     if "d_in" not in cfg or not known:
         return Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
     return Detection(f"{CONFIG} has d_in and {', '.join(known)}")
@@ -157,7 +161,11 @@ def _normalisation(view: FileView, cfg: Fields, assumptions: list[str], *, inver
         return Normalisation(kind="constant_norm", invert=invert)
     if kind == "none":
         return Normalisation()
-    factor = Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor") if view.has(SCALER) else None
+    factor = (
+        Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
+        if view.has(SCALER)
+        else None
+    )
     if factor is None:
         assumptions.append(
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
@@ -176,7 +184,9 @@ def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
     if "context_size" not in about:
         found.append("context length not recorded.")
     if "architecture" not in cfg:
-        found.append("architecture not recorded; taken from the activation function (standard where there is none).")
+        found.append(
+            "architecture not recorded; taken from the activation function (standard where there is none)."
+        )
     if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
         found.append("apply_b_dec_to_input not recorded; taken as true, SAELens's default.")
     head = about.integer("hook_head_index", "hook_point_head_index")
@@ -193,10 +203,12 @@ def _metadata(cfg: Fields, about: Fields, architecture: str) -> SAEMetadata:
         architecture=architecture,
         model=about.text("model_name"),
         context_length=about.integer("context_size"),
-        prepend_bos=about.values.get("prepend_bos") if isinstance(about.values.get("prepend_bos"), bool) else None,
+        prepend_bos=about.values.get("prepend_bos")
+        if isinstance(about.values.get("prepend_bos"), bool)
+        else None,
         dataset=about.text("dataset_path"),
         dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
-        extra=about.extra(*EXTRA),
+        extra=about.some(*EXTRA),
     )
 
 
