@@ -134,5 +134,3 @@ def _children(value: Any) -> list[Any]:
 def _kind(value: Any) -> str:
     names: dict[type, str] = {list: "a list", str: "a string", type(None): "nothing", bool: "a boolean"}
     return names.get(type(value), "a number")
-
-
