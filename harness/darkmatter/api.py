@@ -35,7 +35,6 @@ from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.printable import printable as printable
 from darkmatter.results.schema import Estimator as Estimator
 from darkmatter.results.schema import MetricValue as MetricValue
-from darkmatter.results.rows import COLUMNS as ROW_COLUMNS
 from darkmatter.results.table import Block as Block
 from darkmatter.results.table import Cell as Cell
 from darkmatter.results.table import Column as Column

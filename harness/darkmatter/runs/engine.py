@@ -39,8 +39,8 @@ from darkmatter.sae.base import SAE
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
-from darkmatter.stream.shards import one_thread_each
 from darkmatter.stream.passes import Encoded, StreamSettings, encode_all
+from darkmatter.stream.shards import one_thread_each
 
 GROUP_BYTES = 8 << 30
 """SAEs whose weights fit together into so much memory share one encoding pass."""

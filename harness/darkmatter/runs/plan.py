@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkmatter.descriptors import Requirement
-from darkmatter.errors import DarkmatterError
+from darkmatter.descriptors import Requirement, import_named
+from darkmatter.errors import DarkmatterError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.runs.engine import Chosen
 from darkmatter.runs.items import SAEItem
@@ -78,11 +78,14 @@ def _activations(job: Job) -> dict[str, Any]:
             "tokens": tokens,
             "positions": store.n_positions,
             "defaults": [store.default_skip_first, store.default_skip_last],
-            "bytes": 0,
         }
     assert job.suite.model is not None
-    source = job.host.get("sources", job.suite.model.provider or "transformer_lens").descriptor
-    return dict(source.resolve().plan(job.request()))
+    name = job.suite.model.provider or "transformer_lens"
+    source = job.host.sources().get(name)
+    if source is None or source.plan is None:
+        message = f"the activation source {name!r} cannot be planned for; `darkmatter run` can use it."
+        raise UsageError(message)
+    return dict(import_named(source.plan, name)(job.request()))
 
 
 def _of_item(
@@ -127,11 +130,13 @@ def _needs(job: Job, activations: dict[str, Any]) -> dict[str, str]:
     loaded = [file.sae for file in job.files if file.sae is not None]
     codes = sum(int(sae.metadata.extra.get("k") or GUESSED_L0) for sae in loaded)
     weights = sum(4 * sae.d_sae * (sae.d_in + sae.d_out) for sae in loaded)
+    dims = {(sae.hook_in or "").lower(): sae.d_in for sae in loaded}
+    stored = 4 * tokens * sum(dims.values())
     widest = max((sae.d_in for sae in loaded), default=0)
     working = job.jobs * (6 * 8 * job.suite.analysis.chunk_rows * widest + 4 * 8 * widest**2)
     return {
         "model forward": "none, cached" if activations["cached"] else f"{tokens} tokens",
-        "cache": _size(activations["bytes"]),
+        "cache": "nothing new" if activations["cached"] else f"about {_size(stored)}",
         "scratch": f"about {_size(8 * codes * tokens)}",
         "memory": f"about {_size(weights + working)} beyond the libraries and the model",
     }

@@ -11,13 +11,13 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
+    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
