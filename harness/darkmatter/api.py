@@ -33,11 +33,11 @@ from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.results.schema import Estimator as Estimator
 from darkmatter.results.schema import MetricValue as MetricValue
-from darkmatter.results.rows import COLUMNS as ROW_COLUMNS
+from darkmatter.results.rows import ROW_COLUMNS as ROW_COLUMNS
 from darkmatter.results.table import Block as Block
 from darkmatter.results.table import Cell as Cell
 from darkmatter.results.table import Column as Column
 from darkmatter.results.table import Section as Section
 from darkmatter.results.table import Table as Table
 from darkmatter.results.table import TableRow as TableRow
-from darkmatter.text import printable as printable
+from darkmatter.printable import printable as printable
