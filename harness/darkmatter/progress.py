@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from darkmatter.events import RunEvent, StepProgress
+from darkmatter.printable import printable
 
 Advance = Callable[[int, int], None]
 
@@ -66,11 +67,6 @@ class Progress:
         if self._line_open and self.stream is not None:
             self.stream.write("\r\x1b[2K")
             self._line_open = False
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which names from files may hold."""
-    return "".join(ch if ch.isprintable() else " " for ch in text)
 
 
 def _rate(done: int, total: int, unit: str, seconds: float) -> str:

@@ -88,8 +88,10 @@ def parse_reference(text: str) -> Reference:
         return _baseline(text, rest)
     if kind == "python":
         return _python(text, rest)
-    if kind == "saelens" or kind == "neuronpedia":  # noqa: PLR1714 - narrows the type
-        return _catalogue(text, kind, rest)
+    if kind == "saelens":
+        return _catalogue(text, "saelens", rest)
+    if kind == "neuronpedia":
+        return _catalogue(text, "neuronpedia", rest)
     message = f"{text!r}: there is no kind of reference {kind!r}. {did_you_mean(kind, KINDS)}"
     raise UsageError(message)
 
@@ -109,7 +111,9 @@ def unique_names(references: Sequence[Reference], taken: Sequence[str] = ()) -> 
         longer = [i for i in clashing if depth[i] < len(parts[i])]
         if not longer:
             first = references[clashing[0]]
-            message = f"{first.raw!r}: its name {names[clashing[0]]!r} is taken; give it one: NAME={first.raw}"
+            message = (
+                f"{first.raw!r}: its name {names[clashing[0]]!r} is taken; give it one: NAME={first.raw}"
+            )
             raise UsageError(message)
         for i in longer:
             depth[i] += 1

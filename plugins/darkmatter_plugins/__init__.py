@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from darkmatter import api
+from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.baselines import BASELINES
 from darkmatter_plugins.evaluators import EVALUATORS
 from darkmatter_plugins.reporters import REPORTERS
+from darkmatter_plugins.sources import SOURCES
+
+
+@api.hookimpl
+def darkmatter_sae_adapters() -> Iterable[api.SAEAdapter]:
+    """Readers of the field's file formats."""
+    return ADAPTERS
 
 
 @api.hookimpl
@@ -26,6 +34,12 @@ def darkmatter_baselines() -> Iterable[api.Baseline]:
 
 
 @api.hookimpl
+def darkmatter_activation_sources() -> Iterable[api.ActivationSource]:
+    """Language models."""
+    return SOURCES
+
+
+@api.hookimpl
 def darkmatter_reporters() -> Iterable[api.Reporter]:
-    """The built-in renderers of tables."""
+    """Renderers of tables."""
     return REPORTERS

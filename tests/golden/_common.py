@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 N_ROWS = 32
-MAX_BYTES = 40_000
+MAX_BYTES = 24_000
 
 Encode = Callable[[Tensor], Tensor]
 

@@ -110,6 +110,14 @@ def jumprelu_weights(gen: torch.Generator) -> Weights:
     return affine_weights(gen, D_IN, D_SAE) | {"threshold": threshold}
 
 
+def edge_weights(gen: torch.Generator) -> Weights:
+    """Latent 5 has no encoder and a bias equal to its threshold: the code must be 0."""
+    weights = jumprelu_weights(gen)
+    weights["W_enc"][:, 5] = 0.0
+    weights["b_enc"][5] = weights["threshold"][5] = 0.5
+    return weights
+
+
 def matryoshka_weights(gen: torch.Generator) -> Weights:
     return affine_weights(gen, D_IN, D_SAE) | {"threshold": torch.tensor(CUTOFF)}
 
@@ -371,6 +379,13 @@ def standard_cases() -> dict[str, Case]:
             {"sparsity_warmup_steps": 10},
             variants=("loaded",),
             notes=("b_dec is not subtracted from the input; two thresholds are negative",),
+        ),
+        "jumprelu_at_threshold": Case(
+            JumpReluTrainer,
+            JumpReluAutoEncoder,
+            edge_weights,
+            {"sparsity_warmup_steps": 10},
+            notes=("latent 5 lies exactly at its threshold: code 0",),
         ),
     }
 

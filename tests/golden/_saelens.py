@@ -18,6 +18,7 @@ import torch
 from _common import (
     Golden,
     affine_weights,
+    candidate_inputs,
     generator,
     randn,
     sae_folder,
@@ -66,6 +67,21 @@ def threshold(gen: torch.Generator, d_sae: int = D_SAE) -> Tensor:
     value = uniform(gen, d_sae, low=0.1, high=0.9)
     value[3], value[11] = -0.4, -0.8
     return value
+
+
+def edge_weights(gen: torch.Generator, make: Callable[[torch.Generator], Weights]) -> Weights:
+    """Latent 5 has no encoder, so what it is compared with is exactly its own bias.
+
+    Its pre-activation equals its threshold (its gate is exactly zero) in any arithmetic:
+    the comparison is strict, so the code must be 0.
+    """
+    weights = make(gen)
+    weights["W_enc"][:, 5] = 0.0
+    if "b_gate" in weights:
+        weights["b_gate"][5], weights["b_mag"][5] = 0.0, 0.5
+    else:
+        weights["b_enc"][5] = weights["threshold"][5] = 0.5
+    return weights
 
 
 def gated_weights(gen: torch.Generator) -> Weights:
@@ -254,6 +270,7 @@ def checkpoint(
     weights: Callable[[torch.Generator], Weights] = plain_weights,
     topk_threshold: float | None = None,
     scaling_factor: float | None = None,
+    whitened: bool = False,
     notes: tuple[str, ...] = (),
     **fields: Any,
 ) -> None:
@@ -272,6 +289,9 @@ def checkpoint(
     frequency = uniform(generator(name + "/sparsity"), D_SAE, low=-4.0, high=-0.5)
     save_file({"sparsity": frequency}, folder / "sparsity.safetensors")
     scaler = ActivationScaler(scaling_factor)
+    if whitened:
+        batches = iter([candidate_inputs(generator(name + "/training"), D_IN, 512)])
+        scaler.estimate_whitening(D_IN, batches, n_batches_for_norm_estimate=1)
     scaler.save(str(folder / "activation_scaler.json"))
     twin = inference_twin(sae)
     x = stable_inputs(name, (D_IN,), lambda value: twin.encode(scaler.scale(value)))
@@ -476,7 +496,17 @@ def inference_samples() -> dict[str, Build]:
             "weights": jumprelu_weights,
             "apply_b_dec_to_input": False,
         },
+        "jumprelu_at_threshold": {
+            "cls": "JumpReLUSAE",
+            "weights": partial(edge_weights, make=jumprelu_weights),
+            "notes": ("latent 5 lies exactly at its threshold: code 0",),
+        },
         "gated": {"cls": "GatedSAE", "weights": gated_weights},
+        "gated_at_zero": {
+            "cls": "GatedSAE",
+            "weights": partial(edge_weights, make=gated_weights),
+            "notes": ("the gate of latent 5 is exactly zero and its magnitude is not: code 0",),
+        },
         "matching_pursuit": {
             "cls": "MatchingPursuitSAE",
             "weights": partial(pursuit_weights, unit=True),
@@ -651,12 +681,22 @@ def temporal_samples() -> dict[str, Build]:
     return {name: partial(temporal, **case) for name, case in cases.items()}
 
 
-def abstopk_samples() -> dict[str, Build]:
+def newer_samples() -> dict[str, Build]:
+    """What 6.51 has not: signed codes, and whitening left outside the weights."""
+    white = {
+        "normalize_activations": "covariance_whitening",
+        "whitened": True,
+        "notes": ("the SAE reads (x - mean) @ matrix of activation_whitening.safetensors",),
+    }
     note = ("codes are signed: the k largest magnitudes, no ReLU",)
     return {
         "abstopk": partial(inference, cls="AbsTopKSAE", k=4, notes=note),
         "abstopk_rescale": partial(
             inference, cls="AbsTopKSAE", k=4, rescale_acts_by_decoder_norm=True, notes=note
+        ),
+        "standard_checkpoint_whitened": partial(checkpoint, cls="StandardTrainingSAE", **white),
+        "batchtopk_checkpoint_whitened": partial(
+            checkpoint, cls="BatchTopKTrainingSAE", k=6.5, topk_threshold=0.62, **white
         ),
         "abstopk_trained": partial(trained, cls="AbsTopKTrainingSAE", k=4, notes=note),
     }
@@ -695,4 +735,4 @@ def samples() -> dict[str, Build]:
     )
     if not NEWER:
         return every
-    return {name: every[name] for name in REPEATED} | abstopk_samples()
+    return {name: every[name] for name in REPEATED} | newer_samples()

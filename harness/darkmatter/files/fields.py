@@ -83,13 +83,19 @@ class Fields:
             raise SAEFileError(message + did_you_mean(value, choices))
         return value
 
-    def extra(self, *names: str) -> dict[str, Any]:
+    def some(self, *names: str) -> dict[str, Any]:
         """Those of these fields that have a value, for the record."""
         return {name: self.values[name] for name in names if self.values.get(name) is not None}
 
     def _expected(self, name: str, what: str) -> NoReturn:
         value = self.values.get(name)
-        found = "missing" if value is None else f"{str(value)[:80]!r}" if isinstance(value, str | int | float) else "?"
+        found = (
+            "missing"
+            if value is None
+            else f"{str(value)[:80]!r}"
+            if isinstance(value, str | int | float)
+            else "?"
+        )
         found = type(value).__name__ if found == "?" else found
         message = f"{self.where}: field {name!r} is {found}; expected {what}."
         raise SAEFileError(message)

@@ -88,12 +88,16 @@ def _span(path: Path, name: str, entry: Any) -> tuple[str, TensorInfo, int, int]
     dtype, width = SAFETENSORS_DTYPES[entry["dtype"]]
     shape = check_shape(entry.get("shape"), where)
     offsets = entry.get("data_offsets")
-    if not (isinstance(offsets, list) and len(offsets) == 2 and all(type(offset) is int for offset in offsets)):
+    if not (
+        isinstance(offsets, list) and len(offsets) == 2 and all(type(offset) is int for offset in offsets)
+    ):
         message = f"{where}: its data_offsets are not two integers."
         raise SAEFileError(message)
     start, end = offsets
     if end - start != math.prod(shape) * width:
-        message = f"{where}: {dtype}{list(shape)} needs {math.prod(shape) * width} bytes, {end - start} given."
+        message = (
+            f"{where}: {dtype}{list(shape)} needs {math.prod(shape) * width} bytes, {end - start} given."
+        )
         raise SAEFileError(message)
     return name, TensorInfo(shape, dtype), start, end
 

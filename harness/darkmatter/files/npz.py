@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from darkmatter.errors import SAEFileError, UnsafeFileError
 from darkmatter.files.archive import Archive
@@ -32,9 +32,7 @@ HEADER_CHARACTERS = 4096
 def npz_header(path: Path) -> dict[str, TensorInfo]:
     """Names, shapes and dtypes of the arrays in an .npz."""
     with Archive(path) as archive:
-        return {
-            _array_name(path, member): _header(archive, member)[0] for member in archive.sizes
-        }
+        return {_array_name(path, member): _header(archive, member)[0] for member in archive.sizes}
 
 
 def npz_tensors(path: Path) -> dict[str, Tensor]:
@@ -73,7 +71,7 @@ def _header(archive: Archive, member: str) -> tuple[TensorInfo, bool, int]:
     return TensorInfo(shape, dtype[0]), fields["fortran_order"] is True, begin + length
 
 
-def _fields(content: bytes, length: int, where: str) -> dict[str, Any]:
+def _fields(content: bytearray, length: int, where: str) -> dict[str, Any]:
     """The Python literal in a .npy header."""
     try:
         fields = ast.literal_eval(content.decode("latin-1")) if length <= HEADER_CHARACTERS else None
@@ -85,7 +83,7 @@ def _fields(content: bytes, length: int, where: str) -> dict[str, Any]:
     return fields
 
 
-def _refuse_dtype(descr: Any, where: str) -> Any:
+def _refuse_dtype(descr: Any, where: str) -> NoReturn:
     if isinstance(descr, str) and "O" in descr:
         message = f"{where}: holds Python objects (a pickle); weights are numbers, so it is refused."
         raise UnsafeFileError(message)

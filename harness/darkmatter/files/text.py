@@ -93,7 +93,7 @@ def _loader() -> type[yaml.SafeLoader]:
                 raise ValueError(message)
             return super().compose_node(parent, index)
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             mapping = super().construct_mapping(node, deep=deep)
             if len(mapping) != len(node.value):
                 message = "a key occurs twice in one mapping"
@@ -134,5 +134,3 @@ def _children(value: Any) -> list[Any]:
 def _kind(value: Any) -> str:
     names: dict[type, str] = {list: "a list", str: "a string", type(None): "nothing", bool: "a boolean"}
     return names.get(type(value), "a number")
-
-

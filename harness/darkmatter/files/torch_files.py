@@ -18,7 +18,8 @@ from darkmatter.errors import SAEFileError, UnsafeFileError
 from darkmatter.files import limits
 from darkmatter.files.archive import Archive
 from darkmatter.files.header import TensorInfo, check_shape
-from darkmatter.files.pickles import Builder, Machine
+from darkmatter.files.pickles import Machine
+from darkmatter.files.stubs import Builder
 from darkmatter.files.text import read_bytes
 
 if TYPE_CHECKING:
@@ -171,7 +172,11 @@ def _read_legacy(path: Path, stubs: tuple[str, ...]) -> Any:
 
 def _legacy_starts(path: Path, keys: Any, storages: dict[str, Storage], position: int) -> dict[str, int]:
     """Where the numbers of each storage begin, after checking counts and the file's size."""
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(storages):
+    if (
+        not isinstance(keys, list)
+        or not all(isinstance(key, str) for key in keys)
+        or set(keys) != set(storages)
+    ):
         message = f"{path}: its list of storages does not fit its tensors."
         raise SAEFileError(message)
     starts, size = {}, path.stat().st_size

@@ -100,6 +100,17 @@ class FileView:
             return npz_header(path)
         return None if name.endswith(TORCH_SUFFIXES) else safetensors_header(path)
 
+    def saved_header(self, name: str) -> dict[str, TensorInfo] | None:
+        """Like ``header`` for a ``.pt`` file: follows its pickle stream, loads none of its numbers."""
+        content = read_torch(self._existing(name)) if name.endswith(TORCH_SUFFIXES) else None
+        if not isinstance(content, dict):
+            return None
+        inside = {
+            f"{key}.{below}": tensor for key, value in content.items() for below, tensor in _items(value)
+        }
+        tensors = content | inside
+        return {str(key): value.info for key, value in tensors.items() if isinstance(value, SavedTensor)}
+
     def pickled(self, name: str, stubs: Iterable[str] = ()) -> Any:
         """What a ``torch.save`` file holds: ``SavedTensor`` and ``Stub`` objects in plain containers.
 
@@ -155,6 +166,10 @@ class FileView:
             return path
         message = f"{self.root}: has no file {name!r}. {did_you_mean(name, self.names())}"
         raise SAEFileError(message)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, dict) else ()
 
 
 def _dictionary_with(content: Any, marker: str | None) -> Any:

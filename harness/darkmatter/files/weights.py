@@ -68,8 +68,8 @@ class Weights(Mapping[str, Tensor]):
         bad = int((value.isnan() if infinite else ~torch.isfinite(value)).sum())
         if bad:
             message = (
-                f"{self.where}: tensor {name!r} has {bad} of {tensor.numel()} values that are NaN or infinite; "
-                "the training diverged or the file is damaged."
+                f"{self.where}: tensor {name!r} has {bad} of {tensor.numel()} values that are NaN or "
+                "infinite; the training diverged or the file is damaged."
             )
             raise SAEFileError(message)
         return value

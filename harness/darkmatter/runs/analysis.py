@@ -16,7 +16,6 @@ class Analysis(Config):
         "context",
         description="hold out whole contexts (default), or single tokens as the authors' code does",
     )
-    train_fraction: float = Field(0.6, gt=0, lt=1, description="share of contexts that train")
     skip_first: int | None = Field(
         None, ge=0, description="positions left out at the start of a context (default: length / 16)"
     )

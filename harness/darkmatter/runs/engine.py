@@ -39,6 +39,7 @@ from darkmatter.sae.base import SAE
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
+from darkmatter.stream.shards import one_thread_each
 from darkmatter.stream.passes import Encoded, StreamSettings, encode_all
 
 GROUP_BYTES = 8 << 30
@@ -87,6 +88,7 @@ class Engine:
     done: list[StoredResult] = field(default_factory=list)
     failures: list[ItemFailure] = field(default_factory=list)
     reused: int = 0
+    warnings: list[str] = field(default_factory=list)
     _inputs: dict[tuple[str, str], InputStatistics] = field(default_factory=dict)
     _l0: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
@@ -94,6 +96,12 @@ class Engine:
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
     ) -> ResultSet:
         """Evaluate all items, then the baselines at every hook point that was used."""
+        with one_thread_each():
+            return self._run(items, baselines, controls)
+
+    def _run(
+        self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
+    ) -> ResultSet:
         self.plugins.emit(RunStarted((len(items) + len(baselines)) * len(self.evaluators)))
         self._resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
         by_hooks: dict[tuple[str, str], list[Candidate]] = {}
@@ -316,7 +324,7 @@ class Engine:
         recipe = item.recipe(
             self.store.key,
             hooks,
-            {key: analysis.record()[key] for key in ("split", "train_fraction", "skip_first", "skip_last", "seed")},
+            {key: analysis.record()[key] for key in ("split", "skip_first", "skip_last", "seed")},
         )
         draft = Draft(name, item.reference, item.qualified, item.is_control, ())
         wanted = [c for c in self.evaluators if not self._reuse(draft, c, recipe, hooks)]

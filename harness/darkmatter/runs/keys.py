@@ -55,6 +55,7 @@ def provenance(used: Iterable[Owned]) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)

@@ -66,6 +66,16 @@ class SAE(abc.ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """x̂ of x's shape (for a transcoder [..., d_out]), skip connection included."""
 
+    def reconstruct_from(self, codes: Codes, x: Tensor) -> Tensor:
+        """x̂ of x, float32, given the codes that ``encode`` already found for it.
+
+        The streaming pass and every later sweep use only this and ``encode``: ``decode`` alone knows
+        neither a skip connection nor the statistics of a normalised row. SAEs that have either
+        override it.
+        """
+        del x
+        return self.decode(codes)
+
     @staticmethod
     def from_functions(
         encode: Callable[[Tensor], Tensor],
@@ -84,3 +94,10 @@ class SAE(abc.ABC):
         from darkmatter.sae.opaque import OpaqueSAE
 
         return OpaqueSAE(encode, decode, d_in=d_in, d_sae=d_sae, d_out=d_out or d_in, hook=hook)
+
+    @staticmethod
+    def from_object(obj: Any) -> SAE:
+        """Wrap an object of another library that has encode, decode and its sizes (SAELens-like)."""
+        from darkmatter.sae.duck import from_object
+
+        return from_object(obj)

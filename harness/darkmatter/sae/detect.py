@@ -42,7 +42,9 @@ class Claim:
 
 def matches(view: FileView, adapter: SAEAdapter) -> list[str]:
     """The files that bear one of the adapter's names."""
-    return [name for name in view.names() if any(fnmatch.fnmatchcase(name, glob) for glob in adapter.filenames)]
+    return [
+        name for name in view.names() if any(fnmatch.fnmatchcase(name, glob) for glob in adapter.filenames)
+    ]
 
 
 def detect(view: FileView, adapters: Mapping[str, SAEAdapter]) -> list[Claim]:

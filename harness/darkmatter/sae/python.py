@@ -1,4 +1,4 @@
-"""SAEs made by a user's function, and objects that look like an SAE."""
+"""SAEs made by a user's function: ``python:package.module:function``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import importlib
 import os
 import site
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkmatter.errors import ItemError
-from darkmatter.sae.base import SAE
+from darkmatter.errors import DarkmatterError, ItemError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from darkmatter.sae.base import SAE
 
 
 def call_reference(target: str) -> SAE:
@@ -26,15 +25,28 @@ def call_reference(target: str) -> SAE:
             module = importlib.import_module(module_name)
     except ImportError as error:
         message = (
-            f"python:{target}: cannot be imported: {error}. Packages are looked for where they are installed, "
-            "never in the working directory; install yours with `pip install -e .`."
+            f"python:{target}: cannot be imported: {error}. Packages are looked for where they are "
+            "installed, never in the working directory; install yours with `pip install -e .`."
         )
         raise ItemError(message) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         message = f"python:{target}: {module_name} has no function {function_name!r}."
         raise ItemError(message)
-    return as_sae(function(), f"python:{target}")
+    return _as_sae(function, target)
+
+
+def _as_sae(function: Callable[[], Any], target: str) -> SAE:
+    """Call the user's function; whatever goes wrong in it is this item's failure."""
+    from darkmatter.sae.duck import from_object
+
+    try:
+        return from_object(function())
+    except DarkmatterError:
+        raise
+    except Exception as error:
+        message = f"python:{target}: failed with {type(error).__name__}: {error}."
+        raise ItemError(message) from error
 
 
 @contextmanager
@@ -61,43 +73,3 @@ def _installed_paths() -> set[str]:
             lines = file.read_text(errors="replace").splitlines()
             found |= {os.path.realpath(line) for line in lines if line and not line.startswith("import")}
     return found
-
-
-def as_sae(thing: Any, where: str) -> SAE:
-    """An SAE as it is; any object with encode and decode (SAELens, dictionary_learning) wrapped."""
-    if isinstance(thing, SAE):
-        return thing
-    encode, decode = getattr(thing, "encode", None), getattr(thing, "decode", None)
-    if not (callable(encode) and callable(decode)):
-        message = f"{where}: is a {type(thing).__name__}; expected an SAE or an object with encode and decode."
-        raise ItemError(message)
-    d_in, d_sae, d_out = _sizes(thing, where)
-    return SAE.from_functions(encode, decode, d_in=d_in, d_sae=d_sae, d_out=d_out, hook=_hook(thing))
-
-
-def _sizes(thing: Any, where: str) -> tuple[int, int, int]:
-    """(d_in, d_sae, d_out) from attributes, the configuration or the decoder matrix."""
-    places = (thing, getattr(thing, "cfg", None))
-    d_in = _first(places, ("d_in", "activation_dim"))
-    d_sae = _first(places, ("d_sae", "dict_size", "num_latents"))
-    if d_in is None or d_sae is None:
-        message = f"{where}: does not say its sizes; give it the integer attributes d_in and d_sae."
-        raise ItemError(message)
-    decoder: Tensor | None = getattr(thing, "W_dec", None)
-    rows = decoder is not None and getattr(decoder, "ndim", 0) == 2 and decoder.shape[0] == d_sae
-    d_out = _first(places, ("d_out",)) or (int(decoder.shape[1]) if rows and decoder is not None else d_in)
-    return d_in, d_sae, d_out
-
-
-def _first(places: tuple[Any, ...], names: tuple[str, ...]) -> int | None:
-    values = (getattr(place, name, None) for place in places for name in names)
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
-
-
-def _hook(thing: Any) -> str | None:
-    cfg = getattr(thing, "cfg", None)
-    for place in (thing, cfg, getattr(cfg, "metadata", None)):
-        hook = getattr(place, "hook_name", None)
-        if isinstance(hook, str):
-            return hook
-    return None

@@ -37,10 +37,10 @@ class UnitSums:
 
     def total(self, n_units: int) -> Tensor:
         """All sums [n_units, len(names)]."""
-        out = torch.zeros(n_units, len(self.names), dtype=torch.float64)
+        out = np.zeros((n_units, len(self.names)))
         for ids, sums in self.pieces:
-            out.index_add_(0, ids, sums)
-        return out
+            out[ids.numpy()] += sums.numpy()  # ids are unique within a piece
+        return torch.from_numpy(out)
 
     def columns(self, n_units: int) -> dict[str, np.ndarray]:
         """The same by name, as float64 arrays [n_units]."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from darkmatter.cache.spec import TextSpec
 from darkmatter.errors import UsageError
+from darkmatter.shuffle import permutation
 from darkmatter.text.documents import Documents
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def pack(documents: Documents, spec: TextSpec, tokenizer: TextTokenizer) -> Cont
     """
     bos = _bos(spec, tokenizer)
     separator = tokenizer.bos if tokenizer.bos is not None else tokenizer.eos
-    order = np.random.default_rng(spec.seed).permutation(len(documents.texts))
+    order = permutation(len(documents.texts), spec.seed, "documents")
     stream = _tokenised(documents, order, tokenizer)
     if spec.packing == "truncate":
         separator = None

@@ -14,13 +14,13 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
+    from darkmatter.sae.activation import Activation
+    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "config.json"
 FILES = ("ae.safetensors", "ae.pt")
@@ -111,7 +111,9 @@ def _weights_file(view: FileView) -> str:
     raise SAEFileError(message)
 
 
-def _matrices(weights: Weights, layout: Layout, d_in: int, d_sae: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def _matrices(
+    weights: Weights, layout: Layout, d_in: int, d_sae: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """(W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc)."""
     if not layout.linear:
         W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
@@ -124,7 +126,6 @@ def _activation(
     weights: Weights, layout: Layout, trainer: Fields, d_sae: int, assumptions: list[str]
 ) -> Activation:
     import torch
-
     from darkmatter.sae.activation import Gated, JumpRelu, Relu, TopK
 
     if layout.activation == "gated":
@@ -188,7 +189,9 @@ def _metadata(trainer: Fields, buffer: Fields, weights: Weights) -> SAEMetadata:
         model=trainer.text("lm_name"),
         context_length=buffer.integer("ctx_len"),
         dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
-        extra=trainer.extra("trainer_class", "k", "steps", "seed", "submodule_name", "group_sizes", "group_fractions"),
+        extra=trainer.some(
+            "trainer_class", "k", "steps", "seed", "submodule_name", "group_sizes", "group_fractions"
+        ),
     )
 
 

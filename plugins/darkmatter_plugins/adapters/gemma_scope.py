@@ -43,16 +43,19 @@ def detect(view: FileView) -> Detection | Refusal:
     header = view.header(WEIGHTS) or {}
     names = {NAMES.get(name, name) for name in header}
     if not names >= TENSORS:
-        return Refusal(f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(TENSORS)}")
+        return Refusal(
+            f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(TENSORS)}"
+        )
     return Detection(f"{WEIGHTS} has {', '.join(sorted(TENSORS))}")
 
 
 def load(view: FileView, _options: object) -> SAE:
     """Read one SAE or transcoder."""
-    from darkmatter.files.weights import Weights
     from darkmatter.sae.activation import JumpRelu
-    from darkmatter.sae.base import SAEMetadata
     from darkmatter.sae.canonical import CanonicalSAE
+
+    from darkmatter.files.weights import Weights
+    from darkmatter.sae.base import SAEMetadata
 
     tensors = {NAMES.get(name, name): tensor for name, tensor in view.tensors(WEIGHTS).items()}
     weights = Weights(tensors, str(view.file(WEIGHTS)))
@@ -106,7 +109,11 @@ def _place(view: FileView) -> Place:
 
 def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
     if place.embedding:
-        return "hook_embed", "hook_embed", ["hook point not recorded; taken from the folder's name: hook_embed."]
+        return (
+            "hook_embed",
+            "hook_embed",
+            ["hook point not recorded; taken from the folder's name: hook_embed."],
+        )
     if place.layer is None:
         return None, None, ["hook point not recorded, and no folder is named layer_N."]
     before, after = (f"blocks.{place.layer}.{name}" for name in SITES[place.site or "res"])
@@ -126,7 +133,7 @@ def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
 
 
 def _common(place: Place) -> list[str]:
-    unsaid = ["context length, dataset and BOS policy not recorded; 1,024 tokens with a BOS that was not trained on."]
+    unsaid = ["context length, dataset and BOS policy not recorded; 1,024 tokens after an untrained BOS."]
     return unsaid if place.model else ["model not recorded.", *unsaid]
 
 

@@ -11,17 +11,18 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
+    from darkmatter.sae.activation import Activation
+    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
 SCALER = "activation_scaler.json"
+WHITENING = "activation_whitening.safetensors"
 
 ARCHITECTURES = {
     "standard": "relu",
@@ -43,6 +44,7 @@ NORMALISATIONS = {
     "layer_norm": "layer_norm",
     "constant_norm_rescale": "constant_norm",
     "expected_average_only_in": "scale",
+    "covariance_whitening": "whitening",
 }
 EXTRA = (
     *("hook_head_index", "hf_hook_name", "neuronpedia_id", "seqpos_slice", "exclude_special_tokens"),
@@ -56,7 +58,11 @@ def detect(view: FileView) -> Detection | Refusal:
     if not view.has(CONFIG):
         return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG)
-    known = [key for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str") if key in cfg]
+    known = [
+        key
+        for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
+        if key in cfg
+    ]
     if "d_in" not in cfg or not known:
         return Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
     return Detection(f"{CONFIG} has d_in and {', '.join(known)}")
@@ -73,19 +79,24 @@ def load(view: FileView, _options: object) -> SAE:
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
     d_out = cfg.size("d_out", d_in) if transcoder else d_in
     weights = view.weights(WEIGHTS)
-    W_dec, b_dec = weights.take("W_dec", d_sae, d_out), weights.take("b_dec", d_out)
+    W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_out)
+    scale = W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None
+    b_dec = weights.take("b_dec", d_out)
+    subtract = b_dec if not transcoder and cfg.flag("apply_b_dec_to_input", default=True) else None
+    kind = NORMALISATIONS[_normalisation_name(cfg)]
+    if kind == "whitening":
+        W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
     assumptions = _assumptions(cfg, about, hook)
-    subtract = not transcoder and cfg.flag("apply_b_dec_to_input", default=True)
     return CanonicalSAE(
-        W_enc=weights.take("W_enc", d_in, d_sae),
+        W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
         b_enc=None if architecture == "gated" else weights.take("b_enc", d_sae),
         b_dec=b_dec,
         activation=_activation(cfg, weights, ARCHITECTURES[architecture], d_sae),
-        subtract=b_dec if subtract else None,
-        normalisation=_normalisation(view, cfg, assumptions, invert=not transcoder),
-        code_scale=W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None,
+        subtract=subtract,
+        normalisation=_normalisation(view, kind, assumptions, invert=not transcoder),
+        code_scale=scale,
         W_skip=weights.take("W_skip", d_out, d_in).T if "skip" in architecture else None,
         hook_in=hook,
         hook_out=about.text("hook_name_out") if transcoder else hook,
@@ -141,23 +152,26 @@ def _scaled_decoder(cfg: Fields, weights: Weights, W_dec: Tensor) -> Tensor:
     return W_dec * factor[:, None]
 
 
-def _normalisation(view: FileView, cfg: Fields, assumptions: list[str], *, invert: bool) -> Normalisation:
-    from darkmatter.sae.normalisation import Normalisation
-
+def _normalisation_name(cfg: Fields) -> str:
     value: Any = cfg.values.get("normalize_activations")
     if isinstance(value, bool):  # versions before 4
         value = "expected_average_only_in" if value else "none"
-    name = Fields({"normalize_activations": value}, cfg.where).choice(
-        "normalize_activations", NORMALISATIONS, default="none"
-    )
-    kind = NORMALISATIONS[name]
+    name = "normalize_activations"
+    return Fields({name: value}, cfg.where).choice(name, NORMALISATIONS, default="none")
+
+
+def _normalisation(view: FileView, kind: str, assumptions: list[str], *, invert: bool) -> Normalisation:
+    from darkmatter.sae.normalisation import Normalisation
+
     if kind == "layer_norm":
         return Normalisation(kind="layer_norm", invert=invert)
     if kind == "constant_norm":
         return Normalisation(kind="constant_norm", invert=invert)
-    if kind == "none":
+    if kind != "scale":
         return Normalisation()
-    factor = Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor") if view.has(SCALER) else None
+    factor = None
+    if view.has(SCALER):
+        factor = Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
         assumptions.append(
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
@@ -165,6 +179,27 @@ def _normalisation(view: FileView, cfg: Fields, assumptions: list[str], *, inver
         )
         return Normalisation()
     return Normalisation(kind="scale", factor=factor, invert=invert)
+
+
+def _unwhitened(
+    view: FileView, W_enc: Tensor, W_dec: Tensor, b_dec: Tensor, subtract: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine."""
+    if not view.has(WHITENING):
+        message = (
+            f"{view}: {CONFIG} has normalize_activations covariance_whitening, but {WHITENING} is not beside "
+            "it; without its matrices the SAE cannot be evaluated."
+        )
+        raise SAEFileError(message)
+    d_in, d_out = W_enc.shape[0], W_dec.shape[1]
+    whitening = view.weights(WHITENING)
+    mean = whitening.take("mean", d_in).double()
+    matrix = whitening.take("matrix", d_in, d_in).double()
+    inverse = whitening.take("inverse_matrix", d_out, d_out).double()
+    out = b_dec.double() @ inverse + mean
+    folded = (matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out)
+    W_enc, W_dec, b_dec, subtract = (tensor.float() for tensor in folded)
+    return W_enc, W_dec, b_dec, subtract
 
 
 def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
@@ -176,7 +211,9 @@ def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
     if "context_size" not in about:
         found.append("context length not recorded.")
     if "architecture" not in cfg:
-        found.append("architecture not recorded; taken from the activation function (standard where there is none).")
+        found.append(
+            "architecture not recorded; taken from the activation function (standard where there is none)."
+        )
     if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
         found.append("apply_b_dec_to_input not recorded; taken as true, SAELens's default.")
     head = about.integer("hook_head_index", "hook_point_head_index")
@@ -193,10 +230,12 @@ def _metadata(cfg: Fields, about: Fields, architecture: str) -> SAEMetadata:
         architecture=architecture,
         model=about.text("model_name"),
         context_length=about.integer("context_size"),
-        prepend_bos=about.values.get("prepend_bos") if isinstance(about.values.get("prepend_bos"), bool) else None,
+        prepend_bos=about.values.get("prepend_bos")
+        if isinstance(about.values.get("prepend_bos"), bool)
+        else None,
         dataset=about.text("dataset_path"),
         dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
-        extra=about.extra(*EXTRA),
+        extra=about.some(*EXTRA),
     )
 
 

@@ -10,8 +10,9 @@ from darkmatter.files.fields import Fields
 from darkmatter_plugins.adapters._hooks import module_input, module_output
 
 if TYPE_CHECKING:
-    from darkmatter.files.view import FileView
     from darkmatter.sae.activation import Activation
+
+    from darkmatter.files.view import FileView
     from darkmatter.sae.base import SAE
 
 CONFIG = "cfg.json"
@@ -35,8 +36,9 @@ def detect(view: FileView) -> Detection | Refusal:
 
 def load(view: FileView, _options: object) -> SAE:
     """Read one SAE, transcoder or skip transcoder."""
-    from darkmatter.sae.base import SAEMetadata
     from darkmatter.sae.canonical import CanonicalSAE
+
+    from darkmatter.sae.base import SAEMetadata
 
     cfg = Fields(view.json(CONFIG), str(view.file(CONFIG)))
     d_in = cfg.size("d_in")
@@ -57,7 +59,7 @@ def load(view: FileView, _options: object) -> SAE:
         context_length=run.integer("ctx_len"),
         dataset=run.text("dataset"),
         dtype=str(weights["b_dec"].dtype).removeprefix("torch."),
-        extra=cfg.extra("activation", "k", "multi_topk", "normalize_decoder") | run.extra("split", "seed"),
+        extra=cfg.some("activation", "k", "multi_topk", "normalize_decoder") | run.some("split", "seed"),
     )
     return CanonicalSAE(
         W_enc=weights.take("encoder.weight", d_sae, d_in).T,
@@ -115,7 +117,10 @@ def _run(view: FileView) -> Fields:
 def _unsaid(run: Fields) -> list[str]:
     missing = [name for name in ("model", "ctx_len", "dataset") if name not in run]
     said = [f"{' and '.join(missing)} not recorded (no run-level {RUN} above)."] if missing else []
-    return [*said, "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."]
+    return [
+        *said,
+        "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens.",
+    ]
 
 
 ADAPTER = SAEAdapter(

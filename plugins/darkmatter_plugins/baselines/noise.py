@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter.sae.codes import Codes
 from darkmatter_plugins.baselines import NoiseConfig
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15, the increment of splitmix64, as int64
@@ -32,16 +33,16 @@ class NoiseSAE(api.SAE):
         self.fingerprint = f"noise:{data.d_in}:{sigma!r}:{data.seed}"
         self._sigma, self._seed = sigma, data.seed
 
-    def encode(self, x: Tensor) -> api.Codes:
+    def encode(self, x: Tensor) -> Codes:
         """All coordinates of x + noise."""
-        return api.Codes.from_dense(self.reconstruct(x))
+        return Codes.from_dense(self.reconstruct(x))
 
-    def decode(self, codes: api.Codes) -> Tensor:
+    def decode(self, codes: Codes) -> Tensor:
         """The coordinates themselves."""
         return codes.to_dense()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """x + noise."""
+        """X + noise."""
         rows = x.reshape(-1, self.d_in).to(torch.float32)
         return (rows + self._sigma * row_noise(rows, self._seed)).to(torch.float32).reshape(x.shape)
 
@@ -51,10 +52,10 @@ def row_noise(rows: Tensor, seed: int) -> Tensor:
     n, d = rows.shape
     bits = rows.contiguous().view(torch.int32).to(torch.int64)
     place = torch.arange(1, d + 1, dtype=torch.int64, device=rows.device) * _GOLDEN
-    key = _mix(_mix(bits + place).sum(dim=1) + seed * _GOLDEN)
+    key = _mix(_mix(bits + place).sum(dim=1) + torch.tensor(seed, device=rows.device) * _GOLDEN)
     uniform = []
-    for stream in (1, 2):
-        mixed = _mix(key[:, None] + _mix(place + stream * _MIX_1)[None, :])
+    for stream in (_MIX_1, _MIX_2):
+        mixed = _mix(key[:, None] + _mix(place + stream)[None, :])
         # The upper 53 bits as a number strictly between 0 and 1.
         uniform.append((((mixed >> 11) & ((1 << 53) - 1)).to(torch.float64) + 0.5) * 2.0**-53)
     return (-2 * uniform[0].log()).sqrt() * (2 * math.pi * uniform[1]).cos()

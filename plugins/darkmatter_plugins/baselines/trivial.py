@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from darkmatter import api
+from darkmatter.files.atomic import content_hash
 from darkmatter.sae.activation import Relu
 from darkmatter.sae.canonical import CanonicalSAE
+from darkmatter.sae.codes import Codes
 from darkmatter_plugins.baselines.linear import signed_topk
 
 
@@ -18,15 +21,37 @@ def identity(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 
 
 def zero(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 - no options
     """x̂ = 0 without any latent."""
-    return signed_topk(
-        torch.zeros(data.d_in, 0), torch.zeros(0, data.d_in), torch.zeros(data.d_in), 0, data, "zero"
-    )
+    return ConstantSAE(torch.zeros(data.d_in), data, "zero")
 
 
 def mean(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 - no options
     """x̂ = the training mean without any latent."""
-    empty = torch.zeros(data.d_in, 0)
-    return signed_topk(empty, empty.T, data.inputs.train.mean, 0, data, "mean")
+    return ConstantSAE(data.inputs.train.mean.to(torch.float32), data, "mean")
+
+
+class ConstantSAE(api.SAE):
+    """The dictionary without latents: every row gives the same vector."""
+
+    def __init__(self, value: Tensor, data: api.FitData, name: str) -> None:
+        self.d_in = self.d_out = data.d_in
+        self.d_sae = 0
+        self.hook_in = self.hook_out = data.hook
+        self.metadata = api.SAEMetadata(format="baseline", architecture=name)
+        self.assumptions = ()
+        self.fingerprint = f"constant:{content_hash(value.tolist())}"
+        self._value = value
+
+    def encode(self, x: Tensor) -> Codes:
+        """No codes."""
+        return Codes.from_dense(x.new_zeros(*x.shape[:-1], 0))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """The constant for every row."""
+        return self._value.to(codes.values.device).expand(*codes.batch_shape, -1)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The constant for every row."""
+        return self.decode(self.encode(x))
 
 
 def relu(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 - no options

@@ -1,0 +1,81 @@
+"""Every golden sample of the formats read here, against what the real library computed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from darkmatter_plugins.adapters import ADAPTERS
+from safetensors.torch import load_file
+
+from darkmatter.errors import SAEFileError
+from darkmatter.sae.load import load_sae
+
+SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
+FORMATS = {
+    "sae_lens": "saelens",
+    "sae_lens_6_54": "saelens",
+    "dictionary_learning": "dictionary_learning",
+    "sparsify": "sparsify",
+    "gemma_scope": "gemma_scope",
+}
+UNSUPPORTED = {"matching_pursuit", "temporal"}
+ALL = sorted(path.parent for library in FORMATS for path in (SAMPLES / library).glob("*/golden.json"))
+READ = [
+    path for path in ALL if json.loads((path / "golden.json").read_text())["architecture"] not in UNSUPPORTED
+]
+REFUSED = [path for path in ALL if path not in READ]
+BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
+
+
+def identify(path):
+    return f"{path.parent.name}/{path.name}"
+
+
+def opened(path):
+    golden = json.loads((path / "golden.json").read_text())
+    return golden, load_sae(path / golden["path"], adapters=BY_NAME)
+
+
+@pytest.mark.parametrize("path", READ, ids=identify)
+def test_codes_and_reconstruction_are_those_of_the_library(path):
+    """Codes, their support and the reconstruction equal what the library that wrote the file computes."""
+    golden, sae = opened(path)
+    expected = load_file(path / "expected.safetensors")
+    shape = expected["reconstruction"].shape
+    # The number of heads is in no SAELens file, so attention SAEs get their rows flattened.
+    x = expected["x"].reshape(*expected["codes"].shape[:-1], golden["d_in"])
+    codes = sae.encode(x)
+    dense = codes.to_dense()
+    assert torch.equal(dense != 0, expected["codes"] != 0)
+    torch.testing.assert_close(dense, expected["codes"], atol=golden["atol"], rtol=1e-5)
+    torch.testing.assert_close(
+        sae.reconstruct(x).reshape(shape), expected["reconstruction"], atol=golden["atol"], rtol=1e-5
+    )
+    if "decode_only" in expected:
+        torch.testing.assert_close(sae.decode(codes), expected["decode_only"], atol=golden["atol"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("path", READ, ids=identify)
+def test_what_the_files_record_is_found(path):
+    """Sizes, format, model, context length, BOS policy and dataset come out as the files record them."""
+    golden, sae = opened(path)
+    recorded = golden["recorded"]
+    assert (sae.d_in, sae.d_sae) == (golden["d_in"], golden["d_sae"])
+    assert sae.metadata.format == FORMATS[path.parent.name]
+    assert sae.metadata.context_length == recorded.get("context_size")
+    assert sae.metadata.dataset == recorded.get("dataset_path", recorded.get("dataset"))
+    model = recorded.get("model_name", recorded.get("lm_name", recorded.get("model")))
+    assert (sae.metadata.model or "").removeprefix("google/") == model
+    if golden["hook_name"] and golden["hook_name"].startswith(("blocks.", "hook_")):
+        assert sae.hook_in == golden["hook_name"]
+    if "hook_name_out" in recorded:
+        assert sae.hook_out == recorded["hook_name_out"]
+    assert all(assumption.endswith(".") for assumption in sae.assumptions)
+
+
+@pytest.mark.parametrize("path", REFUSED, ids=identify)
+def test_architectures_that_are_not_read_are_named(path):
+    """An architecture without a reader is refused by name, with those that have one."""
+    with pytest.raises(SAEFileError, match=r"is '(matching_pursuit|temporal)', which is not supported"):
+        opened(path)
