@@ -146,7 +146,9 @@ def build_table(
     sections = []
     for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
         reference = first.setdefault(hook, entries[0][1].result)
-        sections.append(builder.section(hook, entries, reference))
+        section = builder.section(hook or "activations", entries, reference)
+        if section.blocks:  # where nothing could be measured, the list of what is missing says all
+            sections.append(section)
     return Table(
         title="darkmatter results",
         sections=tuple(sections),
@@ -230,15 +232,17 @@ def _width(columns: Sequence[tuple[Column, dict[str, Cell]]], names: Mapping[str
 
 
 def _missing(results: ResultSet) -> list[str]:
-    """What failed or was skipped, SAEs with the same reason together."""
-    grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    """What failed or was skipped, with the same reason said once."""
+    by_name: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, result in zip(results.names, results, strict=True):
         if result.status != "ok":
-            grouped[result.evaluator.name, result.status, result.reason or "no reason given"].append(name)
+            by_name[result.status, result.reason or "no reason given", name].append(result.evaluator.name)
     for failure in results.failures:
-        grouped[failure.evaluator, "failed", failure.reason].append(failure.sae)
-    lines = []
-    for (evaluator, status, reason), names in grouped.items():
-        who = ", ".join(sorted(names, key=natural_key))
-        lines.append(f"{evaluator or 'all evaluators'} {status} for {who}: {reason}")
-    return lines
+        by_name["failed", failure.reason, failure.sae].append(failure.evaluator or "all evaluators")
+    grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for (status, reason, name), evaluators in by_name.items():
+        grouped[status, reason, ", ".join(sorted(evaluators))].append(name)
+    return [
+        f"{', '.join(sorted(names, key=natural_key))}: {evaluators} {status}: {reason}"
+        for (status, reason, evaluators), names in grouped.items()
+    ]

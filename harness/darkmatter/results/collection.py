@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from darkmatter.errors import DarkmatterError
 from darkmatter.results.comparable import distinct_names
 from darkmatter.results.reading import Problem, StoredResult, read_folder
-from darkmatter.results.rows import COLUMNS, ItemFailure, Row, duplicates, failure_row, result_rows
+from darkmatter.results.rows import ROW_COLUMNS, ItemFailure, Row, duplicates, failure_row, result_rows
 from darkmatter.results.schema import Result
 
 if TYPE_CHECKING:
@@ -95,8 +95,14 @@ class ResultSet:
         """Tidy rows as a data frame, with the columns of ``darkmatter table --format json``."""
         import pandas as pd
 
-        frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
-        types = {"value": "float64", "ci_low": "float64", "ci_high": "float64", "n": "Int64", "version": "Int64"}
+        frame = pd.DataFrame(self.rows(), columns=list(ROW_COLUMNS))
+        types = {
+            "value": "float64",
+            "ci_low": "float64",
+            "ci_high": "float64",
+            "n": "Int64",
+            "version": "Int64",
+        }
         return frame.astype(types)
 
     def table(self, *, all: bool = False, format: str = "md") -> str:  # noqa: A002 - the public names

@@ -9,7 +9,7 @@ from typing import Any
 from darkmatter.results.comparable import config_text
 from darkmatter.results.schema import MetricValue, Result
 
-COLUMNS = (
+ROW_COLUMNS = (
     "sae",
     "evaluator",
     "metric",
@@ -98,4 +98,4 @@ def _metric_fields(metric: MetricValue) -> Row:
 
 
 def _ordered(fields: Row) -> Row:
-    return {column: fields.get(column) for column in COLUMNS}
+    return {column: fields.get(column) for column in ROW_COLUMNS}

@@ -32,9 +32,9 @@ class Column:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One SAE."""
+    """One SAE (in a comparison, one metric)."""
 
-    sae: str
+    name: str
     is_control: bool
     cells: tuple[Cell, ...]
 
@@ -46,6 +46,8 @@ class Block:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
+    heading: str = "SAE"
+    """What stands above the names of the rows."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Table:
         footnotes: reasons behind numbered cells, in order.
         missing: what failed or was skipped, with the reason.
         problems: files that were not trusted, with the reason.
-        rows: the same content as tidy rows (see ``darkmatter.results.rows.COLUMNS``).
+        rows: the same content as tidy rows (see ``darkmatter.results.rows.ROW_COLUMNS``).
     """
 
     title: str

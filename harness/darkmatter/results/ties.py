@@ -66,7 +66,8 @@ def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
     """
     usable = {name: entry for name, entry in column.items() if entry[1].value is not None}
     direction = {entry[1].higher_is_better for entry in usable.values()}
-    if len(usable) < 2 or len(direction) != 1 or None in direction:
+    values = {entry[1].value for entry in usable.values()}
+    if len(values) < 2 or len(direction) != 1 or None in direction:
         return {}
     sign = 1.0 if direction.pop() else -1.0
     best = max(usable, key=lambda name: sign * _value(usable[name]))

@@ -66,8 +66,8 @@ def _section(section: Section) -> Iterator[str]:
 def _block(block: Block) -> str:
     import pandas as pd
 
-    headers = ["SAE", *(escape(column.title) for column in block.columns)]
-    body = [[_name(row.sae, row.is_control), *(_cell(cell) for cell in row.cells)] for row in block.rows]
+    headers = [block.heading, *(escape(column.title) for column in block.columns)]
+    body = [[_name(row.name, row.is_control), *(_cell(cell) for cell in row.cells)] for row in block.rows]
     # pandas cuts long cells by default.
     with pd.option_context("display.max_colwidth", None):
         return pd.DataFrame(body, columns=headers).to_html(index=False, escape=False, border=0)

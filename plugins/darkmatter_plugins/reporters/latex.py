@@ -67,9 +67,9 @@ def _section(section: Section, table: Table) -> Iterator[str]:
 def _tabular(block: Block) -> str:
     import pandas as pd
 
-    headers = ["SAE", *(escape(column.title) for column in block.columns)]
+    headers = [block.heading, *(escape(column.title) for column in block.columns)]
     body = [
-        [escape(row.sae) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
+        [escape(row.name) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
         for row in block.rows
     ]
     aligned = "l" + "r" * len(block.columns)

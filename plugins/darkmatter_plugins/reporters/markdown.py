@@ -55,9 +55,12 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _block(block: Block) -> str:
-    headers = ["SAE", *(escape_cell(column.title) for column in block.columns)]
+    headers = [block.heading, *(escape_cell(column.title) for column in block.columns)]
     body = [
-        [escape_cell(row.sae) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
+        [
+            escape_cell(row.name) + (" (control)" if row.is_control else ""),
+            *(_cell(cell) for cell in row.cells),
+        ]
         for row in block.rows
     ]
     aligned = ["left", *("right" for _ in block.columns)]

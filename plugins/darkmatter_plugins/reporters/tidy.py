@@ -16,8 +16,9 @@ def render_csv(table: Table) -> str:
     import pandas as pd
 
     rows = [{name: _plain(value) for name, value in row.items()} for row in table.rows]
-    frame = pd.DataFrame(rows, columns=list(ROW_COLUMNS)).astype({"n": "Int64", "version": "Int64"})
-    return frame.to_csv(index=False, lineterminator="\n")
+    frame = pd.DataFrame(rows, columns=list(table.rows[0] if table.rows else ROW_COLUMNS))
+    whole = {name: "Int64" for name in ("n", "version") if name in frame}
+    return frame.astype(whole).to_csv(index=False, lineterminator="\n")
 
 
 def _plain(value: Any) -> Any:
