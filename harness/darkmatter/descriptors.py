@@ -177,3 +177,12 @@ class Reporter(Descriptor):
     """Renders rows; ``implementation`` resolves to ``render(table: Table) -> str`` (pure)."""
 
     suffix: str = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class EmbeddedSuite(Descriptor):
+    """A suite that comes ready to run, such as the demo's.
+
+    ``implementation`` resolves to ``write(folder: Path) -> dict``: it writes what the suite needs
+    (texts, ``suite.yaml``) into the folder and returns the suite's fields.
+    """

@@ -131,7 +131,9 @@ class Engine:
         except DarkmatterError as error:
             self._fail(item.name, item.reference, str(error), is_control=item.is_control)
             return None
-        draft = Draft(item.name, item.reference, item.adapter, item.is_control, (*sae.assumptions, *item.notes))
+        draft = Draft(
+            item.name, item.reference, item.adapter, item.is_control, (*sae.assumptions, *item.notes)
+        )
         return self._candidate(draft, sae, hooks, sae.fingerprint)
 
     def _candidate(
@@ -246,9 +248,7 @@ class Engine:
             timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
             yield self._stamped(made, timings, chosen)
 
-    def _one(
-        self, draft: Draft, chosen: Chosen, encoded: Encoded, settings: StreamSettings
-    ) -> StoredResult:
+    def _one(self, draft: Draft, chosen: Chosen, encoded: Encoded, settings: StreamSettings) -> StoredResult:
         missing = self._missing(chosen.evaluator, encoded.sae)
         if missing:
             return skipped_result(draft, f"needs {missing}")

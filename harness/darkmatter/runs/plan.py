@@ -50,12 +50,16 @@ def plan_job(job: Job, out: Path) -> Plan:
     problems: list[Problem] = []
     if out.is_dir():
         found, problems = read_folder(out)
-    present = {(entry.result.key, entry.result.sae.name) for entry in found if entry.result.status != "failed"}
+    present = {
+        (entry.result.key, entry.result.sae.name) for entry in found if entry.result.status != "failed"
+    }
     for item in job.items:
         plan.results += _of_item(job, item, activations, present)
     for baseline in job.baselines:
         plan.results += [
-            PlannedResult(baseline.name, chosen.evaluator.name, "make", "fitted on the training rows (or reused)")
+            PlannedResult(
+                baseline.name, chosen.evaluator.name, "make", "fitted on the training rows (or reused)"
+            )
             for chosen in job.chosen
         ]
     if job.suite.controls:

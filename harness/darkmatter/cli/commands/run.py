@@ -81,7 +81,9 @@ def plan(*, as_json: bool, out: Path, jobs: int | None, **options: Any) -> None:
     from darkmatter.printable import printable
 
     rows = [[r.sae, r.evaluator, r.action, printable(r.reason)] for r in planned.results]
-    click.echo(tabulate(rows, headers=["SAE", "evaluator", "action", "why"], maxcolwidths=[None, None, None, 60]))
+    click.echo(
+        tabulate(rows, headers=["SAE", "evaluator", "action", "why"], maxcolwidths=[None, None, None, 60])
+    )
     click.echo()
     for name, text in planned.needs.items():
         click.echo(f"{name}: {text}")
@@ -109,7 +111,9 @@ def suite_from(options: dict[str, Any]) -> Any:
     if path is not None:
         given = [name for name in ("model", "text", "activations", "hooks", "saes") if options[name]]
         if given:
-            names = ", ".join(f"--{name.removesuffix('s') if name != 'activations' else name}" for name in given)
+            names = ", ".join(
+                f"--{name.removesuffix('s') if name != 'activations' else name}" for name in given
+            )
             message = f"{names} cannot be combined with the suite file {str(path)!r}; put it into the file."
             raise UsageError(message)
         return read_suite(path)
@@ -129,7 +133,9 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         fields["activations"] = options["activations"]
         for name in ("model", "text"):
             if options[name]:
-                message = f"--activations and --{name} cannot be combined: a file of activations needs no model."
+                message = (
+                    f"--activations and --{name} cannot be combined: a file of activations needs no model."
+                )
                 raise UsageError(message)
         return fields
     if not options["model"] or not options["text"]:
@@ -182,7 +188,9 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
         target, equals, value = setting.partition("=")
         evaluator, dot, field = target.rpartition(".")
         if not (equals and dot and field):
-            message = f"--set {setting!r}: expected EVALUATOR.FIELD=VALUE, such as error_decomposition.bias=false."
+            message = (
+                f"--set {setting!r}: expected EVALUATOR.FIELD=VALUE, such as error_decomposition.bias=false."
+            )
             raise UsageError(message)
         if evaluator not in options:
             host().get("evaluators", evaluator)
@@ -203,7 +211,9 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
     progress = Progress.on_stderr(plugin_host.emit)
     job = Job.of(suite, plugin_host, progress, jobs)
     if not job.items and not job.baselines:
-        message = "no SAE: add --sae PATH (or saes: in the suite). `darkmatter inspect PATH` says what a file is."
+        message = (
+            "no SAE: add --sae PATH (or saes: in the suite). `darkmatter inspect PATH` says what a file is."
+        )
         raise UsageError(message)
     outcome = job.run(out, recompute=recompute)
     click.echo(outcome.results.table(all=all_metrics))
