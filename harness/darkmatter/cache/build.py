@@ -12,7 +12,7 @@ from darkmatter.activations import Shard
 from darkmatter.cache.entry import LOSS, Entry, check_file, discard
 from darkmatter.cache.key import entry_key, key_parts
 from darkmatter.cache.spec import ActivationRequest
-from darkmatter.errors import UsageError
+from darkmatter.errors import CacheError, UsageError
 from darkmatter.files.lock import locked
 from darkmatter.models import LanguageModel, ModelIdentity, ModelProvider
 from darkmatter.text.documents import Documents, open_documents
@@ -68,10 +68,18 @@ class Builder:
         entry, identity, documents = self._entry()
         if self._complete(entry):
             return entry
-        with locked(entry.folder, LONGEST_WAIT_S, lambda owner: _say_waiting(entry, owner)):
-            entry.sweep()
-            self._write_contexts(entry, identity, documents)
-            self._fill(entry, progress)
+        try:
+            with locked(entry.folder, LONGEST_WAIT_S, lambda owner: _say_waiting(entry, owner)):
+                entry.sweep()
+                self._write_contexts(entry, identity, documents)
+                self._fill(entry, progress)
+        except OSError as error:
+            message = (
+                f"The activation cache in {self.root} cannot be written: {error}. What is done is kept. Free "
+                "some space (darkmatter cache ls), or choose another folder with DARKMATTER_CACHE, and run "
+                "the same command again."
+            )
+            raise CacheError(message) from error
         return entry
 
     def _complete(self, entry: Entry) -> bool:

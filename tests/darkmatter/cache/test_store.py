@@ -198,3 +198,52 @@ def test_too_long_contexts_are_refused(text, provider, root, request_for):
     long = request.text.model_copy(update={"context_length": 65, "contexts": 2})
     with pytest.raises(UsageError, match="64 positions"):
         open_cached(type(request)(request.model, long, request.hooks), provider, root)
+
+
+RACER = """
+import runpy, sys
+from pathlib import Path
+import darkmatter.shards, darkmatter.cache.build as build
+darkmatter.shards.SHARD_TOKENS, build.MOST_TOKENS_PER_BATCH = 48, 32
+from darkmatter.cache.store import open_cached
+conftest, text, root = sys.argv[1:]
+fake = runpy.run_path(conftest)
+provider = fake["FakeProvider"](after_forward=lambda count: __import__("time").sleep(0.02))
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_cached(fake["make_request"](text), provider, Path(root))
+print(provider.loads, store.read(store.hooks[0], 0, 20).sum().item())
+"""
+
+
+def test_two_processes_build_one_entry_once(text, root):
+    """Of two processes that want the same activations, one builds and the other waits and reads."""
+    command = [sys.executable, "-c", RACER, str(CONFTEST), str(text), str(root)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        for racer in (one, other):
+            assert racer.stdout.readline() == "ready\n"
+        for racer in (one, other):
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        answers = [racer.communicate()[0].split() for racer in (one, other)]
+    assert sorted(loads for loads, _ in answers) == ["0", "1"]
+    assert len({total for _, total in answers}) == 1
+
+
+def test_full_disk_is_one_paragraph_and_keeps_what_is_done(request_for, provider, root, monkeypatch):
+    """When the disk is full the error says how to go on, and going on recomputes nothing that was safe."""
+    from darkmatter.cache import entry
+
+    def full(path, pieces, write=entry.write_pieces):
+        if path.name.startswith("00004"):
+            raise OSError(28, "No space left on device")
+        write(path, pieces)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(entry, "write_pieces", full)
+        with pytest.raises(CacheError, match=r"No space left.*DARKMATTER_CACHE"):
+            open_cached(request_for(), provider, root)
+    done = provider.forwards
+    open_cached(request_for(), provider, root)
+    assert provider.forwards - done == 5
