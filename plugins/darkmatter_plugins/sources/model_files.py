@@ -105,7 +105,6 @@ def _from_hub(spec: ModelSpec) -> ModelFiles:
             revision=spec.revision,
             allow_patterns=list(_WANTED),
             ignore_patterns=list(_UNWANTED),
-            tqdm_class=None,
         )
     except Exception as error:
         # The Hub's client has no common base class for offline, missing, gated and bad names.

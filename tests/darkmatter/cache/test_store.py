@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from darkmatter.activations import ActivationStore
+from darkmatter.cache.build import Builder
 from darkmatter.cache.manage import find_entry
 from darkmatter.cache.store import CachedActivations, open_cached
 from darkmatter.errors import CacheError, UsageError
@@ -247,3 +248,37 @@ def test_full_disk_is_one_paragraph_and_keeps_what_is_done(request_for, provider
     done = provider.forwards
     open_cached(request_for(), provider, root)
     assert provider.forwards - done == 5
+
+
+def test_missing_says_what_a_build_would_make(request_for, provider, root):
+    """Before, in the middle and after a build, nothing is loaded to say what is missing."""
+    builder = Builder(request_for((FIRST, SECOND)), provider, root)
+    assert builder.missing() is None
+    open_cached(request_for((FIRST,)), provider, root)
+    assert builder.missing() == {FIRST: 0, SECOND: 7, "loss": 0}
+    builder.ensure()
+    assert builder.missing() == {FIRST: 0, SECOND: 0, "loss": 0}
+    assert provider.loads == 2
+
+
+def test_hook_points_of_another_process_are_kept(request_for, provider, root, monkeypatch):
+    """A writer that looked before another one finished does not undo what that one recorded."""
+    open_cached(request_for(()), provider, root)
+    early = Builder(request_for((SECOND,)), provider, root)
+    looked = early._entry()
+    assert looked[0].manifest["hooks"] == []
+    open_cached(request_for((FIRST,)), provider, root)
+    monkeypatch.setattr(Builder, "_entry", lambda _: looked)
+    assert early.ensure().manifest["hooks"] == [FIRST, SECOND]
+
+
+def test_description_names_what_was_asked_for(request_for, provider, root, text):
+    """A copy of the text under another name reads the same entry and is described by its own name."""
+    first = open_cached(request_for(), provider, root)
+    copy = text.with_name("copy.txt")
+    copy.write_bytes(text.read_bytes())
+    request = request_for()
+    named = type(request)(request.model, request.text.model_copy(update={"path": str(copy)}), request.hooks)
+    second = open_cached(named, provider, root)
+    assert (first.key, provider.loads) == (second.key, 1)
+    assert (first.description["text"]["path"], second.description["text"]["path"]) == (str(text), str(copy))
