@@ -11,6 +11,7 @@ from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
 from darkmatter.descriptors import Config as Config
 from darkmatter.descriptors import Detection as Detection
+from darkmatter.descriptors import EmbeddedSuite as EmbeddedSuite
 from darkmatter.descriptors import Evaluator as Evaluator
 from darkmatter.descriptors import Metric as Metric
 from darkmatter.descriptors import Refusal as Refusal

@@ -70,6 +70,18 @@ class Metric:
         return name == self.name
 
 
+def import_named(target: str | Callable[..., Any], owner: str) -> Any:
+    """The object called ``package.module:object``; anything but a string is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        message = f"{owner!r} names {target!r}, which cannot be imported: {error}"
+        raise PluginError(message) from error
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """What every descriptor has: a name within its kind, one line of description, a version."""
@@ -82,14 +94,7 @@ class Descriptor:
 
     def resolve(self) -> Any:
         """Import and return the implementation."""
-        if not isinstance(self.implementation, str):
-            return self.implementation
-        module_name, _, attribute = self.implementation.partition(":")
-        try:
-            return getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            message = f"{self.name!r} names {self.implementation!r}, which cannot be imported: {error}"
-            raise PluginError(message) from error
+        return import_named(self.implementation, self.name)
 
 
 @dataclass(frozen=True)
@@ -159,9 +164,12 @@ class Baseline(Descriptor):
 class ActivationSource(Descriptor):
     """Makes an activation store from a model and a text, or from a file.
 
-    ``implementation`` resolves to ``open_source(spec) -> ActivationStore`` (see
-    ``darkmatter.activations``).
+    ``implementation`` resolves to ``open_source(request, progress=...) -> ActivationStore`` (see
+    ``darkmatter.activations``); ``plan`` to ``plan_source(request) -> dict`` for ``darkmatter plan``:
+    key, cached (bool), tokens, positions, defaults [skip_first, skip_last], bytes.
     """
+
+    plan: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -169,3 +177,12 @@ class Reporter(Descriptor):
     """Renders rows; ``implementation`` resolves to ``render(table: Table) -> str`` (pure)."""
 
     suffix: str = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class EmbeddedSuite(Descriptor):
+    """A suite that comes ready to run, such as the demo's.
+
+    ``implementation`` resolves to ``write(folder: Path) -> dict``: it writes what the suite needs
+    (texts, ``suite.yaml``) into the folder and returns the suite's fields.
+    """

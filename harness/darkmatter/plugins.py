@@ -28,6 +28,7 @@ from darkmatter.descriptors import (
     ActivationSource,
     Baseline,
     Descriptor,
+    EmbeddedSuite,
     Evaluator,
     Reporter,
     SAEAdapter,
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "baselines": ("darkmatter_baselines", Baseline),
     "sources": ("darkmatter_activation_sources", ActivationSource),
     "reporters": ("darkmatter_reporters", Reporter),
+    "suites": ("darkmatter_suites", EmbeddedSuite),
 }
 """Kind of descriptor -> the hook that collects it and its type."""
 

@@ -94,9 +94,7 @@ def run(
     return job.run(None if out is None else Path(out), recompute=recompute).results
 
 
-def _items(
-    named: Mapping[str, SAELike], settings: Analysis
-) -> tuple[list[SAEItem], list[BaselineItem]]:
+def _items(named: Mapping[str, SAELike], settings: Analysis) -> tuple[list[SAEItem], list[BaselineItem]]:
     items: list[SAEItem] = []
     baselines: list[BaselineItem] = []
     for name, given in named.items():

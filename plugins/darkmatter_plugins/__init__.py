@@ -43,3 +43,15 @@ def darkmatter_activation_sources() -> Iterable[api.ActivationSource]:
 def darkmatter_reporters() -> Iterable[api.Reporter]:
     """Renderers of tables."""
     return REPORTERS
+
+
+@api.hookimpl
+def darkmatter_suites() -> Iterable[api.EmbeddedSuite]:
+    """The demo."""
+    return (
+        api.EmbeddedSuite(
+            name="demo",
+            summary="Trained SAEs of a small language model of generated stories, and controls.",
+            implementation="darkmatter_plugins.world.suite:write_demo",
+        ),
+    )

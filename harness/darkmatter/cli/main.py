@@ -21,6 +21,10 @@ from darkmatter.errors import DarkmatterError, UsageError
 _HERE = "darkmatter.cli.commands"
 
 COMMANDS = {
+    "demo": LazyCommand(f"{_HERE}.demo:demo", "Evaluate embedded SAEs: offline, in a minute or two."),
+    "run": LazyCommand(f"{_HERE}.run:run", "Evaluate SAEs and print the comparison table."),
+    "plan": LazyCommand(f"{_HERE}.run:plan", "What a run would make, reuse and skip, and what it needs."),
+    "init": LazyCommand(f"{_HERE}.run:init", "Write a commented suite file to start from."),
     "inspect": LazyCommand(f"{_HERE}.inspect:inspect", "What an SAE file is, who reads it and why."),
     "table": LazyCommand(f"{_HERE}.table:table", "Results as a table: Markdown, CSV, JSON, LaTeX or HTML."),
     "compare": LazyCommand(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from darkmatter.errors import SAEFileError, did_you_mean
+from darkmatter.errors import SAEFileError
 
 
 class Fields:
@@ -80,7 +80,7 @@ class Fields:
         value = self.text(name) or default
         if value not in choices:
             message = f"{self.where}: field {name!r} is {value[:80]!r}, which is not supported. "
-            raise SAEFileError(message + did_you_mean(value, choices))
+            raise SAEFileError(message + f"Supported: {', '.join(choices)}.")
         return value
 
     def some(self, *names: str) -> dict[str, Any]:

@@ -39,8 +39,8 @@ from darkmatter.sae.base import SAE
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
-from darkmatter.stream.shards import one_thread_each
 from darkmatter.stream.passes import Encoded, StreamSettings, encode_all
+from darkmatter.stream.shards import one_thread_each
 
 GROUP_BYTES = 8 << 30
 """SAEs whose weights fit together into so much memory share one encoding pass."""
@@ -131,7 +131,9 @@ class Engine:
         except DarkmatterError as error:
             self._fail(item.name, item.reference, str(error), is_control=item.is_control)
             return None
-        draft = Draft(item.name, item.reference, item.adapter, item.is_control, (*sae.assumptions, *item.notes))
+        draft = Draft(
+            item.name, item.reference, item.adapter, item.is_control, (*sae.assumptions, *item.notes)
+        )
         return self._candidate(draft, sae, hooks, sae.fingerprint)
 
     def _candidate(
@@ -246,9 +248,7 @@ class Engine:
             timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
             yield self._stamped(made, timings, chosen)
 
-    def _one(
-        self, draft: Draft, chosen: Chosen, encoded: Encoded, settings: StreamSettings
-    ) -> StoredResult:
+    def _one(self, draft: Draft, chosen: Chosen, encoded: Encoded, settings: StreamSettings) -> StoredResult:
         missing = self._missing(chosen.evaluator, encoded.sae)
         if missing:
             return skipped_result(draft, f"needs {missing}")

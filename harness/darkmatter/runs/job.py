@@ -238,9 +238,7 @@ def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
     split = make_split(store, analysis.seed, analysis.split, analysis.skip_first, analysis.skip_last)
     whole = (0, store.n_contexts)
     kind = split.unit.replace("block of", "blocks of") if " of " in split.unit else f"{split.unit}s"
-    return RowSelection(
-        split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind
-    )
+    return RowSelection(split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind)
 
 
 def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] | None) -> list[Chosen]:

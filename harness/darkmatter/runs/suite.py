@@ -143,9 +143,13 @@ def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             fields = _fields_at(model, problem["loc"][:-1])
-            sentences.append(f"{what} has no field {place!r}. {did_you_mean(str(problem['loc'][-1]), fields)}")
+            sentences.append(
+                f"{what} has no field {place!r}. {did_you_mean(str(problem['loc'][-1]), fields)}"
+            )
         elif place:
-            sentences.append(f"{what}, field {place!r}: {_lowered(problem['msg'])} (got {problem['input']!r}).")
+            sentences.append(
+                f"{what}, field {place!r}: {_lowered(problem['msg'])} (got {problem['input']!r})."
+            )
         else:
             sentences.append(f"{what}: {_lowered(problem['msg'])}.")
     return " ".join(sentences)

@@ -91,8 +91,11 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     """Load through one adapter and check what it made."""
     try:
         sae = adapter.resolve()(view, options)
-    except DarkmatterError:
+    except SAEFileError:
         raise
+    except DarkmatterError as error:  # the weights do not fit together; say where they are
+        message = f"{view}: {error}"
+        raise SAEFileError(message) from error
     except Exception as error:  # a plugin's fault must name the plugin
         message = f"{view}: the adapter {adapter.name!r} failed ({type(error).__name__}: {error})."
         raise SAEFileError(message) from error

@@ -11,13 +11,13 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
+    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -85,6 +85,9 @@ def load(view: FileView, _options: object) -> SAE:
     subtract = b_dec if not transcoder and cfg.flag("apply_b_dec_to_input", default=True) else None
     kind = NORMALISATIONS[_normalisation_name(cfg)]
     if kind == "whitening":
+        if transcoder:
+            message = f"{cfg.where}: covariance_whitening is not supported for transcoders."
+            raise SAEFileError(message)
         W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
     assumptions = _assumptions(cfg, about, hook)

@@ -30,7 +30,9 @@ class NoiseConfig(api.Config):
     """Added noise."""
 
     scale: float = Field(
-        0.1, ge=0, description="standard deviation of the noise, relative to that of the activations per dimension"
+        0.1,
+        ge=0,
+        description="standard deviation of the noise, relative to that of the activations per dimension",
     )
 
 
@@ -47,12 +49,18 @@ def _baseline(name: str, summary: str, fit: str, config: type[api.Config]) -> ap
 
 
 BASELINES = (
-    _baseline("identity", "Gives x back: the ceiling, with every dimension active.", "trivial:identity", NoConfig),
+    _baseline(
+        "identity", "Gives x back: the ceiling, with every dimension active.", "trivial:identity", NoConfig
+    ),
     _baseline("zero", "Always gives zero.", "trivial:zero", NoConfig),
     _baseline("mean", "Always gives the training mean.", "trivial:mean", NoConfig),
-    _baseline("identity_relu", "relu(x): keeps the positive half of every dimension.", "trivial:relu", NoConfig),
+    _baseline(
+        "identity_relu", "relu(x): keeps the positive half of every dimension.", "trivial:relu", NoConfig
+    ),
     _baseline("noise", "x plus Gaussian noise.", "noise:fit", NoiseConfig),
-    _baseline("random", "Random directions, the k largest projections per token.", "random:fit", RandomConfig),
+    _baseline(
+        "random", "Random directions, the k largest projections per token.", "random:fit", RandomConfig
+    ),
     _baseline("pca", "Centred principal components of rank k.", "pca:fit_static", RankConfig),
     _baseline("pca_topk", "All principal components, the k largest per token.", "pca:fit_topk", RankConfig),
     _baseline("ica", "Independent components, the k largest per token.", "ica:fit", IcaConfig),

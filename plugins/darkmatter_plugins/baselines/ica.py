@@ -18,9 +18,7 @@ def fit(config: IcaConfig, data: api.FitData) -> api.SAE:
 
     rows = data.sample(config.rows).to(torch.float64)
     mean = rows.mean(dim=0)
-    model = FastICA(
-        whiten="unit-variance", random_state=data.seed, max_iter=config.max_iterations, tol=1e-3
-    )
+    model = FastICA(whiten="unit-variance", random_state=data.seed, max_iter=config.max_iterations, tol=1e-3)
     with warnings.catch_warnings():
         # Not converged is common and said below; the components are a control either way.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -28,5 +26,7 @@ def fit(config: IcaConfig, data: api.FitData) -> api.SAE:
     unmixing = torch.from_numpy(model.components_).T
     mixing = torch.from_numpy(model.mixing_).T
     sae = signed_topk(unmixing, mixing, mean, config.k, data, "ica")
-    sae.assumptions = (f"FastICA on {len(rows)} training rows, {model.n_iter_} of {config.max_iterations} steps",)
+    sae.assumptions = (
+        f"FastICA on {len(rows)} training rows, {model.n_iter_} of {config.max_iterations} steps",
+    )
     return sae

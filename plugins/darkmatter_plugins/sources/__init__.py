@@ -7,6 +7,7 @@ SOURCES = (
         "transformer_lens",
         "a language model in Hugging Face layout, run by TransformerLens, cached",
         "darkmatter_plugins.sources.transformer_lens:open_source",
+        plan="darkmatter_plugins.sources.transformer_lens:plan_source",
     ),
     ActivationSource(
         "raw",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from darkmatter.cache.build import Builder
+from darkmatter.cache.entry import cache_root
 from darkmatter.cache.spec import ActivationRequest, ModelSpec
 from darkmatter.cache.store import CachedActivations, open_cached
 from darkmatter.errors import UsageError, did_you_mean
@@ -27,6 +29,23 @@ _PROBE_POSITIONS = 11  # a number of heads that no model has, so that shapes tel
 def open_source(request: ActivationRequest, **options: Any) -> CachedActivations:
     """Activations of a model on a text, from the cache as far as they are there."""
     return open_cached(request, TransformerLensProvider(), **options)
+
+
+def plan_source(request: ActivationRequest) -> dict[str, Any]:
+    """What is cached of a request and what is missing; loads no model, tokenises nothing."""
+    entry = Builder(request, TransformerLensProvider(), cache_root()).entry()
+    text = request.text
+    positions, contexts, cached = text.context_length, text.contexts, False
+    if entry.has_manifest and entry.contexts_file() is not None:
+        contexts, stored = entry.manifest["n_contexts"], entry.stored_hooks()
+        cached = all(hook in stored and not entry.missing(hook) for hook in request.hooks)
+    return {
+        "key": entry.key,
+        "cached": cached,
+        "tokens": contexts * positions,
+        "positions": positions,
+        "defaults": [positions // 16, CachedActivations.default_skip_last],
+    }
 
 
 class TransformerLensProvider:

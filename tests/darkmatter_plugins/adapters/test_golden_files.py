@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from darkmatter_plugins.adapters import ADAPTERS
 from safetensors.torch import load_file
 
 from darkmatter.errors import SAEFileError
 from darkmatter.sae.load import load_sae
+from darkmatter_plugins.adapters import ADAPTERS
 
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 FORMATS = {
@@ -29,10 +29,12 @@ BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
 
 
 def identify(path):
+    """The sample's name in pytest's output."""
     return f"{path.parent.name}/{path.name}"
 
 
 def opened(path):
+    """(golden.json, the SAE as we read it)."""
     golden = json.loads((path / "golden.json").read_text())
     return golden, load_sae(path / golden["path"], adapters=BY_NAME)
 

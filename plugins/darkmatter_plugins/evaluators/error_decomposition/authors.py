@@ -105,7 +105,9 @@ def authors_metrics(out: api.EvalOutput, ctx: api.EvalContext, moments: CrossMom
     test, train = (ctx.collect([spec], rows)[0] for rows in ("test", "train"))
     total_variance = inputs.total_variance
     varies = test.total > 1e-10 * total_variance / max(len(test.total), 1)
-    _plain(out, "authors.error_r2", float((1 - test.residual[varies] / test.total[varies]).mean()), varies.any())
+    _plain(
+        out, "authors.error_r2", float((1 - test.residual[varies] / test.total[varies]).mean()), varies.any()
+    )
     between = (inputs.train_target.mean_y - inputs.mean_target).square().sum()
     everything = (
         float(inputs.train_target.syy.sum())

@@ -70,9 +70,17 @@ ERROR_DECOMPOSITION = api.Evaluator(
             higher_is_better=False,
             primary=True,
         ),
-        _M("fvu_bias", "the part of fvu (and of fvu_linear) that is a constant error", low=0, higher_is_better=False),
+        _M(
+            "fvu_bias",
+            "the part of fvu (and of fvu_linear) that is a constant error",
+            low=0,
+            higher_is_better=False,
+        ),
         _M("error_r2_per_dim", "mean over dimensions of each dimension's R² (the paper's reduction)", high=1),
-        *(_M(f"norm_r2.{key}", f"R² of the squared norm of {text} from x", high=1) for key, text in VECTORS.items()),
+        *(
+            _M(f"norm_r2.{key}", f"R² of the squared norm of {text} from x", high=1)
+            for key, text in VECTORS.items()
+        ),
         _M(
             "authors.error_r2",
             "error_r2 as the authors' scripts compute it: no intercept, mean over dimensions",

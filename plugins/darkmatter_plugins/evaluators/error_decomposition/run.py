@@ -64,7 +64,9 @@ class ErrorDecomposition:
             authors_metrics(out, ctx, moments)
         return out
 
-    def _residuals(self, ctx: api.EvalContext, moments: CrossMoments, linear: LinearMap) -> ResidualsCollector:
+    def _residuals(
+        self, ctx: api.EvalContext, moments: CrossMoments, linear: LinearMap
+    ) -> ResidualsCollector:
         """Fit the norm maps on the training rows, then take the sums over the evaluated rows."""
         power = self.config.norm_power
         (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
@@ -121,7 +123,9 @@ class ErrorDecomposition:
             mean = float(out.columns[f"norm_{key}_sum"].sum() / rows.sum())
             column = f"norm_{key}_variance"
             out.columns[column] = (
-                out.columns.pop(f"norm_{key}_sq") - 2 * mean * out.columns.pop(f"norm_{key}_sum") + mean**2 * rows
+                out.columns.pop(f"norm_{key}_sq")
+                - 2 * mean * out.columns.pop(f"norm_{key}_sum")
+                + mean**2 * rows
             )
             # What rounding leaves of a norm that does not vary is no variance either.
             constant = 1e-12 * mean**2 * float(rows.sum())
@@ -164,4 +168,3 @@ def add_fit_notes(out: api.EvalOutput, linear: LinearMap, d: int) -> None:
             f"warning: {linear.n_train} training rows are fewer than 20 x {d} dimensions: held-out R² is "
             f"pessimistic by about d/n = {d / linear.n_train:.2g}; use more contexts"
         )
-

@@ -43,13 +43,24 @@ RECONSTRUCTION = api.Evaluator(
             primary=True,
         ),
         _M("norm_ratio", "mean |reconstruction| / |activation|; below 1 is shrinkage", low=0, primary=True),
-        _M("mse", "mean |e|² per token, summed over dimensions", unit="activation²", low=0, higher_is_better=False),
+        _M(
+            "mse",
+            "mean |e|² per token, summed over dimensions",
+            unit="activation²",
+            low=0,
+            higher_is_better=False,
+        ),
         _M("l1", "mean Σ|codes| per token", unit="activation", low=0),
         _M(
             "relative_reconstruction_bias",
             "Σ|reconstruction|² / Σ activation·reconstruction; 1 is unbiased",
         ),
-        _M("fvu_uncentred", "Σ|e|² / Σ|x|²: FVU against zero instead of the mean", low=0, higher_is_better=False),
+        _M(
+            "fvu_uncentred",
+            "Σ|e|² / Σ|x|²: FVU against zero instead of the mean",
+            low=0,
+            higher_is_better=False,
+        ),
         _M(
             "fvu_scalar_centre",
             "FVU centred on one scalar mean over all entries, as in the synthetic script of Engels et al.; "

@@ -126,7 +126,9 @@ class Reconstruction:
         out.ratio("norm_ratio", "norm_ratio", "nonzero_rows", undefined="every activation is zero")
         out.ratio("mse", "error_sq", "rows")
         out.ratio("l1", "l1", "rows")
-        out.ratio("relative_reconstruction_bias", "reconstruction_sq", "dot", undefined="Σ x·x̂ is not positive")
+        out.ratio(
+            "relative_reconstruction_bias", "reconstruction_sq", "dot", undefined="Σ x·x̂ is not positive"
+        )
         self._variants(out, ctx, floor, constant)
         return out
 
@@ -169,7 +171,12 @@ class Reconstruction:
         for name, top, bottom, complement in (
             ("fvu_scalar_centre", total["error_sq"], scalar_variance, False),
             ("dictionary_learning.frac_variance_explained", unmoved, total["variance"], True),
-            ("saebench.explained_variance", total["error_sq"] / n, mean_square - (mean_square / d) ** 2, True),
+            (
+                "saebench.explained_variance",
+                total["error_sq"] / n,
+                mean_square - (mean_square / d) ** 2,
+                True,
+            ),
         ):
             if not abs(bottom) > floor / n:
                 out.undefined(name, constant)

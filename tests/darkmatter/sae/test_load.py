@@ -1,0 +1,221 @@
+"""From a reference to an SAE: detection, conflicts, errors, inspection."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from darkmatter.descriptors import Detection, Refusal, SAEAdapter
+from darkmatter.errors import ItemError, SAEFileError, UsageError
+from darkmatter.sae.inspection import inspect_reference
+from darkmatter.sae.load import load_sae
+from darkmatter_plugins.adapters import ADAPTERS
+
+SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
+BUILT_IN = {adapter.name: adapter for adapter in ADAPTERS}
+
+
+def adapter(name, verdict, load=lambda _view, _options: None, filenames=("*.safetensors",)):
+    """An adapter that always says the same."""
+    return SAEAdapter(name, "a test", load, filenames=filenames, detect=lambda _: verdict)
+
+
+def table(*adapters):
+    """Adapters by name."""
+    return {each.name: each for each in adapters}
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """A copy of a SAELens sample that a test may damage."""
+    for file in (SAMPLES / "sae_lens" / "standard" / "sae").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def test_two_exact_claims_are_an_error_that_lists_every_reason(sample):
+    """Two adapters that are both sure must be decided between by the user."""
+    adapters = table(adapter("one", Detection("I know it")), adapter("two", Detection("so do I")),
+                     adapter("three", Refusal("not mine")))  # fmt: skip
+    with pytest.raises(
+        SAEFileError, match=r"(?s)--adapter one.*one: claims it: I know it.*not mine.*so do I"
+    ):
+        load_sae(sample, adapters=adapters)
+
+
+def test_the_named_adapter_decides(sample):
+    """--adapter overrules detection; an unknown one is a usage error with the nearest name."""
+    adapters = {**BUILT_IN, **table(adapter("rival", Detection("me too")))}
+    assert load_sae(sample, adapter="saelens", adapters=adapters).d_sae == 24
+    with pytest.raises(UsageError, match="Did you mean 'saelens'"):
+        load_sae(sample, adapter="saelense", adapters=adapters)
+
+
+def test_a_likely_claim_wins_only_alone(sample):
+    """A likely claim yields to an exact one, and two likely ones are undecided."""
+    likely = adapter("guess", Detection("perhaps", "likely"))
+    assert load_sae(sample, adapters={**BUILT_IN, **table(likely)}).metadata.format == "saelens"
+    with pytest.raises(SAEFileError, match="both read this"):
+        load_sae(sample, adapters=table(likely, adapter("other", Detection("maybe", "likely"))))
+
+
+def test_a_folder_without_a_matching_name_is_refused_without_asking(sample):
+    """File names are looked at before detect is called."""
+
+    def never(_view):
+        raise AssertionError
+
+    unasked = SAEAdapter("x", "a test", "a:b", filenames=("*.nothing",), detect=never)
+    with pytest.raises(SAEFileError, match=r"there is no file named \*\.nothing"):
+        load_sae(sample, adapters=table(unasked))
+
+
+def test_a_broken_detect_does_not_hide_the_others(sample):
+    """An adapter that raises while detecting is a refusal with its error as the reason."""
+
+    def broken(_view):
+        return 1 / 0
+
+    bad = SAEAdapter("bad", "a test", "a:b", filenames=("*",), detect=broken)
+    assert load_sae(sample, adapters={**BUILT_IN, "bad": bad}).d_in == 12
+    with pytest.raises(SAEFileError, match="ZeroDivisionError"):
+        load_sae(sample, adapters={"bad": bad})
+
+
+def test_a_broken_load_names_the_adapter(sample):
+    """A crash in a plugin's load, or a result that is no SAE, names the plugin."""
+    with pytest.raises(SAEFileError, match="adapter 'one' returned a NoneType"):
+        load_sae(sample, adapters=table(adapter("one", Detection("x"))))
+    crash = adapter("one", Detection("x"), load=lambda _view, _options: 1 / 0)
+    with pytest.raises(SAEFileError, match="adapter 'one' failed"):
+        load_sae(sample, adapters=table(crash))
+
+
+def test_a_folder_of_saes_says_which_there_are():
+    """Pointing above the SAEs lists folders that hold one."""
+    with pytest.raises(SAEFileError, match=r"It holds SAEs; give one of them: .*sae_lens"):
+        load_sae(SAMPLES / "sae_lens", adapters=BUILT_IN)
+
+
+def test_a_file_of_an_sae_points_to_its_folder(sample):
+    """Pointing at the configuration alone says to give the folder."""
+    with pytest.raises(SAEFileError, match="give its folder"):
+        load_sae(sample / "cfg.json", adapters=BUILT_IN)
+    assert load_sae(sample / "sae_weights.safetensors", adapters=BUILT_IN).d_in == 12
+
+
+@pytest.mark.parametrize("name", ["W_enc", "W_dec", "b_enc", "b_dec"])
+def test_non_finite_weights_name_the_tensor_and_the_count(sample, name):
+    """An SAE with NaN in any weight is an item failure that says where."""
+    path = sample / "sae_weights.safetensors"
+    tensors = load_file(path)
+    tensors[name].view(-1)[:2] = float("nan")
+    save_file(tensors, path)
+    with pytest.raises(SAEFileError, match=rf"tensor '{name}' has 2 of \d+ values that are NaN"):
+        load_sae(sample, adapters=BUILT_IN)
+
+
+def test_a_transposed_matrix_is_named(sample):
+    """A matrix stored the other way round is refused with both shapes."""
+    path = sample / "sae_weights.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "W_enc": tensors["W_enc"].T.contiguous()}, path)
+    with pytest.raises(SAEFileError, match=r"'W_enc' has shape \[24, 12\]; expected \[12, 24\]"):
+        load_sae(sample, adapters=BUILT_IN)
+
+
+def test_a_fault_of_the_weights_names_the_file(sample):
+    """What the SAE's own checks find is reported with the path."""
+    config = json.loads((sample / "cfg.json").read_text())
+    (sample / "cfg.json").write_text(json.dumps({**config, "architecture": "topk", "k": 25}))
+    with pytest.raises(SAEFileError, match=f"{sample}.*TopK needs k between 1 and d_sae = 24"):
+        load_sae(sample, adapters=BUILT_IN)
+
+
+def test_dtype_and_device_are_applied(sample):
+    """The precision asked for is the one the SAE computes in."""
+    assert load_sae(sample, dtype=torch.float64, adapters=BUILT_IN).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("hf:org/repo/a@main", "huggingface-cli download org/repo --include 'a/.*' --revision main"),
+        ("saelens:r/i", "does not download"),
+        ("neuronpedia:m/s", "does not download"),
+        ("baseline:pca,k=2", "fitted on the training rows"),
+        ("/no/such/place", "no such file or folder"),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_to_do(reference, message):
+    """References without a loader are item failures with the next step."""
+    with pytest.raises(ItemError, match=message):
+        load_sae(reference, adapters=BUILT_IN)
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """An importable module with functions that make SAEs."""
+    (tmp_path / "sae_makers_for_tests.py").write_text(
+        "import torch\n"
+        "class Thing:\n"
+        "    d_in, d_sae = 3, 3\n"
+        "    def encode(self, x): return x.relu()\n"
+        "    def decode(self, f): return f\n"
+        "def make(): return Thing()\n"
+        "def crash(): return 1 / 0\n"
+        "def wrong(): return 7\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "python:sae_makers_for_tests"
+    sys.modules.pop("sae_makers_for_tests", None)
+
+
+def test_a_users_function_gives_an_sae(module):
+    """python:module:function is called, and an SAE-like object is wrapped."""
+    sae = load_sae(f"{module}:make")
+    x = torch.randn(4, 3)
+    assert torch.equal(sae.reconstruct(x), x.relu())
+    assert inspect_reference(f"{module}:make").semantics.startswith("f = encode(x)")
+
+
+@pytest.mark.parametrize("function", ["crash", "wrong", "missing"])
+def test_a_users_function_that_fails_is_an_item_failure(module, function):
+    """A crash, a wrong type and a missing name are errors of this item alone."""
+    with pytest.raises(ItemError):
+        load_sae(f"{module}:{function}")
+
+
+def test_inspection_says_what_a_file_is():
+    """The inspection names adapter, tensors, sizes, hook, formula and fingerprint, and is JSON-able."""
+    found = inspect_reference(SAMPLES / "sae_lens" / "topk_rescale" / "sae", adapters=BUILT_IN)
+    assert (found.adapter, found.d_in, found.d_sae, found.error) == ("saelens", 12, 24, None)
+    assert found.settings["k"] == 10
+    assert found.hook_in == "blocks.7.hook_resid_post"
+    assert found.tensors["sae_weights.safetensors:W_enc"] == {"shape": [12, 24], "dtype": "float32"}
+    assert found.semantics == (
+        "x' = x - b_in; h = (x' W_enc + b_enc) · s; f = the 10 largest of relu(h); x̂ = (f / s) W_dec + b_dec"
+    )
+    assert {claim["verdict"] for claim in found.claims} == {"exact", "refused"}
+    assert json.loads(json.dumps(found.as_json()))["fingerprint"] == found.fingerprint
+
+
+def test_inspection_of_a_transcoder_and_of_a_pt_file():
+    """Normalisation, skip connection and the tensors of a .pt file are shown."""
+    found = inspect_reference(SAMPLES / "sae_lens" / "skip_transcoder_layer_norm" / "sae", adapters=BUILT_IN)
+    assert found.semantics.startswith("x' = (x - mean(x)) / (std(x) + 1e-05)")
+    assert found.semantics.endswith("x̂ = f W_dec + b_dec + x W_skip")
+    found = inspect_reference(
+        SAMPLES / "dictionary_learning" / "standard" / "sae" / "trainer_0", adapters=BUILT_IN
+    )
+    assert found.tensors["ae.pt:encoder.weight"] == {"shape": [24, 12], "dtype": "float32"}
+
+
+def test_inspection_of_a_damaged_file_still_answers(sample):
+    """What goes wrong while loading is part of the inspection."""
+    (sample / "sae_weights.safetensors").write_bytes(b"PK nonsense")
+    found = inspect_reference(sample, adapters=BUILT_IN)
+    assert "starts like a zip archive" in found.error
