@@ -89,7 +89,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
         ),
         _M(
             "authors.fvu_nonlinear",
-            "fvu_nonlinear as the authors' scripts compute it: no intercept, training and held-out rows together",
+            "fvu_nonlinear as the authors' scripts compute it: no intercept, all rows together",
             low=0,
             higher_is_better=False,
         ),
