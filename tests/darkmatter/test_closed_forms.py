@@ -387,8 +387,11 @@ def test_g7_active_latents_are_counted_by_firings():
     fires = (torch.rand(N, D, generator=rows(22), dtype=torch.float64) < rates).double()
     test = measured(functions(lambda z: z), shaped(fires))
     n_test = 0.4 * N
-    below = sum(math.exp(-n_test * r + k * math.log(n_test * r) - math.lgamma(k + 1))
-                for r in rates.tolist() for k in range(11))
+    below = sum(
+        math.exp(-n_test * r + k * math.log(n_test * r) - math.lgamma(k + 1))
+        for r in rates.tolist()
+        for k in range(11)
+    )
 
     assert test["active"] == pytest.approx(D - below, abs=2.0)
     assert test["alive"] + test["dead"] == D
