@@ -202,7 +202,11 @@ def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
     grouped: dict[str, list[Cells]] = defaultdict(list)
     for column, cells in columns:
         grouped[column.evaluator].append((column, cells))
-    return [_block(title, part, names) for title, members in grouped.items() for part in _cut(members, names)]
+    blocks = []
+    for title, members in grouped.items():
+        for index, part in enumerate(_cut(members, names)):
+            blocks.append(_block(f"{title} (continued)" if index else title, part, names))
+    return blocks
 
 
 def _cut(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
