@@ -97,8 +97,8 @@ def make_split(
 ) -> Split:
     """Assign 60% of the contexts to training and the rest to test.
 
-    Stores in random order are cut once, between two documents; other stores are permuted by the seed. ``kind="token"`` permutes
-    the rows that count instead, as the dark matter papers' code does: neighbours then stand on both
+    Stores in random order are cut once, between two documents; other stores are permuted by the
+    seed. ``kind="token"`` permutes the rows that count instead, as the dark matter papers' code does: neighbours then stand on both
     sides, and held-out figures come out too good.
     """
     rows = row_mask(store, skip_first, skip_last)
