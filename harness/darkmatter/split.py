@@ -31,7 +31,8 @@ class Split:
         kind: what was assigned to the sides.
         role: 0 left out, 1 training, 2 test: [C] int8, or [C, P] where tokens were assigned.
         rows: rows that count [C, P] bool.
-        n_dropped: contexts left out between the sides, so that no document stands on both.
+        n_dropped: contexts left out between the sides, so that no document stands on both (mostly 0
+            or 1).
         n_train, n_test: rows that count on each side.
         unit_of_context: [C] int64, resampling unit of each context with test rows, ascending; -1
             for the others.
@@ -97,8 +98,8 @@ def make_split(
 ) -> Split:
     """Assign 60% of the contexts to training and the rest to test.
 
-    Stores in random order are cut once, and test contexts that share a document with the last
-    training context are left out; other stores are permuted by the seed. ``kind="token"`` permutes
+    Stores in random order are cut once, near 60%, where no document stands on both sides after at
+    most one context is left out; other stores are permuted by the seed. ``kind="token"`` permutes
     the rows that count instead, as the dark matter papers' code does: neighbours then stand on both
     sides, and held-out figures come out too good.
     """
@@ -146,26 +147,38 @@ def _by_context(store: ActivationStore, rows: Tensor, seed: int) -> tuple[Tensor
         message = f"Only {len(usable)} context has rows that count; a split needs two. Take {what}."
         raise UsageError(message)
     cut = min(max(1, int(TRAIN_SHARE * len(usable))), len(usable) - 1)
-    dropped = 0
     if store.shuffled:
-        train, test = usable[:cut], usable[cut:]
-        kept = _separate(store.documents(), train, test)
-        dropped = len(test) - len(kept)
-        test = kept
+        cut, begin = _border(store.documents(), usable, cut)
     else:
         order = torch.from_numpy(permutation(len(usable), seed, "contexts"))
-        train, test = usable[order[:cut]], usable[order[cut:]]
+        usable, begin = usable[order], cut
     role = torch.full((store.n_contexts,), _NONE, dtype=torch.int8)
-    role[train] = _TRAIN
-    role[test] = _TEST
-    return role, dropped
+    role[usable[:cut]] = _TRAIN
+    role[usable[begin:]] = _TEST
+    return role, begin - cut
 
 
-def _separate(documents: Tensor | None, train: Tensor, test: Tensor) -> Tensor:
-    """The test contexts that begin after the last training document; one is dropped if unknown."""
+def _border(documents: Tensor | None, usable: Tensor, cut: int) -> tuple[int, int]:
+    """Where training ends and where test begins, in a list of contexts ``usable``.
+
+    The border goes to the place nearest to ``cut`` where leaving out one context at most separates
+    the documents; a document of many contexts moves it rather than being thrown away. Where
+    documents are unknown, one context is left out.
+    """
+    import torch
+
     if documents is None:
-        return test[1:]
-    return test[documents[test, 0] > documents[train, 1].max()]
+        return cut, cut + 1
+    first, last = documents[usable].T.contiguous()
+    ends = torch.arange(1, len(usable))
+    begins = torch.maximum(ends, torch.searchsorted(first, last[:-1], right=True))
+    dropped = begins - ends
+    possible = begins < len(usable)
+    if not possible.any():
+        return cut, len(usable)
+    cost = (dropped - 1).clamp_min(0) * len(usable) + (ends - cut).abs()
+    best = int(torch.where(possible, cost, cost.max() + 1).argmin())
+    return int(ends[best]), int(begins[best])
 
 
 def units(has_test: Tensor, *, independent_rows: bool) -> tuple[Tensor, int, str]:

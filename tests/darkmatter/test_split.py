@@ -71,18 +71,25 @@ def test_sides_are_disjoint_and_share_no_document(store, seed, kind):
     assert torch.equal(made.test(1, max(1, n - 1)), test[part])
 
 
-def test_contiguous_split_drops_only_the_shared_contexts():
-    """Contexts that begin with the last training document are left out, and no others."""
-    spans = (
-        [[i, i] for i in range(11)]
-        + [[11, 14]]
-        + [[14, 14]] * 2
-        + [[14, 15]]
-        + [[i, i] for i in range(16, 21)]
-    )
-    made = make_split(Store(spans=spans))
-    assert made.role.tolist() == [1] * 12 + [0] * 3 + [2] * 5
-    assert made.n_dropped == 3
+@pytest.mark.parametrize(
+    ("spans", "role"),
+    [
+        # Documents end with their contexts: cut at 60%, nothing is lost.
+        ([[i, i] for i in range(10)], [1] * 6 + [2] * 4),
+        # The document of the last training context goes on for one context: that one is lost.
+        ([*([i, i] for i in range(5)), [5, 6], [6, 7], [8, 8], [9, 9], [9, 9]], [1] * 6 + [0] + [2] * 3),
+        # A document of many contexts stands across the border: the border moves to its nearer end.
+        ([*([i, i] for i in range(4)), *[[4, 4]] * 5, [5, 5]], [1] * 4 + [2] * 6),
+        ([[0, 0], [1, 2], *[[2, 2]] * 5, [2, 3], [4, 4], [5, 5]], [1] * 7 + [0] + [2] * 2),
+        # Nothing but long documents: the least is lost.
+        ([*[[0, 0]] * 4, [0, 1], *[[1, 1]] * 4, [1, 2]], [1] * 4 + [0] * 1 + [2] * 5),
+    ],
+)
+def test_border_goes_where_documents_end(spans, role):
+    """The border is the nearest to 60% that separates documents at the price of one context at most."""
+    made = make_split(Store(n_contexts=10, spans=spans))
+    assert made.role.tolist() == role
+    assert made.n_dropped == role.count(0)
 
 
 def test_split_without_documents_drops_one_context():
