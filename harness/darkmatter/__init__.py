@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darkmatter.evaluate import evaluate as evaluate
-    from darkmatter.evaluate import run as run
+    from darkmatter.python_api import evaluate as evaluate
+    from darkmatter.python_api import run as run
     from darkmatter.results.collection import ResultSet as ResultSet
     from darkmatter.sae.base import SAE as SAE
     from darkmatter.sae.load import load_sae as load_sae
@@ -21,8 +21,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "SAE": "darkmatter.sae.base",
     "load_sae": "darkmatter.sae.load",
-    "evaluate": "darkmatter.evaluate",
-    "run": "darkmatter.evaluate",
+    "evaluate": "darkmatter.python_api",
+    "run": "darkmatter.python_api",
     "ResultSet": "darkmatter.results.collection",
 }
 

@@ -70,6 +70,18 @@ class Metric:
         return name == self.name
 
 
+def import_named(target: str | Callable[..., Any], owner: str) -> Any:
+    """The object called ``package.module:object``; anything but a string is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        message = f"{owner!r} names {target!r}, which cannot be imported: {error}"
+        raise PluginError(message) from error
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """What every descriptor has: a name within its kind, one line of description, a version."""
@@ -82,14 +94,7 @@ class Descriptor:
 
     def resolve(self) -> Any:
         """Import and return the implementation."""
-        if not isinstance(self.implementation, str):
-            return self.implementation
-        module_name, _, attribute = self.implementation.partition(":")
-        try:
-            return getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            message = f"{self.name!r} names {self.implementation!r}, which cannot be imported: {error}"
-            raise PluginError(message) from error
+        return import_named(self.implementation, self.name)
 
 
 @dataclass(frozen=True)
@@ -128,13 +133,15 @@ class Evaluator(Descriptor):
     ``implementation`` resolves to a class built as ``implementation(config)`` that has
     ``collectors() -> Sequence[CollectorSpec]`` (what shall ride the shared pass; may be empty) and
     ``run(ctx: EvalContext) -> EvalOutput``. A bump of ``version`` says "scores not comparable".
-    ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point.
+    ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point. ``order`` is
+    the place of its columns in tables, low numbers first.
     """
 
     config: type[Config] = field(kw_only=True)
     metrics: tuple[Metric, ...] = field(kw_only=True)
     requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
+    order: int = field(default=100, kw_only=True)
     source: str = field(default="", kw_only=True)
 
     def metric(self, name: str) -> Metric | None:
@@ -157,9 +164,12 @@ class Baseline(Descriptor):
 class ActivationSource(Descriptor):
     """Makes an activation store from a model and a text, or from a file.
 
-    ``implementation`` resolves to ``open_source(spec) -> ActivationStore`` (see
-    ``darkmatter.activations``).
+    ``implementation`` resolves to ``open_source(request, progress=...) -> ActivationStore`` (see
+    ``darkmatter.activations``); ``plan`` to ``plan_source(request) -> dict`` for ``darkmatter plan``:
+    key, cached (bool), tokens, positions, defaults [skip_first, skip_last], bytes.
     """
+
+    plan: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -167,3 +177,12 @@ class Reporter(Descriptor):
     """Renders rows; ``implementation`` resolves to ``render(table: Table) -> str`` (pure)."""
 
     suffix: str = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class EmbeddedSuite(Descriptor):
+    """A suite that comes ready to run, such as the demo's.
+
+    ``implementation`` resolves to ``write(folder: Path) -> dict``: it writes what the suite needs
+    (texts, ``suite.yaml``) into the folder and returns the suite's fields.
+    """

@@ -2,59 +2,94 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from darkmatter.results.schema import Estimator, MetricValue
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    import numpy as np
     from torch import Tensor
 
-    from darkmatter.descriptors import Config
+    from darkmatter.output import EvalOutput
     from darkmatter.sae.base import SAE
     from darkmatter.sae.codes import Codes
+    from darkmatter.stream.inputs import InputStatistics
 
 Rows = Literal["train", "test"]
 
 
 class Chunk(Protocol):
-    """Some rows of the cache with what one SAE makes of them; n rows that count.
+    """Some rows of the cache with what one SAE makes of them; n rows that count."""
 
-    Attributes:
-        x: [n, d_in] float32, what the SAE reads.
-        target: [n, d_out] float32, what it should give (x itself unless it is a transcoder).
-        codes: its sparse codes.
-        reconstruction: [n, d_out] float32, Sae(x).
-        error: [n, d_out] float32, target - Sae(x) (the paper's sign).
-        unit: [n] int64, the resampling unit of each row, ascending.
-        position: [n] int64, position within the context.
-        tokens, loss, labels: [n], or None where the cache has none.
-    """
+    @property
+    def x(self) -> Tensor:
+        """[n, d_in] float32, what the SAE reads."""
+        ...
 
-    x: Tensor
-    target: Tensor
-    codes: Codes
-    reconstruction: Tensor
-    error: Tensor
-    unit: Tensor
-    position: Tensor
-    tokens: Tensor | None
-    loss: Tensor | None
-    labels: Tensor | None
+    @property
+    def target(self) -> Tensor:
+        """[n, d_out] float32, what it should give: x itself unless it is a transcoder."""
+        ...
+
+    @property
+    def codes(self) -> Codes:
+        """Its sparse codes."""
+        ...
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """[n, d_out] float32, Sae(x)."""
+        ...
+
+    @property
+    def error(self) -> Tensor:
+        """[n, d_out] float64, target - Sae(x) (the paper's sign)."""
+        ...
+
+    @property
+    def x_centred(self) -> tuple[Tensor, Tensor]:
+        """Mean [d_in] and x - mean [n, d_in] in float64, shared by all SAEs."""
+        ...
+
+    @property
+    def unit(self) -> Tensor:
+        """[n] int64, the resampling unit of each row, ascending; -1 for training rows."""
+        ...
+
+    @property
+    def position(self) -> Tensor:
+        """[n] int64, position within the context."""
+        ...
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """[n] token ids, where the cache has them."""
+        ...
+
+    @property
+    def loss(self) -> Tensor | None:
+        """[n] clean loss in nats, where the cache has it."""
+        ...
+
+    @property
+    def labels(self) -> Tensor | None:
+        """[n] labels, where the cache has them."""
+        ...
 
 
 @dataclass(frozen=True)
 class PassInfo:
-    """What a collector must know before the first row."""
+    """What a collector knows before the first row.
+
+    ``inputs`` holds the statistics of x and target (moments on the training rows, mean and variance
+    on the test rows), made before any SAE is encoded; ``n_units`` counts the resampling units.
+    """
 
     d_in: int
     d_out: int
     d_sae: int
     n_units: int
+    inputs: InputStatistics
 
 
 class Collector(Protocol):
@@ -74,53 +109,66 @@ class Collector(Protocol):
 
 
 class CollectorSpec(Protocol):
-    """A frozen, hashable recipe for a collector: equal recipes are collected once and shared.
-
-    ``scope`` "hook" marks statistics of x and target alone, which all SAEs of a hook share.
-    """
-
-    scope: Literal["sae", "hook"]
+    """A frozen, hashable recipe for a collector: equal recipes are collected once and shared."""
 
     def start(self, info: PassInfo) -> Collector:
         """A fresh collector for one shard."""
         ...
 
 
-@dataclass
-class EvalOutput:
-    """What an evaluator found. ``columns`` are per-unit sums [n_units] behind ``estimators``."""
-
-    metrics: list[MetricValue] = field(default_factory=list)
-    tables: dict[str, Any] = field(default_factory=dict)
-    curves: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
-    estimators: dict[str, Estimator] = field(default_factory=dict)
-
-
 class EvalContext(Protocol):
     """Everything an evaluator may use; it never prints, writes results or reads the clock."""
 
-    sae: SAE
-    sae_name: str
-    hook: str
-    config: Config
-    info: PassInfo
-    seed: int
-    scratch: Path
-    n_train: int
-    n_test: int
+    @property
+    def sae(self) -> SAE:
+        """The SAE."""
+        ...
+
+    @property
+    def sae_name(self) -> str:
+        """Its name in this run."""
+        ...
+
+    @property
+    def hook(self) -> str:
+        """The hook point it reads."""
+        ...
+
+    @property
+    def info(self) -> PassInfo:
+        """Sizes, and the statistics of the inputs."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    @property
+    def n_train(self) -> int:
+        """Training rows."""
+        ...
+
+    @property
+    def n_test(self) -> int:
+        """Held-out rows."""
+        ...
+
+    @property
+    def unit_kind(self) -> str:
+        """The resampling unit, in the plural."""
+        ...
 
     def collected(self, spec: CollectorSpec) -> Any:
         """The finished statistic of a collector that rode the shared pass."""
         ...
 
-    def sweep(self, rows: Rows) -> Iterator[Chunk]:
-        """Read the cache and the spooled codes again, in order, without encoding."""
+    def collect(self, specs: Sequence[CollectorSpec], rows: Rows) -> list[Any]:
+        """Another pass over the cache and the spooled codes, nothing is encoded again."""
         ...
 
-    def estimate(self, name: str, estimator: Estimator, output: EvalOutput, **guard: float) -> None:
-        """Add the metric ``name`` with its interval to ``output`` from ``output.columns``."""
+    def output(self) -> EvalOutput:
+        """A fresh output that knows the rows, the units and the intervals of this run."""
         ...
 
 

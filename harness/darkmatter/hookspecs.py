@@ -14,7 +14,14 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from darkmatter.descriptors import ActivationSource, Baseline, Evaluator, Reporter, SAEAdapter
+    from darkmatter.descriptors import (
+        ActivationSource,
+        Baseline,
+        EmbeddedSuite,
+        Evaluator,
+        Reporter,
+        SAEAdapter,
+    )
     from darkmatter.events import RunEvent
 
 GROUP = "darkmatter"
@@ -51,6 +58,12 @@ def darkmatter_activation_sources() -> Iterable[ActivationSource]:
 @hookspec
 def darkmatter_reporters() -> Iterable[Reporter]:
     """Renderers of tables."""
+    raise NotImplementedError
+
+
+@hookspec
+def darkmatter_suites() -> Iterable[EmbeddedSuite]:
+    """Suites that come ready to run; ``darkmatter demo`` runs the one called ``demo``."""
     raise NotImplementedError
 
 

@@ -28,7 +28,7 @@ class MetricValue(Record):
     value: float | None
     status: Status = "ok"
     reason: str | None = None
-    n: int | None = Field(None, description="held-out rows behind the value")
+    n: int | None = Field(default=None, description="held-out rows behind the value")
     ci_low: float | None = None
     ci_high: float | None = None
     ci_method: str | None = None
@@ -71,6 +71,7 @@ class SAERecord(Record):
     hook_out: str
     d_in: int
     d_sae: int
+    l0: float | None = None
     is_control: bool = False
     adapter: str = ""
     metadata: dict[str, Any] = {}
@@ -113,4 +114,5 @@ class Result(Record):
     notes: tuple[str, ...] = ()
     units: UnitsRecord | None = None
     provenance: dict[str, Any] = {}
-    timings: dict[str, Any] = Field({}, description="the only field that differs between two runs")
+    timings: dict[str, Any] = Field(default={}, description="the only field that differs between two runs")
+    checksum: str | None = Field(default=None, description="hash of everything but timings, set by the store")

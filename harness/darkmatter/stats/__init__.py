@@ -1,1 +1,11 @@
-"""Part of darkmatter; see docs/design.md for the map."""
+"""Pure maths: tensors in, tensors out; no files, no plugins, no orchestration.
+
+Everything is float64 and mergeable: a statistic of a whole is made from those of its parts, in
+their order, so that the number of workers never changes a byte.
+"""
+
+from darkmatter.stats.moments import CrossMoments as CrossMoments
+from darkmatter.stats.moments import Gram as Gram
+from darkmatter.stats.regression import GramFactor as GramFactor
+from darkmatter.stats.regression import LinearMap as LinearMap
+from darkmatter.stats.unit_sums import UnitSums as UnitSums

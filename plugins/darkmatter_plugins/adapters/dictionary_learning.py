@@ -14,13 +14,13 @@ from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
 from darkmatter.files.fields import Fields
 
 if TYPE_CHECKING:
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.normalisation import Normalisation
     from torch import Tensor
 
     from darkmatter.files.view import FileView
     from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE, SAEMetadata
+    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "config.json"
 FILES = ("ae.safetensors", "ae.pt")
@@ -126,6 +126,7 @@ def _activation(
     weights: Weights, layout: Layout, trainer: Fields, d_sae: int, assumptions: list[str]
 ) -> Activation:
     import torch
+
     from darkmatter.sae.activation import Gated, JumpRelu, Relu, TopK
 
     if layout.activation == "gated":

@@ -51,11 +51,10 @@ def detect(view: FileView) -> Detection | Refusal:
 
 def load(view: FileView, _options: object) -> SAE:
     """Read one SAE or transcoder."""
-    from darkmatter.sae.activation import JumpRelu
-    from darkmatter.sae.canonical import CanonicalSAE
-
     from darkmatter.files.weights import Weights
+    from darkmatter.sae.activation import JumpRelu
     from darkmatter.sae.base import SAEMetadata
+    from darkmatter.sae.canonical import CanonicalSAE
 
     tensors = {NAMES.get(name, name): tensor for name, tensor in view.tensors(WEIGHTS).items()}
     weights = Weights(tensors, str(view.file(WEIGHTS)))

@@ -10,9 +10,8 @@ from darkmatter.files.fields import Fields
 from darkmatter_plugins.adapters._hooks import module_input, module_output
 
 if TYPE_CHECKING:
-    from darkmatter.sae.activation import Activation
-
     from darkmatter.files.view import FileView
+    from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE
 
 CONFIG = "cfg.json"
@@ -36,9 +35,8 @@ def detect(view: FileView) -> Detection | Refusal:
 
 def load(view: FileView, _options: object) -> SAE:
     """Read one SAE, transcoder or skip transcoder."""
-    from darkmatter.sae.canonical import CanonicalSAE
-
     from darkmatter.sae.base import SAEMetadata
+    from darkmatter.sae.canonical import CanonicalSAE
 
     cfg = Fields(view.json(CONFIG), str(view.file(CONFIG)))
     d_in = cfg.size("d_in")

@@ -1,0 +1,149 @@
+"""``darkmatter list`` and ``darkmatter describe``: what plugins offer, without importing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from darkmatter.cli.output import say, say_columns, say_json
+from darkmatter.descriptors import Config, Evaluator, Metric, SAEAdapter
+from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.plugins import KINDS, Owned, host
+
+LOCAL_EXECUTOR = {
+    "name": "local",
+    "summary": "this machine, in parallel processes (--jobs)",
+    "distribution": "sae-darkmatter",
+}
+"""The executor of the core; others join with the hook for executors."""
+
+CHOICES = (*dict.fromkeys([*KINDS, "executors"]),)
+
+
+@click.command("list")
+@click.argument("kind", required=False, type=click.Choice(CHOICES), metavar="[KIND]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list for one kind, else an object.")
+def list_(kind: str | None, *, as_json: bool) -> None:
+    """List adapters, evaluators, baselines, sources, reporters and executors."""
+    kinds = [kind] if kind else list(CHOICES)
+    offers = {each: _offers(each) for each in kinds}
+    if as_json:
+        say_json(offers[kind] if kind else offers)
+        return
+    for each in kinds:
+        if not kind:
+            say(each)
+        say_columns([(offer["name"], offer["summary"]) for offer in offers[each]])
+    if not kind:
+        say("`darkmatter describe NAME` says more.")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def describe(name: str, *, as_json: bool) -> None:
+    """Describe one evaluator, adapter, baseline, source or reporter in full."""
+    found = [(kind, owned[name]) for kind in KINDS if name in (owned := host().owned(kind))]
+    if not found:
+        known = {known for kind in KINDS for known in host().owned(kind)}
+        message = f"nothing is called {name!r}. {did_you_mean(name, known)} `darkmatter list` shows all."
+        raise UsageError(message)
+    if as_json:
+        say_json([{"kind": kind[:-1], **_full(offer)} for kind, offer in found])
+        return
+    for kind, offer in found:
+        _describe(kind[:-1], offer)
+
+
+def _offers(kind: str) -> list[dict[str, Any]]:
+    if kind not in KINDS:
+        return [LOCAL_EXECUTOR]
+    return [{"name": name, **_brief(owned)} for name, owned in host().owned(kind).items()]
+
+
+def _brief(owned: Owned) -> dict[str, Any]:
+    """What a list says of one descriptor."""
+    descriptor = owned.descriptor
+    brief: dict[str, Any] = {
+        "summary": descriptor.summary,
+        "version": descriptor.version,
+        "distribution": owned.distribution,
+        "qualified": owned.qualified,
+    }
+    if isinstance(descriptor, Evaluator):
+        brief["requires"] = sorted(str(need) for need in descriptor.requires)
+        brief["scope"] = descriptor.scope
+        brief["metrics"] = [metric.name for metric in descriptor.metrics]
+    if isinstance(descriptor, SAEAdapter):
+        brief["filenames"] = list(descriptor.filenames)
+        brief["formats"] = sorted(descriptor.formats)
+    return brief
+
+
+def _full(owned: Owned) -> dict[str, Any]:
+    """Everything about one descriptor."""
+    descriptor = owned.descriptor
+    full = {"name": descriptor.name, **_brief(owned)}
+    if isinstance(descriptor, Evaluator):
+        full["source"] = descriptor.source
+        full["metrics"] = [_metric(metric) for metric in descriptor.metrics]
+    config = getattr(descriptor, "config", None)
+    if isinstance(config, type) and issubclass(config, Config):
+        full["config"] = config.model_json_schema()
+    return full
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "meaning": metric.meaning,
+        "unit": metric.unit,
+        "low": metric.low,
+        "high": metric.high,
+        "higher_is_better": metric.higher_is_better,
+        "primary": metric.primary,
+    }
+
+
+def _describe(kind: str, owned: Owned) -> None:
+    full = _full(owned)
+    say(f"{full['name']}: {kind}, version {full['version']}, from {owned.distribution} {owned.version}")
+    say(f"  {full['summary']}")
+    if full.get("requires"):
+        say(f"  needs {'; '.join(full['requires'])}")
+    if full.get("source"):
+        say(f"  after {full['source']}")
+    if full.get("filenames"):
+        say(f"  reads {', '.join(full['filenames'])}")
+    if full.get("metrics"):
+        say("\nMetrics (* = headline, ↑ = higher is better, ↓ = lower is better)")
+        say_columns([_metric_line(metric) for metric in full["metrics"]])
+    fields = full.get("config", {}).get("properties", {})
+    if fields:
+        option = (
+            "--set " + full["name"] + ".FIELD=VALUE" if kind == "evaluator" else "baseline:NAME,FIELD=VALUE"
+        )
+        say(f"\nOptions ({option})")
+        required = set(full["config"].get("required", ()))
+        say_columns([_field_line(name, field, required) for name, field in fields.items()])
+
+
+def _metric_line(metric: dict[str, Any]) -> tuple[str, str, str]:
+    arrow = {True: "↑", False: "↓", None: " "}[metric["higher_is_better"]]
+    unit = f" [{metric['unit']}]" if metric["unit"] else ""
+    return ("*" if metric["primary"] else " ") + arrow, metric["name"], metric["meaning"] + unit
+
+
+def _field_line(name: str, field: dict[str, Any], required: set[str]) -> tuple[str, str, str]:
+    default = "required" if name in required else f"default {field.get('default')!r}"
+    return name, f"{_type_name(field)}, {default}", field.get("description", "")
+
+
+def _type_name(field: dict[str, Any]) -> str:
+    """The type of an option as a person says it."""
+    if "enum" in field:
+        return " | ".join(map(str, field["enum"]))
+    if "anyOf" in field:
+        return " or ".join(_type_name(option) for option in field["anyOf"])
+    return str(field.get("type", "value"))

@@ -1,0 +1,228 @@
+"""``darkmatter run``, ``plan`` and ``init``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from darkmatter.errors import UsageError
+from darkmatter.references import check_name, parse_named, unique_names
+
+DEFAULT_OUT = "darkmatter-out"
+
+_OPTIONS = [
+    click.argument("suite", required=False, type=click.Path(path_type=Path)),
+    click.option("--model", help="Language model: a local Hugging Face folder, or a hub id."),
+    click.option("--revision", help="Revision of a hub model."),
+    click.option("--text", help="Text: .txt, .jsonl, or hf:NAME[:CONFIG[:SPLIT]]."),
+    click.option("--text-field", default="text", show_default=True, help="Field that holds the text."),
+    click.option("--activations", help="A .safetensors file with tensor x, instead of a model."),
+    click.option("--hook", "hooks", multiple=True, help="Hook point, e.g. blocks.2.hook_resid_post."),
+    click.option("--sae", "saes", multiple=True, metavar="[NAME=]REF", help="SAE: a path or a reference."),
+    click.option("--adapter", help="The reader to use for all --sae paths."),
+    click.option("--evaluators", help="Comma-separated names; default: all built-in ones."),
+    click.option("--set", "settings", multiple=True, metavar="EVALUATOR.FIELD=VALUE", help="An option."),
+    click.option("--ctx", type=int, help="Context length; default: what the SAEs record, else 256."),
+    click.option("--contexts", type=int, default=400, show_default=True, help="Number of contexts."),
+    click.option("--bos", type=click.Choice(["always", "never"]), help="BOS at the start of contexts."),
+    click.option("--packing", type=click.Choice(["packed", "truncate"]), default="packed", show_default=True),
+    click.option("--skip-first", type=int, help="Positions left out at the start; default: length / 16."),
+    click.option("--skip-last", type=int, help="Positions left out at the end; default: 1."),
+    click.option("--split", type=click.Choice(["context", "token"]), default="context", show_default=True),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--dtype", default="float32", show_default=True, help="Arithmetic of SAE encoding."),
+    click.option("--model-dtype", default="float32", show_default=True),
+    click.option("--device", default="cpu", show_default=True),
+    click.option("--controls/--no-controls", default=True, help="Add the mean and PCA at equal L0."),
+    click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True),
+    click.option("--jobs", type=int, help="Worker threads; default: the cores. Never changes a number."),
+    click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True),
+]
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_with_options
+@click.option("--recompute", is_flag=True, help="Make results again that are there already.")
+@click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
+def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> None:
+    """Evaluate SAEs and print the comparison table.
+
+    Give a SUITE.yaml, or everything by options. Running the same command again resumes it.
+    """
+    execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
+
+
+@click.command()
+@_with_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(*, as_json: bool, out: Path, jobs: int | None, **options: Any) -> None:
+    """Say what a run would make, reuse and skip, and what it needs; computes nothing."""
+    from darkmatter.plugins import host
+    from darkmatter.progress import Progress
+    from darkmatter.runs.job import Job
+    from darkmatter.runs.plan import plan_job
+
+    planned = plan_job(Job.of(suite_from(options), host(), Progress(), jobs), out)
+    if as_json:
+        click.echo(json.dumps(planned.to_json(), indent=2))
+        return
+    from tabulate import tabulate
+
+    from darkmatter.printable import printable
+
+    rows = [[r.sae, r.evaluator, r.action, printable(r.reason)] for r in planned.results]
+    click.echo(
+        tabulate(rows, headers=["SAE", "evaluator", "action", "why"], maxcolwidths=[None, None, None, 60])
+    )
+    click.echo()
+    for name, text in planned.needs.items():
+        click.echo(f"{name}: {text}")
+
+
+@click.command()
+@click.argument("path", default="suite.yaml", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+def init(path: Path, *, force: bool) -> None:
+    """Write a commented suite file to start from."""
+    from darkmatter.runs.template import TEMPLATE
+
+    if path.exists() and not force:
+        message = f"{path} exists; name another file, or say --force to overwrite it."
+        raise UsageError(message)
+    path.write_text(TEMPLATE, encoding="utf-8")
+    click.echo(f"wrote {path}; edit it, then: darkmatter run {path}")
+
+
+def suite_from(options: dict[str, Any]) -> Any:
+    """The suite from a file, or from options; both at once are refused where they would conflict."""
+    from darkmatter.runs.suite import make_suite, read_suite
+
+    path: Path | None = options["suite"]
+    if path is not None:
+        given = [name for name in ("model", "text", "activations", "hooks", "saes") if options[name]]
+        if given:
+            names = ", ".join(
+                f"--{name.removesuffix('s') if name != 'activations' else name}" for name in given
+            )
+            message = f"{names} cannot be combined with the suite file {str(path)!r}; put it into the file."
+            raise UsageError(message)
+        return read_suite(path)
+    return make_suite(_fields(options))
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "hooks": options["hooks"],
+        "saes": _named_saes(options["saes"], options["adapter"]),
+        "evaluators": _evaluators(options["evaluators"], options["settings"]),
+        "controls": options["controls"],
+        "seed": options["seed"],
+        "analysis": {name: options[name] for name in ("skip_first", "skip_last", "split", "dtype", "device")},
+    }
+    if options["activations"]:
+        fields["activations"] = options["activations"]
+        for name in ("model", "text"):
+            if options[name]:
+                message = (
+                    f"--activations and --{name} cannot be combined: a file of activations needs no model."
+                )
+                raise UsageError(message)
+        return fields
+    if not options["model"] or not options["text"]:
+        message = (
+            "Give a SUITE.yaml, or --model and --text, or --activations; and at least one --sae. "
+            "`darkmatter init` writes a suite to start from; `darkmatter demo` runs the embedded one."
+        )
+        raise UsageError(message)
+    fields["model"] = {"name": options["model"], "dtype": options["model_dtype"], "device": options["device"]}
+    if options["revision"]:
+        fields["model"]["revision"] = options["revision"]
+    fields["text"] = {
+        "path": options["text"],
+        "field": options["text_field"],
+        "context_length": options["ctx"],
+        "contexts": options["contexts"],
+        "bos": options["bos"],
+        "packing": options["packing"],
+    }
+    return fields
+
+
+def _named_saes(given: tuple[str, ...], adapter: str | None) -> dict[str, dict[str, Any]]:
+    parsed = [parse_named(text) for text in given]
+    names = [check_name(name) for name, _ in parsed if name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            message = f"two --sae are called {name!r}; give them different names."
+            raise UsageError(message)
+    automatic = iter(unique_names([ref for name, ref in parsed if name is None], taken=names))
+    return {
+        name or next(automatic): {"ref": ref.raw, "adapter": adapter if ref.kind == "path" else None}
+        for name, ref in parsed
+    }
+
+
+def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
+    """Options by evaluator; ``--set`` alone keeps the default choice of evaluators."""
+    if names is None and not settings:
+        return None
+    from darkmatter.plugins import BUILTIN_DISTRIBUTION, host
+
+    if names is None:
+        owned = host().owned("evaluators").items()
+        chosen = [name for name, one in owned if one.distribution == BUILTIN_DISTRIBUTION]
+    else:
+        chosen = [name.strip() for name in names.split(",") if name.strip()]
+    options: dict[str, dict[str, Any]] = {name: {} for name in chosen}
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        evaluator, dot, field = target.rpartition(".")
+        if not (equals and dot and field):
+            message = (
+                f"--set {setting!r}: expected EVALUATOR.FIELD=VALUE, such as error_decomposition.bias=false."
+            )
+            raise UsageError(message)
+        if evaluator not in options:
+            host().get("evaluators", evaluator)
+            message = f"--set {setting!r}: {evaluator!r} is not among --evaluators {names}."
+            raise UsageError(message)
+        options[evaluator][field] = value
+    return options
+
+
+def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_metrics: bool) -> None:
+    """Run, print the table and what failed, and set the exit status."""
+    from darkmatter.plugins import host
+    from darkmatter.printable import printable
+    from darkmatter.progress import Progress
+    from darkmatter.runs.job import Job
+
+    plugin_host = host()
+    progress = Progress.on_stderr(plugin_host.emit)
+    job = Job.of(suite, plugin_host, progress, jobs)
+    if not job.items and not job.baselines:
+        message = (
+            "no SAE: add --sae PATH (or saes: in the suite). `darkmatter inspect PATH` says what a file is."
+        )
+        raise UsageError(message)
+    outcome = job.run(out, recompute=recompute)
+    click.echo(outcome.results.table(all=all_metrics))
+    for warning in outcome.warnings:
+        click.echo(f"warning: {printable(warning)}", err=True)
+    click.echo(f"results: {out} ({len(outcome.results)} results, {outcome.reused} of them reused)", err=True)
+    if outcome.failures:
+        click.echo(f"{len(outcome.failures)} failed:", err=True)
+        for failure in outcome.failures:
+            click.echo(f"  {failure.sae}: {printable(failure.reason)}", err=True)
+        click.echo("What is done is kept. Mend the above and run the same command again to go on.", err=True)
+        raise SystemExit(1)

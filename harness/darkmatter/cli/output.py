@@ -1,0 +1,46 @@
+"""What commands print: text made safe for terminals, or JSON and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from darkmatter.printable import printable
+
+
+def say(text: str = "") -> None:
+    """Print text that may come from a file; escape sequences and control characters are removed."""
+    click.echo(printable(text, keep_lines=True))
+
+
+def warn(text: str) -> None:
+    """The same on stderr."""
+    click.echo(printable(text, keep_lines=True), err=True)
+
+
+def say_json(value: Any) -> None:
+    """Print JSON in plain ASCII, so that nothing in it can steer a terminal."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def say_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:
+    """Print aligned columns; the last one may be long."""
+    clean = [[printable(cell) for cell in row] for row in rows]
+    if not clean:
+        return
+    widths = [max(len(row[index]) for row in clean) for index in range(len(clean[0]) - 1)]
+    for row in clean:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+
+
+def readable_size(count: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"

@@ -1,0 +1,128 @@
+"""What the harness needs from a language model, whatever library runs it.
+
+A provider says who a model is without loading it, so that a finished cache is opened without the
+model. Evaluators that patch a model (cross-entropy, editing, erasure) will need one method more:
+logits of a forward pass in which the activations at a hook point are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from darkmatter.cache.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOSS_ROWS = 512
+"""Logit rows turned into float32 log-probabilities at a time; a vocabulary of 256k makes 0.5 GB."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Who a model is, for the cache key.
+
+    Attributes:
+        fingerprint: hash of weights and configuration, or the Hub's commit.
+        tokenizer: hash of the tokenizer's files, or the Hub's commit.
+        device: device class (``cpu``, ``cuda``); kernels round differently.
+        provider: name of the provider.
+        provider_version: a bump says that its numbers changed.
+        libraries: major.minor versions of the libraries whose code makes the numbers.
+    """
+
+    fingerprint: str
+    tokenizer: str
+    device: str
+    provider: str
+    provider_version: int
+    libraries: dict[str, str] = field(default_factory=dict)
+
+
+class TextTokenizer(Protocol):
+    """A tokenizer that adds nothing by itself."""
+
+    bos: int | None
+    eos: int | None
+    special: frozenset[int]
+    """Ids that stand for no text; an unknown-word token does stand for text."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token by itself, for showing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward pass gave: activations [B, P, d] by hook point and losses [B, P]."""
+
+    activations: dict[str, Tensor]
+    loss: Tensor
+
+
+class LanguageModel(Protocol):
+    """A loaded causal language model.
+
+    Attributes:
+        n_positions: longest context, or None where there is no limit.
+        n_vocab: size of the vocabulary.
+    """
+
+    n_positions: int | None
+    n_vocab: int
+
+    def hook_names(self) -> list[str]:
+        """All hook points whose activations are [B, P, ...]."""
+        ...
+
+    def check_hooks(self, hooks: Sequence[str]) -> None:
+        """Raise UsageError, with the nearest names, for a hook point that the model has not."""
+        ...
+
+    def forward(self, tokens: Tensor, hooks: Sequence[str]) -> Forward:
+        """Run tokens [B, P] and keep the activations at ``hooks``, heads flattened."""
+        ...
+
+
+class ModelProvider(Protocol):
+    """Makes language models of one kind."""
+
+    def identify(self, spec: ModelSpec) -> ModelIdentity:
+        """Who the model is; reads files, loads no model."""
+        ...
+
+    def load_tokenizer(self, spec: ModelSpec) -> TextTokenizer:
+        """The model's tokenizer."""
+        ...
+
+    def load(self, spec: ModelSpec) -> LanguageModel:
+        """The model itself."""
+        ...
+
+
+def token_losses(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Losses in nats [B, P] float32: ``[b, t]`` is that of token ``t + 1``; the last is NaN.
+
+    Args:
+        logits: [B, P, V].
+        tokens: [B, P] int64.
+    """
+    import torch
+
+    rows = logits[:, :-1].flatten(0, 1)
+    targets = tokens[:, 1:].to(logits.device).flatten()
+    pieces = [
+        torch.nn.functional.cross_entropy(
+            rows[start : start + LOSS_ROWS].float(), targets[start : start + LOSS_ROWS], reduction="none"
+        )
+        for start in range(0, len(targets), LOSS_ROWS)
+    ]
+    losses = torch.full(tokens.shape, torch.nan, dtype=torch.float32, device=logits.device)
+    losses[:, :-1] = torch.cat(pieces).view(tokens.shape[0], -1)
+    return losses

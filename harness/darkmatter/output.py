@@ -1,0 +1,115 @@
+"""What an evaluator gives back: metrics with intervals, tables, curves, notes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from darkmatter.errors import PluginError
+from darkmatter.results.schema import Estimator, MetricValue
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from darkmatter.descriptors import Evaluator, Metric
+    from darkmatter.stats.resample import Influence, Interval, Resampler, Statistic
+
+VARIANCE_FLOOR = 1e-10
+"""A target variance below this share of the total variance of the activations is round-off."""
+
+SQUARED_NORM_FLOOR = 1e-20
+"""The same for the variance of squared norms, as a share of the squared total variance."""
+
+
+class EvalOutput:
+    """Collects what one evaluator finds on one SAE.
+
+    ``columns`` are sums per resampling unit over the held-out rows; a metric that is a ratio of two
+    columns gets its 95% interval from resampling the units, and the columns are kept beside the
+    result so that two SAEs can be compared on the same units.
+    """
+
+    def __init__(self, evaluator: Evaluator, resampler: Resampler, n_rows: int) -> None:
+        self.metrics: list[MetricValue] = []
+        self.tables: dict[str, Any] = {}
+        self.curves: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.columns: dict[str, np.ndarray] = {}
+        self.estimators: dict[str, Estimator] = {}
+        self._evaluator = evaluator
+        self._resampler = resampler
+        self._n = n_rows
+
+    def add_columns(self, columns: dict[str, np.ndarray]) -> None:
+        """Keep sums per unit, float64 [n_units] each, under their names."""
+        self.columns.update(columns)
+
+    def ratio(
+        self,
+        name: str,
+        numerator: str,
+        denominator: str,
+        *,
+        complement: bool = False,
+        floor: float = 0.0,
+        undefined: str = "its denominator is zero",
+    ) -> None:
+        """The metric Σ numerator / Σ denominator over units, or one minus that.
+
+        Undefined, for the reason given, where the denominator does not exceed ``floor``.
+        """
+        top, bottom = self.columns[numerator], self.columns[denominator]
+        total = float(bottom.sum())
+        if not total > floor:
+            self.undefined(name, undefined)
+            return
+        share = float(top.sum()) / total
+        value = 1.0 - share if complement else share
+        interval = self._resampler.interval_ratio(top, bottom, complement=complement)
+        kind = Estimator(numerator=numerator, denominator=denominator, complement=complement)
+        self._add(name, value, interval, kind)
+
+    def statistic(self, name: str, statistic: Statistic, linearised: Influence) -> None:
+        """A metric that is no ratio of sums: resampled as it is, kept as contributions per unit."""
+        key = f"{name}:influence"
+        self.columns[key] = linearised.contributions
+        interval = self._resampler.interval(statistic)
+        self._add(name, linearised.value, interval, Estimator(kind="influence", numerator=key))
+
+    def plain(self, name: str, value: float, *, why_no_interval: str) -> None:
+        """A metric without an interval, and why it has none."""
+        if not math.isfinite(value):
+            self.undefined(name, "it is not a finite number")
+            return
+        self.metrics.append(self._value(name, value=value, ci_method=f"none: {why_no_interval}"))
+
+    def undefined(self, name: str, reason: str) -> None:
+        """A metric that has no value here, and why."""
+        self.metrics.append(self._value(name, value=None, status="undefined", reason=reason))
+
+    def _add(self, name: str, value: float, interval: Interval, estimator: Estimator) -> None:
+        if not math.isfinite(value):
+            self.undefined(name, "it is not a finite number")
+            return
+        self.estimators[name] = estimator
+        self.metrics.append(
+            self._value(
+                name, value=value, ci_low=interval.low, ci_high=interval.high, ci_method=interval.method
+            )
+        )
+
+    def _value(self, name: str, **fields: Any) -> MetricValue:
+        meaning: Metric | None = self._evaluator.metric(name)
+        if meaning is None:
+            message = (
+                f"the evaluator {self._evaluator.name!r} gave the metric {name!r}, which it does not declare"
+            )
+            raise PluginError(message)
+        return MetricValue(
+            name=name,
+            n=self._n,
+            unit=meaning.unit,
+            higher_is_better=meaning.higher_is_better,
+            primary=meaning.primary,
+            **fields,
+        )

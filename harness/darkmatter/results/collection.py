@@ -1,0 +1,146 @@
+"""A set of results: what ``dm.run`` and ``dm.evaluate`` return and what tables are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkmatter.errors import DarkmatterError
+from darkmatter.results.comparable import config_text, distinct_names
+from darkmatter.results.reading import Problem, StoredResult, read_folder
+from darkmatter.results.rows import ROW_COLUMNS, ItemFailure, Row, duplicates, failure_row, result_rows
+from darkmatter.results.schema import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ResultSet:
+    """Results, the files that could not be used, and the items that gave no result.
+
+    Args:
+        results: the results, plain or with their per-unit sums.
+        problems: files that were no trustworthy results.
+        failures: items of a run that gave no result.
+        order: SAE names in the order tables shall have; by default they are sorted naturally.
+    """
+
+    def __init__(
+        self,
+        results: Sequence[StoredResult | Result],
+        problems: Sequence[Problem] = (),
+        failures: Sequence[ItemFailure] = (),
+        order: Sequence[str] = (),
+    ) -> None:
+        self.stored = [
+            entry if isinstance(entry, StoredResult) else StoredResult.in_memory(entry) for entry in results
+        ]
+        self.problems = list(problems)
+        self.failures = list(failures)
+        self.order = tuple(order)
+
+    @classmethod
+    def read(cls, *folders: Path | str) -> ResultSet:
+        """Everything below one or more results folders (each file once)."""
+        results: dict[tuple[str, str], StoredResult] = {}
+        problems: dict[str, Problem] = {}
+        for folder in folders:
+            found, bad = read_folder(Path(folder))
+            problems.update((problem.path, problem) for problem in bad)
+            for entry in found:
+                first = results.setdefault((entry.result.key, entry.result.sae.name), entry)
+                if first.result.metrics != entry.result.metrics:
+                    reason = f"has the key of {first.path}, which is used, but other numbers"
+                    problems[str(entry.path)] = Problem(str(entry.path), reason)
+        return cls(_current(list(results.values())), list(problems.values()))
+
+    @property
+    def results(self) -> list[Result]:
+        """The results alone."""
+        return [entry.result for entry in self.stored]
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.stored)} results, {len(self.failures)} failures, {len(self.problems)} problems"
+        return f"<ResultSet: {counts}>"
+
+    @cached_property
+    def names(self) -> list[str]:
+        """For each result the name of its SAE, extended where several results would share a row."""
+        return distinct_names(self.results)
+
+    def rows(self, *, all_metrics: bool = True) -> list[Row]:
+        """Tidy rows in the order of the results; failed and skipped ones are rows too."""
+        rows = [
+            row
+            for result, name in zip(self.results, self.names, strict=True)
+            for row in result_rows(result, name)
+            if all_metrics or row["primary"]
+        ]
+        rows.extend(failure_row(failure) for failure in self.failures)
+        twice = duplicates(rows)
+        if twice:
+            message = f"two results give the same row {twice[0]}; remove one of them from the results folder"
+            raise DarkmatterError(message)
+        return rows
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Tidy rows as a data frame, with the columns of ``darkmatter table --format json``."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.rows(), columns=list(ROW_COLUMNS))
+        types = {
+            "value": "float64",
+            "ci_low": "float64",
+            "ci_high": "float64",
+            "n": "Int64",
+            "version": "Int64",
+        }
+        return frame.astype(types)
+
+    def table(self, *, all: bool = False, format: str = "md") -> str:  # noqa: A002 - the public names
+        """The results as text: Markdown, or any other reporter's format.
+
+        Args:
+            all: every metric, not only the headline ones.
+            format: name of a reporter: md, csv, json, latex, html or a plugin's.
+        """
+        from darkmatter.results.render import render
+
+        return render(self, format, all_metrics=all)
+
+
+def _current(stored: Sequence[StoredResult]) -> list[StoredResult]:
+    """Results without the failures that a later run overcame, or repeated.
+
+    A failed SAE has no weights to make a key from, so its result lies beside the one of the run in
+    which it was found. Only which failure is shown depends on the age of files, never a number.
+    """
+    tasks = {id(entry): _task(entry) for entry in stored}
+    done = {tasks[id(entry)][:count] for entry in stored if entry.result.status == "ok" for count in (3, 5)}
+    latest: dict[tuple[str, ...], StoredResult] = {}
+    for entry in sorted(stored, key=_age):
+        task = tasks[id(entry)]
+        # An SAE that could not be read has no hook point: any success of its name overcomes that.
+        known = task if entry.result.sae.hook else task[:3]
+        if entry.result.status != "ok" and known not in done:
+            latest[task] = entry
+    kept = {id(entry) for entry in latest.values()}
+    return [entry for entry in stored if entry.result.status == "ok" or id(entry) in kept]
+
+
+def _task(entry: StoredResult) -> tuple[str, ...]:
+    result = entry.result
+    wanted = result.sae.name, result.evaluator.name, config_text(result.config)
+    return (*wanted, result.sae.hook, str(result.cache.get("key", "")))
+
+
+def _age(entry: StoredResult) -> float:
+    return entry.path.stat().st_mtime if entry.path is not None and entry.path.exists() else 0.0

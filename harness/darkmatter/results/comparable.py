@@ -1,0 +1,129 @@
+"""When two results may stand side by side, and in words why not; and names that tell results apart."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from darkmatter.results.schema import Result
+
+HARDWARE = frozenset({"device", "device_class", "dtype", "tf32", "chunk_rows"})
+"""Options of the analysis that change precision, not what is measured; a difference is only noted."""
+
+_MAX_TEXT = 60
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level with dotted names."""
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            made.update(flat(value, f"{prefix}{name}."))
+        else:
+            made[f"{prefix}{name}"] = value
+    return made
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as one canonical JSON string."""
+    return json.dumps(config, sort_keys=True, ensure_ascii=False)
+
+
+def data_signature(result: Result) -> tuple[str, str]:
+    """Equal for results on the same activations with the same analysis."""
+    analysis = {name: value for name, value in result.analysis.items() if name not in HARDWARE}
+    return str(result.cache.get("key")), config_text(analysis)
+
+
+def why_not_comparable(a: Result, b: Result) -> list[str]:
+    """What differs between the data or the evaluators of two results; empty where nothing does."""
+    reasons = []
+    if a.sae.hook != b.sae.hook:
+        reasons.append(f"hook point: {a.sae.hook} or {b.sae.hook}")
+    if a.cache.get("key") != b.cache.get("key"):
+        found = _differences(a.cache, b.cache, skip={"key"})
+        reasons.extend(
+            found or [f"activations: {_short(a.cache.get('key'))} or {_short(b.cache.get('key'))}"]
+        )
+    reasons.extend(_differences(a.analysis, b.analysis, skip=HARDWARE))
+    if a.evaluator.name == b.evaluator.name:
+        if a.evaluator.version != b.evaluator.version:
+            reasons.append(f"version of {a.evaluator.name}: {a.evaluator.version} or {b.evaluator.version}")
+        reasons.extend(_differences(a.config, b.config))
+    return reasons
+
+
+def hardware_notes(a: Result, b: Result) -> list[str]:
+    """Differences of device and precision."""
+    left = {name: value for name, value in a.analysis.items() if name in HARDWARE}
+    return _differences(left, {name: value for name, value in b.analysis.items() if name in HARDWARE})
+
+
+def _differences(
+    a: Mapping[str, Any], b: Mapping[str, Any], skip: frozenset[str] | set[str] = frozenset()
+) -> list[str]:
+    left, right = flat(a), flat(b)
+    names = [name for name in sorted({*left, *right}) if name.split(".")[0] not in skip]
+    return [
+        f"{name}: {_short(left.get(name))} or {_short(right.get(name))}"
+        for name in names
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
+
+
+def distinct_names(results: Sequence[Result]) -> list[str]:
+    """A name for each result's SAE, such that (name, evaluator, config) is unique.
+
+    A name is the SAE's own wherever that suffices. Where results of one name, evaluator and
+    configuration exist for several seeds, texts or weights, what differs is added in parentheses.
+    """
+    names = [result.sae.name for result in results]
+    for name in {names[index] for group in _collisions(names, results) for index in group}:
+        members = [index for index, result in enumerate(results) if result.sae.name == name]
+        traits = [_traits(results[index]) for index in members]
+        differing = _differing(traits)
+        for index, trait in zip(members, traits, strict=True):
+            names[index] = _suffixed(name, [_trait_text(key, trait.get(key)) for key in differing])
+    for group in _collisions(names, results):
+        versions = {results[index].evaluator.version for index in group}
+        for index in group:
+            result = results[index]
+            known = len(versions) == len(group)
+            names[index] = _suffixed(
+                names[index], [f"v{result.evaluator.version}" if known else result.key[:8]]
+            )
+    return names
+
+
+def _collisions(names: Sequence[str], results: Sequence[Result]) -> list[list[int]]:
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for index, (name, result) in enumerate(zip(names, results, strict=True)):
+        groups[name, result.evaluator.name, config_text(result.config)].append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _traits(result: Result) -> dict[str, str]:
+    """What tells results of one SAE name apart, apart from the evaluator."""
+    analysis = {name: _short(value) for name, value in flat(result.analysis).items()}
+    cache = str(result.cache.get("key"))[:8]
+    return {"hook": result.sae.hook, "weights": result.sae.fingerprint[:8], "cache": cache, **analysis}
+
+
+def _differing(traits: Sequence[Mapping[str, str]]) -> list[str]:
+    names = dict.fromkeys(name for trait in traits for name in trait)
+    return [name for name in names if len({trait.get(name) for trait in traits}) > 1]
+
+
+def _trait_text(name: str, value: str | None) -> str:
+    return str(value) if name == "hook" else f"{name}={value}"
+
+
+def _suffixed(name: str, parts: Sequence[str]) -> str:
+    return f"{name} ({', '.join(parts)})" if parts else name

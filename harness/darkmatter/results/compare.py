@@ -1,0 +1,233 @@
+"""Paired comparisons: two SAEs on the same data, or one suite before and after a change.
+
+Differences are B - A over the same resampling units. All intervals of one comparison are
+Holm-adjusted as one family, so that among many metrics the chance of any false difference is 5%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.comparable import config_text, hardware_notes, why_not_comparable
+from darkmatter.results.reading import Problem, StoredResult
+from darkmatter.results.schema import MetricValue
+from darkmatter.results.table import Table
+from darkmatter.results.ties import PairedUnits
+from darkmatter.stats.paired import Difference, holm_intervals
+
+Verdict = Literal["better", "worse", "tie", "differs", "no interval", "undefined", "not comparable"]
+
+
+@dataclass(frozen=True)
+class ComparedMetric:
+    """One metric of A and B; ``difference`` is B - A."""
+
+    sae_a: str
+    sae_b: str
+    hook: str
+    evaluator: str
+    metric: str
+    value_a: float | None
+    value_b: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    verdict: Verdict
+    reason: str | None
+    ci_method: str | None
+    unit: str
+    higher_is_better: bool | None
+    primary: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two SAEs, or two folders, have in common and where they differ."""
+
+    a: str
+    b: str
+    metrics: tuple[ComparedMetric, ...]
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def rows(self, *, all_metrics: bool = True) -> list[dict[str, Any]]:
+        """Tidy rows."""
+        return [asdict(metric) for metric in self.metrics if all_metrics or metric.primary]
+
+    def to_table(self, *, all_metrics: bool = False) -> Table:
+        """The comparison as a table that every reporter can render."""
+        from darkmatter.results.compare_table import comparison_table
+
+        return comparison_table(self, all_metrics=all_metrics)
+
+    def to_markdown(self, *, all_metrics: bool = False) -> str:
+        """The comparison as text."""
+        from darkmatter.results.render import render_table
+
+        return render_table(self.to_table(all_metrics=all_metrics), "md")
+
+
+def compare_saes(results: ResultSet, a: str, b: str) -> Comparison:
+    """Compare two SAEs of one set of results, evaluator by evaluator."""
+    known = {*results.names, *(result.sae.name for result in results)}
+    for name in (a, b):
+        if name not in known:
+            message = f"there is no SAE {name!r} among these results. {did_you_mean(name, known)}"
+            raise UsageError(message)
+    return _compare(a, b, _called(results, a), _called(results, b), by_name=False)
+
+
+def compare_folders(folder_a: Path, folder_b: Path) -> Comparison:
+    """Compare what two results folders say of SAEs of the same name."""
+    first, second = ResultSet.read(folder_a), ResultSet.read(folder_b)
+    made = _compare(str(folder_a), str(folder_b), first.stored, second.stored, by_name=True)
+    return replace(made, problems=(*first.problems, *second.problems))
+
+
+def _called(results: ResultSet, name: str) -> list[StoredResult]:
+    pairs = zip(results.names, results.stored, strict=True)
+    return [entry for label, entry in pairs if name in {label, entry.result.sae.name}]
+
+
+# -- matching -------------------------------------------------------------------------------------
+
+
+def _compare(
+    a: str, b: str, first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool
+) -> Comparison:
+    paired = PairedUnits()
+    drafts: list[tuple[ComparedMetric, Difference | None]] = []
+    notes: dict[str, None] = {}
+    used: set[int] = set()
+    for entry in first:
+        partner = _partner(entry, second, used, by_name=by_name)
+        if partner is None:
+            notes[f"only in A: {_title(entry)}"] = None
+            continue
+        used.add(id(partner))
+        for note in hardware_notes(entry.result, partner.result):
+            notes[f"{_title(entry)}: {note}"] = None
+        drafts.extend(_compare_results(entry, partner, paired))
+    notes.update((f"only in B: {_title(entry)}", None) for entry in second if id(entry) not in used)
+    return Comparison(a, b, tuple(_judged(drafts)), tuple(notes))
+
+
+def _partner(
+    entry: StoredResult, others: Sequence[StoredResult], used: set[int], *, by_name: bool
+) -> StoredResult | None:
+    """The result of B to compare with: one on the same data and options, else the nearest."""
+    result = entry.result
+    candidates = [
+        other
+        for other in others
+        if id(other) not in used
+        and other.result.evaluator.name == result.evaluator.name
+        and (not by_name or other.result.sae.name == result.sae.name)
+    ]
+    return min(candidates, key=lambda other: len(why_not_comparable(result, other.result)), default=None)
+
+
+def _title(entry: StoredResult) -> str:
+    result = entry.result
+    options = f" {config_text(result.config)}" if result.config else ""
+    return f"{result.sae.name}, {result.evaluator.name}{options} at {result.sae.hook or 'activations'}"
+
+
+def _compare_results(
+    a: StoredResult, b: StoredResult, paired: PairedUnits
+) -> Iterable[tuple[ComparedMetric, Difference | None]]:
+    """All metrics that either result has; those of A come first."""
+    reasons = why_not_comparable(a.result, b.result)
+    for entry in (a, b):
+        if entry.result.status != "ok":
+            reasons.append(f"{entry.result.sae.name} {entry.result.status}: {entry.result.reason}")
+    left = {metric.name: metric for metric in a.result.metrics}
+    right = {metric.name: metric for metric in b.result.metrics}
+    for name in dict.fromkeys([*left, *right]):
+        yield _compare_metric((a, left.get(name)), (b, right.get(name)), reasons, paired)
+
+
+def _compare_metric(
+    a: tuple[StoredResult, MetricValue | None],
+    b: tuple[StoredResult, MetricValue | None],
+    reasons: Sequence[str],
+    paired: PairedUnits,
+) -> tuple[ComparedMetric, Difference | None]:
+    """One row, with the difference that the family's adjustment still has to judge."""
+    (stored_a, metric_a), (stored_b, metric_b) = a, b
+    if reasons:
+        return _row(a, b, "not comparable", "; ".join(reasons)), None
+    if metric_a is None or metric_b is None:
+        return _row(a, b, "not comparable", f"only {'B' if metric_a is None else 'A'} has it"), None
+    for metric in (metric_a, metric_b):
+        if metric.value is None:
+            return _row(a, b, "undefined", metric.reason), None
+    difference = paired.difference((stored_b, metric_b), (stored_a, metric_a))
+    if isinstance(difference, Difference):
+        return _row(a, b, "tie", None), difference
+    if metric_a.value == metric_b.value:
+        return _row(a, b, "tie", None), None
+    return _row(a, b, "no interval", difference), None
+
+
+def _row(
+    a: tuple[StoredResult, MetricValue | None],
+    b: tuple[StoredResult, MetricValue | None],
+    verdict: Verdict,
+    reason: str | None,
+) -> ComparedMetric:
+    metric = a[1] or b[1]
+    assert metric is not None
+    value_a, value_b = (part.value if part else None for part in (a[1], b[1]))
+    comparable = verdict != "not comparable" and value_a is not None and value_b is not None
+    return ComparedMetric(
+        sae_a=a[0].result.sae.name,
+        sae_b=b[0].result.sae.name,
+        hook=a[0].result.sae.hook,
+        evaluator=a[0].result.evaluator.name,
+        metric=metric.name,
+        value_a=value_a,
+        value_b=value_b,
+        difference=value_b - value_a if comparable and value_a is not None and value_b is not None else None,
+        ci_low=None,
+        ci_high=None,
+        verdict=verdict,
+        reason=reason,
+        ci_method=None,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        primary=metric.primary,
+    )
+
+
+def _judged(drafts: Sequence[tuple[ComparedMetric, Difference | None]]) -> list[ComparedMetric]:
+    """Rows with their Holm-adjusted intervals and verdicts."""
+    family = iter(holm_intervals([difference for _, difference in drafts if difference is not None]))
+    made = []
+    for row, draft in drafts:
+        if draft is None:
+            made.append(row)
+            continue
+        difference = next(family)
+        fields = asdict(row) | {
+            "difference": difference.value,
+            "ci_low": difference.low,
+            "ci_high": difference.high,
+            "ci_method": f"{difference.method}, Holm-adjusted",
+            "verdict": _verdict(difference, higher_is_better=row.higher_is_better),
+        }
+        made.append(ComparedMetric(**fields))
+    return made
+
+
+def _verdict(difference: Difference, *, higher_is_better: bool | None) -> Verdict:
+    if difference.is_tie:
+        return "tie"
+    if higher_is_better is None:
+        return "differs"
+    return "better" if (difference.value > 0) == higher_is_better else "worse"

@@ -1,0 +1,73 @@
+"""A comparison as a table that every reporter can render."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from darkmatter.results.numbers import format_plain, format_value, natural_key
+from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Table, TableRow
+
+if TYPE_CHECKING:
+    from darkmatter.results.compare import ComparedMetric, Comparison
+
+HOW_TO_READ = (
+    (
+        "B - A is the difference on the same held-out units, with its paired 95% interval, Holm-adjusted "
+        "over all metrics of this comparison: the chance of any false difference is at most 5%."
+    ),
+    "Tie: the interval contains 0. Better, worse: B against A. Differs: a metric without a good direction.",
+    "No interval: the metric is not made of sums over units, so chance cannot be told from change.",
+)
+
+_COLUMNS = ("A", "B", "B - A", "B is")
+
+
+def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Table:
+    """One section per pair of SAEs and hook point, one block per evaluator, one row per metric."""
+    shown = [metric for metric in comparison.metrics if all_metrics or metric.primary]
+    footnotes: dict[str, int] = {}
+    return Table(
+        title=f"A = {comparison.a}, B = {comparison.b}",
+        sections=tuple(_sections(shown, footnotes)),
+        how_to_read=HOW_TO_READ,
+        footnotes=tuple(footnotes),
+        missing=comparison.notes,
+        rows=comparison.rows(all_metrics=all_metrics),
+    )
+
+
+def _sections(shown: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Section]:
+    grouped: dict[tuple[str, str, str], list[ComparedMetric]] = defaultdict(list)
+    for metric in shown:
+        grouped[metric.hook, metric.sae_a, metric.sae_b].append(metric)
+    for hook, sae_a, sae_b in sorted(grouped, key=lambda key: [natural_key(part) for part in key]):
+        pair = sae_a if sae_a == sae_b else f"{sae_a} and {sae_b}"
+        blocks = tuple(_blocks(grouped[hook, sae_a, sae_b], footnotes))
+        yield Section(title=f"{pair} at {hook or 'activations'}", data="", blocks=blocks)
+
+
+def _blocks(metrics: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Block]:
+    by_evaluator: dict[str, list[ComparedMetric]] = defaultdict(list)
+    for metric in metrics:
+        by_evaluator[metric.evaluator].append(metric)
+    for evaluator, members in by_evaluator.items():
+        columns = tuple(Column(evaluator, title, title) for title in _COLUMNS)
+        rows = tuple(_row(metric, footnotes) for metric in members)
+        yield Block(evaluator, columns, rows, heading="metric")
+
+
+def _row(metric: ComparedMetric, footnotes: dict[str, int]) -> TableRow:
+    arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
+    unit = f" ({metric.unit})" if metric.unit else ""
+    notes = () if metric.reason is None else (footnotes.setdefault(metric.reason, len(footnotes) + 1),)
+    difference = UNDEFINED
+    if metric.difference is not None:
+        difference = format_value(metric.difference, metric.ci_low, metric.ci_high)
+    values = [
+        Cell(UNDEFINED if value is None else format_plain(value))
+        for value in (metric.value_a, metric.value_b)
+    ]
+    cells = (*values, Cell(difference), Cell(metric.verdict, notes=notes))
+    return TableRow(f"{metric.metric}{unit}{arrow}", is_control=False, cells=cells)

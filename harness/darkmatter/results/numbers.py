@@ -1,0 +1,50 @@
+"""Numbers as a reader wants them: no more digits than the interval supports."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_PLAIN = 4
+"""Significant digits where there is no interval."""
+_MAX_DECIMALS = 6
+_ROUND_OFF = 1e-9
+"""An interval narrower than this share of the value is no interval but round-off."""
+
+
+def format_value(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A value with its interval, as ``0.0221 [0.0217, 0.0226]``; without width, the value alone."""
+    if low is None or high is None or high - low <= _ROUND_OFF * abs(value):
+        return format_plain(value)
+    if max(abs(value), abs(low), abs(high)) >= 1e6 or _decimals(high - low) > _MAX_DECIMALS:
+        return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    decimals = max(0, _decimals(high - low))
+    return f"{_fixed(value, decimals)} [{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+
+
+def format_plain(value: float) -> str:
+    """A number of unknown precision: four significant digits, whole numbers as they are."""
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    text = f"{value:.{_PLAIN}g}"
+    return text if "e" in text or "." not in text else text.rstrip("0").rstrip(".")
+
+
+def _decimals(width: float) -> int:
+    """Decimals that show half the width with one digit, with two where the first would be 1 or 2."""
+    half = width / 2.0
+    exponent = math.floor(math.log10(half))
+    leading = half / 10.0**exponent
+    return -exponent + (1 if leading < 3.0 else 0)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Fixed decimals, without a negative zero."""
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0.0 else text
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sort key under which ``width2`` comes before ``width10``."""
+    parts = re.split(r"(\d+)", text)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part]

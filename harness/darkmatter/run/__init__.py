@@ -1,1 +1,0 @@
-"""Part of darkmatter; see docs/design.md for the map."""

@@ -1,0 +1,1 @@
+"""From a suite to results: what to run, under which key, and in which order."""

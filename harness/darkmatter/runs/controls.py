@@ -1,0 +1,71 @@
+"""The controls that every table carries unless they are turned off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from darkmatter.descriptors import Baseline
+from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.plugins import PluginHost
+from darkmatter.runs.items import BaselineItem
+
+SAME_L0 = 0.15
+"""Two L0s that differ by less than this share are served by one control."""
+
+MOST_CONTROLS = 5
+
+
+@dataclass(frozen=True)
+class ControlPolicy:
+    """Which controls are added: ``mean``, and ``pca`` at each distinct L0 of the SAEs."""
+
+    automatic: bool = True
+
+
+def baseline_item(host: PluginHost, name: str, label: str, options: Mapping[str, Any]) -> BaselineItem:
+    """A baseline with its options, both checked."""
+    owned = host.get("baselines", name)
+    baseline = owned.descriptor
+    assert isinstance(baseline, Baseline)
+    try:
+        config = baseline.config.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        hint = did_you_mean(field, baseline.config.model_fields)
+        message = f"baseline {name!r}, option {field!r}: {first['msg']}. {hint}"
+        raise UsageError(message) from None
+    text = ",".join([name, *(f"{key}={value}" for key, value in options.items())])
+    return BaselineItem(label, f"baseline:{text}", baseline, owned.qualified, config)
+
+
+def matched_controls(
+    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], present: Sequence[BaselineItem]
+) -> list[BaselineItem]:
+    """The automatic controls that are not asked for already."""
+    if not policy.automatic:
+        return []
+    wanted: list[tuple[str, str, dict[str, Any]]] = []
+    wanted += [("mean", "mean", {})] if "mean" in host.baselines() else []
+    if "pca" in host.baselines():
+        wanted += [("pca", f"pca-k{k}", {"k": k}) for k in distinct_l0(l0s)]
+    items = [baseline_item(host, name, label, options) for name, label, options in wanted]
+    taken = {(item.qualified, item.config) for item in present}
+    labels = {item.name for item in present}
+    return [i for i in items if (i.qualified, i.config) not in taken and i.name not in labels]
+
+
+def distinct_l0(l0s: Sequence[float]) -> list[int]:
+    """Rounded L0s, those within ``SAME_L0`` of the previous one merged, at most ``MOST_CONTROLS``."""
+    chosen: list[int] = []
+    for value in sorted({max(1, round(value)) for value in l0s if value > 0}):
+        if not chosen or value > chosen[-1] * (1 + SAME_L0):
+            chosen.append(value)
+    if len(chosen) <= MOST_CONTROLS:
+        return chosen
+    step = (len(chosen) - 1) / (MOST_CONTROLS - 1)
+    return [chosen[round(i * step)] for i in range(MOST_CONTROLS)]

@@ -1,0 +1,90 @@
+"""What is evaluated: SAEs from files, from objects, or fitted as baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkmatter.descriptors import Baseline, Config
+from darkmatter.errors import ItemError
+from darkmatter.files.atomic import content_hash
+from darkmatter.fitting import FitData
+from darkmatter.sae.base import SAE
+
+
+@dataclass
+class SAEItem:
+    """One SAE under its name. ``load`` may be called more than once; ``failure`` says why it can't."""
+
+    name: str
+    reference: str
+    load: Callable[[], SAE]
+    is_control: bool = False
+    adapter: str = ""
+    hook: str | None = None
+    failure: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class BaselineItem:
+    """A control that is fitted at a hook point before it is evaluated like any SAE."""
+
+    name: str
+    reference: str
+    baseline: Baseline
+    qualified: str
+    config: Config
+    is_control: bool = True
+
+    def fit(self, data: FitData) -> SAE:
+        """The fitted control."""
+        made = self.baseline.resolve()(self.config, data)
+        if not isinstance(made, SAE):
+            message = f"the baseline {self.name!r} gave a {type(made).__name__} instead of an SAE"
+            raise ItemError(message)
+        return made
+
+    def recipe(self, *context: Any) -> str:
+        """What identifies the fitted control before it is fitted: all that it follows from."""
+        config = self.config.model_dump(mode="json")
+        return f"recipe:{content_hash(self.qualified, self.baseline.version, config, *context)}"
+
+
+def hooks_of(sae: SAE, item: SAEItem, available: Mapping[str, int], raw_hook: str | None) -> tuple[str, str]:
+    """The hook points (read, predicted) at which an SAE is evaluated, checked against what there is.
+
+    Raw activations have one nameless hook point, which every SAE takes; a transcoder is evaluated
+    against the raw targets. An SAE that records no hook point takes the only one there is.
+    """
+    if raw_hook is not None:
+        return raw_hook, raw_hook if sae.d_out == sae.d_in and "y" not in available else "y"
+    asked = item.hook or sae.hook_in
+    known = sorted(available)
+    if asked is None and len(known) == 1:
+        asked = known[0]
+        item.notes.append(f"the file records no hook point; evaluated at {asked}, the only one of this run")
+    if asked is None:
+        message = f"records no hook point, and this run has {known}; name one with NAME=REF and `hook:`"
+        raise ItemError(message)
+    out = asked if item.hook or sae.hook_out in {None, sae.hook_in} else sae.hook_out
+    assert out is not None
+    for hook in (asked, out):
+        if hook not in available:
+            message = (
+                f"was made for the hook point {hook!r}, which is not among this run's ({', '.join(known)}). "
+                f"Add --hook {hook}, or override its hook in the suite if the file is wrong."
+            )
+            raise ItemError(message)
+    return asked, out
+
+
+def check_size(sae: SAE, hook: str, dim: int) -> None:
+    """Refuse an SAE whose input does not fit the hook point."""
+    if sae.d_in != dim:
+        message = (
+            f"takes d_in = {sae.d_in}, but {hook!r} has {dim} features. Expected an SAE made for this model "
+            f"and hook point: check --hook (the file says {sae.hook_in or 'nothing'}) and --model."
+        )
+        raise ItemError(message)

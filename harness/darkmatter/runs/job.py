@@ -1,0 +1,264 @@
+"""From a suite to an engine: open SAEs, activations and evaluators."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from darkmatter.activations import ActivationStore
+from darkmatter.cache.spec import ActivationRequest, TextSpec
+from darkmatter.descriptors import Evaluator
+from darkmatter.errors import DarkmatterError, UsageError
+from darkmatter.plugins import BUILTIN_DISTRIBUTION, PluginHost
+from darkmatter.progress import Progress
+from darkmatter.references import parse_reference
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.rows import ItemFailure
+from darkmatter.results.store import ResultStore
+from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.controls import ControlPolicy, baseline_item
+from darkmatter.runs.engine import Chosen, Engine
+from darkmatter.runs.items import BaselineItem, SAEItem
+from darkmatter.runs.suite import SAESpec, Suite, explain
+from darkmatter.sae.base import SAE
+from darkmatter.sae.load import load_sae
+from darkmatter.split import make_split
+from darkmatter.stream.chunk import RowSelection
+
+DEFAULT_CONTEXT_LENGTH = 256
+
+
+@dataclass
+class LoadedFile:
+    """Loads an SAE once and remembers it, or why it cannot be loaded."""
+
+    reference: str
+    adapter: str | None
+    device: str
+    dtype: str
+
+    @cached_property
+    def _outcome(self) -> SAE | DarkmatterError:
+        import torch
+
+        dtype = None if self.dtype == "float32" else getattr(torch, self.dtype)
+        try:
+            return load_sae(self.reference, adapter=self.adapter, device=self.device, dtype=dtype)
+        except DarkmatterError as error:
+            return error
+
+    def __call__(self) -> SAE:
+        """The SAE."""
+        if isinstance(self._outcome, DarkmatterError):
+            raise self._outcome
+        return self._outcome
+
+    @property
+    def sae(self) -> SAE | None:
+        """The SAE, or None where it cannot be loaded."""
+        return None if isinstance(self._outcome, DarkmatterError) else self._outcome
+
+
+@dataclass
+class Job:
+    """A checked suite with everything that it names found."""
+
+    suite: Suite
+    host: PluginHost
+    progress: Progress
+    jobs: int
+    items: list[SAEItem] = field(default_factory=list)
+    baselines: list[BaselineItem] = field(default_factory=list)
+    files: list[LoadedFile] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, suite: Suite, host: PluginHost, progress: Progress, jobs: int | None = None) -> Job:
+        """Check evaluators and baselines, load the SAEs."""
+        job = cls(suite, host, progress, jobs or default_jobs())
+        job.chosen  # noqa: B018 - unknown evaluators are wrong usage, before anything is loaded
+        for name, spec in suite.saes.items():
+            job._add(name, spec)
+        return job
+
+    def _add(self, name: str, spec: SAESpec) -> None:
+        reference = parse_reference(spec.ref)
+        if reference.kind == "baseline":
+            self.baselines.append(baseline_item(self.host, reference.target, name, reference.fields))
+            return
+        analysis = self.suite.analysis
+        file = LoadedFile(spec.ref, spec.adapter, analysis.device, analysis.dtype)
+        self.files.append(file)
+        self.items.append(SAEItem(name, spec.ref, file, adapter=spec.adapter or "", hook=spec.hook))
+
+    @cached_property
+    def chosen(self) -> list[Chosen]:
+        """The evaluators with their checked options."""
+        return choose_evaluators(self.host, self.suite.evaluators)
+
+    # -- activations ----------------------------------------------------------------------------
+
+    def hooks(self) -> tuple[str, ...]:
+        """The hook points of the run: those asked for, else those that the SAEs record."""
+        if self.suite.hooks:
+            return self.suite.hooks
+        recorded = [item.hook for item in self.items if item.hook]
+        for file in self.files:
+            if file.sae is not None:
+                recorded += [hook for hook in (file.sae.hook_in, file.sae.hook_out) if hook]
+        if not recorded:
+            message = (
+                "no hook point: none was given and no SAE records one. Name one, for example "
+                "--hook blocks.2.hook_resid_post."
+            )
+            raise UsageError(message)
+        return tuple(dict.fromkeys(recorded))
+
+    def context_length(self) -> int:
+        """What was asked for, else what the SAEs record (the shortest), else 256."""
+        text = self.suite.text
+        if text is not None and text.context_length is not None:
+            return text.context_length
+        recorded = {
+            file.sae.metadata.context_length
+            for file in self.files
+            if file.sae is not None and file.sae.metadata.context_length
+        }
+        if len(recorded) > 1:
+            self.progress.note(f"the SAEs record context lengths {sorted(recorded)}; taking {min(recorded)}")
+        return min(recorded, default=DEFAULT_CONTEXT_LENGTH)
+
+    def request(self) -> ActivationRequest:
+        """What the activation source is asked for."""
+        model, text = self.suite.model, self.suite.text
+        assert model is not None
+        assert text is not None
+        fields = {
+            **text.model_dump(),
+            "context_length": self.context_length(),
+            "seed": self.suite.analysis.seed,
+        }
+        try:
+            spec = TextSpec.model_validate(fields)
+        except ValidationError as error:
+            raise UsageError(explain(error, TextSpec, "text")) from None
+        return ActivationRequest(model, spec, self.hooks())
+
+    def open_store(self) -> ActivationStore:
+        """The activations: from the file, or from the model through the cache."""
+        if self.suite.activations is not None:
+            from darkmatter.raw_activations import open_activations_file
+
+            return open_activations_file(Path(self.suite.activations).expanduser())
+        assert self.suite.model is not None
+        source = self.host.get("sources", self.suite.model.provider or "transformer_lens")
+        request = self.request()
+        name = f"activations of {Path(request.model.name).name}"
+        with self.progress.step(name, request.text.contexts, "contexts") as advance:
+            store: ActivationStore = source.descriptor.resolve()(request, progress=advance)
+        return store
+
+    # -- running --------------------------------------------------------------------------------
+
+    def run(self, out: Path | None, *, recompute: bool = False) -> Outcome:
+        """Evaluate everything; results go to ``out`` as they are made."""
+        with open_results(out) as results:
+            store = self.open_store()
+            engine = make_engine(
+                store,
+                self.suite.analysis,
+                self.chosen,
+                host=self.host,
+                results=results,
+                jobs=self.jobs,
+                progress=self.progress,
+                recompute=recompute,
+            )
+            found = engine.run(self.items, self.baselines, ControlPolicy(self.suite.controls))
+        order = [*self.suite.saes, *found.names]
+        found.order = tuple(dict.fromkeys(order))
+        return Outcome(found, engine.failures, engine.reused, engine.warnings)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: results, what failed, how many results were there already."""
+
+    results: ResultSet
+    failures: list[ItemFailure]
+    reused: int
+    warnings: list[str]
+
+
+@contextlib.contextmanager
+def open_results(out: Path | None) -> Iterator[ResultStore | None]:
+    """The results folder, held by this process alone; None keeps results in memory."""
+    if out is None:
+        yield None
+        return
+    with ResultStore.open(out) as store:
+        yield store
+
+
+def make_engine(
+    store: ActivationStore,
+    analysis: Analysis,
+    chosen: Sequence[Chosen],
+    *,
+    host: PluginHost,
+    results: ResultStore | None,
+    jobs: int,
+    progress: Progress,
+    recompute: bool = False,
+) -> Engine:
+    """An engine with its split."""
+    resolved = analysis.resolved(store.default_skip_first, store.default_skip_last)
+    return Engine(
+        store=store,
+        selection=select(store, resolved),
+        analysis=resolved,
+        evaluators=chosen,
+        plugins=host,
+        results=results,
+        jobs=jobs,
+        scratch_parent=None if results is None else results.folder,
+        progress=progress,
+        recompute=recompute,
+    )
+
+
+def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
+    """The split of a store's rows."""
+    split = make_split(store, analysis.seed, analysis.split, analysis.skip_first, analysis.skip_last)
+    whole = (0, store.n_contexts)
+    kind = split.unit.replace("block of", "blocks of") if " of " in split.unit else f"{split.unit}s"
+    return RowSelection(split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind)
+
+
+def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] | None) -> list[Chosen]:
+    """Evaluators with checked options; by default all built-in ones."""
+    if asked is None:
+        names = [n for n, o in host.owned("evaluators").items() if o.distribution == BUILTIN_DISTRIBUTION]
+        asked = {name: {} for name in names}
+    chosen = []
+    for name, options in asked.items():
+        owned = host.get("evaluators", name)
+        evaluator = owned.descriptor
+        assert isinstance(evaluator, Evaluator)
+        try:
+            config = evaluator.config.model_validate(dict(options))
+        except ValidationError as error:
+            raise UsageError(explain(error, evaluator.config, f"evaluator {name!r}")) from None
+        chosen.append(Chosen(owned, config))
+    return chosen
+
+
+def default_jobs() -> int:
+    """Workers: the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

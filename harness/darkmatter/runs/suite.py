@@ -1,0 +1,170 @@
+"""The suite: everything a run depends on, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from darkmatter.cache.spec import ModelSpec
+from darkmatter.descriptors import Config
+from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
+from darkmatter.files.text import read_yaml
+from darkmatter.references import check_name
+from darkmatter.runs.analysis import Analysis
+
+
+class SAESpec(Config):
+    """One SAE of a suite; a plain string is its reference."""
+
+    ref: str = Field(min_length=1, description="path or other reference of the SAE")
+    adapter: str | None = Field(None, description="the reader to use where detection is ambiguous")
+    hook: str | None = Field(None, description="hook point, where the file records none or a wrong one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_alone(cls, value: Any) -> Any:
+        return {"ref": value} if isinstance(value, str | Path) else value
+
+
+class TextChoice(Config):
+    """The text of a suite; ``context_length`` falls back to what the SAEs record, then to 256."""
+
+    path: str = Field(min_length=1, description=".txt, .jsonl or .json file, or hf:NAME[:CONFIG[:SPLIT]]")
+    field: str = Field("text", description="the field that holds the text")
+    context_length: int | None = Field(None, ge=2, description="positions per context, BOS included")
+    contexts: int = Field(400, ge=1, description="how many contexts")
+    bos: str | None = Field(None, description="always or never begin a context with BOS")
+    packing: str = Field("packed", description="packed or truncate")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": str(value)} if isinstance(value, str | Path) else value
+
+
+class Suite(Config):
+    """A run. Give a model and a text, or a file of activations."""
+
+    model: ModelSpec | None = Field(None, description="the language model: a path, a hub id, or a mapping")
+    text: TextChoice | None = Field(None, description="the text it reads: a path, or a mapping")
+    activations: str | None = Field(None, description="a .safetensors file with tensor x, instead of a model")
+    hooks: tuple[str, ...] = Field((), description="TransformerLens hook points; default: those of the SAEs")
+    saes: dict[str, SAESpec] = Field({}, description="name: reference")
+    evaluators: dict[str, dict[str, Any]] | None = Field(
+        None, description="name: options; default: all built-in evaluators"
+    )
+    analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
+    controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
+    seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
+
+    @field_validator("evaluators", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return {name: {} for name in value}
+        return {k: v or {} for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    @field_validator("saes")
+    @classmethod
+    def _names(cls, value: dict[str, SAESpec]) -> dict[str, SAESpec]:
+        for name in value:
+            check_name(name)
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Suite:
+        if (self.activations is None) == (self.model is None):
+            message = "give either `model` (with `text`) or `activations`"
+            raise ValueError(message)
+        if self.model is not None and self.text is None:
+            message = "a model needs a `text` to read"
+            raise ValueError(message)
+        return self
+
+
+def make_suite(raw: Mapping[str, Any]) -> Suite:
+    """A checked suite; what is wrong is said by field, with the nearest valid one."""
+    values = dict(raw)
+    if "seed" in values:
+        values["analysis"] = {"seed": values["seed"], **(values.get("analysis") or {})}
+    try:
+        return Suite.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(explain(error, Suite, "the suite")) from None
+
+
+def read_suite(path: Path) -> Suite:
+    """A suite from a YAML file; relative paths in it start at the file's folder."""
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, near) if near else "`darkmatter init` writes one to start from."
+        message = f"there is no suite file {str(path)!r}. {hint}"
+        raise UsageError(message)
+    try:
+        raw = read_yaml(path)
+    except DarkmatterError as error:
+        message = f"{error} `darkmatter init` shows how a suite looks."
+        raise UsageError(message) from None
+    return make_suite(_anchored(raw, path.resolve().parent))
+
+
+def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same with paths that exist beside the suite file made absolute."""
+
+    def anchor(value: Any) -> Any:
+        if isinstance(value, str) and value and (folder / value.partition("#")[0]).exists():
+            return str(folder / value)
+        return value
+
+    found = dict(raw)
+    for field, inner in (("model", "name"), ("text", "path"), ("activations", None)):
+        value = found.get(field)
+        if isinstance(value, dict) and inner:
+            found[field] = {**value, inner: anchor(value.get(inner))}
+        else:
+            found[field] = anchor(value)
+    found = {key: value for key, value in found.items() if value is not None}
+    saes = found.get("saes")
+    if isinstance(saes, dict):
+        found["saes"] = {
+            name: {**spec, "ref": anchor(spec.get("ref"))} if isinstance(spec, dict) else anchor(spec)
+            for name, spec in saes.items()
+        }
+    return found
+
+
+def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
+    """One paragraph about the first things that are wrong with a configuration."""
+    sentences = []
+    for problem in error.errors()[:3]:
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            fields = _fields_at(model, problem["loc"][:-1])
+            sentences.append(
+                f"{what} has no field {place!r}. {did_you_mean(str(problem['loc'][-1]), fields)}"
+            )
+        elif place:
+            sentences.append(
+                f"{what}, field {place!r}: {_lowered(problem['msg'])} (got {problem['input']!r})."
+            )
+        else:
+            sentences.append(f"{what}: {_lowered(problem['msg'])}.")
+    return " ".join(sentences)
+
+
+def _lowered(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The fields of the configuration at a place inside ``model``."""
+    current: Any = model
+    for part in place:
+        field = getattr(current, "model_fields", {}).get(part)
+        current = field.annotation if field is not None else None
+        options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
+        current = options[0] if options else current
+    return list(getattr(current, "model_fields", {}))

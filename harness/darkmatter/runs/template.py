@@ -1,0 +1,30 @@
+"""The suite that ``darkmatter init`` writes."""
+
+TEMPLATE = """\
+# A darkmatter suite: what to evaluate, on what. Run it with: darkmatter run suite.yaml
+# Relative paths start at this file's folder.
+
+model: path/to/model            # a Hugging Face folder or a hub id; or instead of model and text:
+# activations: acts.safetensors # tensor x [contexts, positions, d] or [n, d]
+
+text:
+  path: stories.jsonl           # .jsonl with a field "text", .txt (blank line between documents), hf:NAME
+  contexts: 400                 # how many contexts
+  # context_length: 256         # default: what the SAEs record, else 256
+  # bos: always                 # default: always, if the tokenizer has a BOS token
+
+hooks: [blocks.2.hook_resid_post]   # default: what the SAEs record
+
+saes:                           # NAME: REFERENCE
+  mine: runs/my_sae
+  pca: "baseline:pca,k=16"      # a control fitted on the training rows
+  # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post}
+
+evaluators:                     # leave out for all built-in ones; `darkmatter describe NAME` lists options
+  reconstruction: {}
+  error_decomposition: {bias: true}
+
+# controls: true                # add the mean and PCA at the SAEs' L0
+# analysis: {split: context, skip_first: 16, skip_last: 1, dtype: float32, device: cpu}
+seed: 0
+"""

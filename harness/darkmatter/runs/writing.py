@@ -1,0 +1,131 @@
+"""From an evaluator's output to a result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from darkmatter.output import EvalOutput
+from darkmatter.results.reading import StoredResult
+from darkmatter.results.schema import EvaluatorRecord, Result, SAERecord
+from darkmatter.results.units import Units
+from darkmatter.sae.base import SAE
+from darkmatter.stream.chunk import RowSelection
+
+if TYPE_CHECKING:
+    from darkmatter.runs.engine import Chosen
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a result says about its SAE before anything is measured."""
+
+    name: str
+    reference: str
+    adapter: str
+    is_control: bool
+    assumptions: tuple[str, ...]
+
+    def of(
+        self,
+        sae: SAE,
+        hooks: tuple[str, str],
+        fingerprint: str,
+        l0: float,
+        key: str,
+        chosen: Chosen,
+    ) -> ResultDraft:
+        """The draft of one result on a loaded SAE."""
+        record = SAERecord(
+            name=self.name,
+            reference=self.reference,
+            fingerprint=fingerprint,
+            hook=hooks[0],
+            hook_out=hooks[1],
+            d_in=sae.d_in,
+            d_sae=sae.d_sae,
+            l0=l0,
+            is_control=self.is_control,
+            adapter=self.adapter,
+            metadata=asdict(sae.metadata),
+            assumptions=self.assumptions,
+        )
+        return ResultDraft(record, key, chosen)
+
+    def unknown(self, key: str, chosen: Chosen) -> ResultDraft:
+        """The draft of a failed result on an SAE that could not be loaded."""
+        record = SAERecord(
+            name=self.name,
+            reference=self.reference,
+            fingerprint="unknown",
+            hook="",
+            hook_out="",
+            d_in=0,
+            d_sae=0,
+            is_control=self.is_control,
+        )
+        return ResultDraft(record, key, chosen)
+
+
+@dataclass(frozen=True)
+class ResultDraft:
+    """A result without its findings."""
+
+    sae: SAERecord
+    key: str
+    chosen: Chosen
+
+    @property
+    def name(self) -> str:
+        """The SAE's name."""
+        return self.sae.name
+
+    def result(self, status: Literal["ok", "skipped", "failed"], **fields: Any) -> Result:
+        """The result; cache, analysis, provenance and timings are stamped on later."""
+        owned = self.chosen.owned
+        return Result(
+            key=self.key,
+            status=status,
+            sae=self.sae,
+            evaluator=EvaluatorRecord(
+                name=owned.descriptor.name,
+                version=owned.descriptor.version,
+                distribution=f"{owned.distribution} {owned.version}",
+            ),
+            config=self.chosen.config.model_dump(mode="json"),
+            cache={},
+            analysis={},
+            **{"metrics": (), **fields},
+        )
+
+
+def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelection) -> StoredResult:
+    """The result of an evaluator that ran, with its per-unit sums."""
+    result = draft.result(
+        "ok",
+        metrics=tuple(output.metrics),
+        tables=output.tables,
+        curves=output.curves,
+        notes=tuple(output.notes),
+    )
+    used = {e.numerator for e in output.estimators.values()} | {
+        e.denominator for e in output.estimators.values() if e.denominator
+    }
+    columns = {name: column for name, column in output.columns.items() if name in used}
+    if not columns or any(len(column) != selection.n_units for column in columns.values()):
+        return StoredResult.in_memory(result)
+    ids = np.arange(selection.n_units, dtype=np.int64)
+    units = Units(selection.unit_kind, ids, columns, dict(output.estimators))
+    return StoredResult.in_memory(result, units)
+
+
+def skipped_result(draft: ResultDraft, reason: str) -> StoredResult:
+    """The result of an evaluator that had not what it needs."""
+    return StoredResult.in_memory(draft.result("skipped", reason=reason))
+
+
+def failed_result(draft: ResultDraft, reason: str) -> StoredResult:
+    """The result of an evaluator, or an SAE, that failed."""
+    return StoredResult.in_memory(draft.result("failed", reason=reason))

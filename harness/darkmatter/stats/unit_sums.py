@@ -1,0 +1,48 @@
+"""Sums per resampling unit (a context, or a block of them), which intervals are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class UnitSums:
+    """Sums of named per-row quantities over the rows of each unit.
+
+    ``add(unit [n], values [n, m])`` takes rows whose units ascend; ``total(n_units)`` gives
+    [n_units, m] float64. Parts are kept as they come and added in order, so that merging in shard
+    order is exact whatever the number of workers.
+    """
+
+    names: tuple[str, ...]
+    pieces: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def add(self, unit: Tensor, values: Tensor) -> None:
+        """Add rows ``values`` [n, len(names)] that belong to units ``unit`` [n]."""
+        if values.shape[1] != len(self.names):
+            message = f"{values.shape[1]} columns for the names {self.names}"
+            raise ValueError(message)
+        ids, inverse = torch.unique_consecutive(unit, return_inverse=True)
+        sums = torch.zeros(len(ids), values.shape[1], dtype=torch.float64, device=values.device)
+        sums.index_add_(0, inverse.to(values.device), values.to(torch.float64))
+        self.pieces.append((ids.cpu(), sums.cpu()))
+
+    def merge(self, other: UnitSums) -> None:
+        """Take in the sums of further rows."""
+        self.pieces.extend(other.pieces)
+
+    def total(self, n_units: int) -> Tensor:
+        """All sums [n_units, len(names)]."""
+        out = np.zeros((n_units, len(self.names)))
+        for ids, sums in self.pieces:
+            out[ids.numpy()] += sums.numpy()  # ids are unique within a piece
+        return torch.from_numpy(out)
+
+    def columns(self, n_units: int) -> dict[str, np.ndarray]:
+        """The same by name, as float64 arrays [n_units]."""
+        total = self.total(n_units).numpy()
+        return {name: np.ascontiguousarray(total[:, i]) for i, name in enumerate(self.names)}

@@ -1,0 +1,160 @@
+"""Rows of the cache, a few thousand at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from darkmatter.activations import ActivationStore, Shard
+from darkmatter.evaluation import Rows
+from darkmatter.sae.codes import Codes
+from darkmatter.stats.moments import centred
+
+
+@dataclass(frozen=True)
+class RowSelection:
+    """Which rows train, which test, and which resampling unit each context belongs to.
+
+    ``train`` and ``test`` [contexts, positions] are disjoint; ``unit`` [contexts] is -1 for
+    contexts without test rows. ``unit_kind`` names the unit for ``ci_method``.
+    """
+
+    train: Tensor
+    test: Tensor
+    unit: Tensor
+    n_units: int
+    unit_kind: str
+
+    def side(self, rows: Rows) -> Tensor:
+        """The mask [contexts, positions] of one side."""
+        return self.train if rows == "train" else self.test
+
+    def count(self, rows: Rows) -> int:
+        """Rows on one side."""
+        return int(self.side(rows).sum())
+
+
+@dataclass(frozen=True)
+class InputRows:
+    """Rows before any SAE has seen them; what is derived here is shared by all SAEs."""
+
+    x: Tensor
+    target: Tensor
+    unit: Tensor
+    position: Tensor
+    tokens: Tensor | None
+    loss: Tensor | None
+    labels: Tensor | None
+
+    @cached_property
+    def x_centred(self) -> tuple[Tensor, Tensor]:
+        """Mean [d] and x - mean [n, d] in float64, for ``CrossMoments.of``."""
+        return centred(self.x)
+
+    @cached_property
+    def x_norm(self) -> Tensor:
+        """|x| [n] in float64."""
+        return self.x.to(torch.float64).square().sum(dim=1).sqrt()
+
+
+@dataclass(frozen=True)
+class ChunkRows:
+    """What one SAE makes of some rows; the concrete ``darkmatter.api.Chunk``."""
+
+    inputs: InputRows
+    codes: Codes
+    reconstruction: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        """[n, d_in] float32."""
+        return self.inputs.x
+
+    @property
+    def target(self) -> Tensor:
+        """[n, d_out] float32."""
+        return self.inputs.target
+
+    @property
+    def x_centred(self) -> tuple[Tensor, Tensor]:
+        """Mean and centred rows of x in float64."""
+        return self.inputs.x_centred
+
+    @property
+    def unit(self) -> Tensor:
+        """[n] resampling unit."""
+        return self.inputs.unit
+
+    @property
+    def position(self) -> Tensor:
+        """[n] position within the context."""
+        return self.inputs.position
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """[n] token ids."""
+        return self.inputs.tokens
+
+    @property
+    def loss(self) -> Tensor | None:
+        """[n] clean loss in nats."""
+        return self.inputs.loss
+
+    @property
+    def labels(self) -> Tensor | None:
+        """[n] labels."""
+        return self.inputs.labels
+
+    @cached_property
+    def error(self) -> Tensor:
+        """Target - Sae(x) [n, d_out] in float64, the difference of the float32 values."""
+        return self.inputs.target.to(torch.float64) - self.reconstruction.to(torch.float64)
+
+
+def read_rows(
+    store: ActivationStore,
+    hooks: tuple[str, str],
+    selection: RowSelection,
+    shard: Shard,
+    *,
+    chunk_rows: int,
+    device: torch.device,
+    only: Rows | None = None,
+) -> Iterator[tuple[int, Rows, InputRows]]:
+    """Numbered chunks of one shard: all its training rows in order, then all its test rows.
+
+    ``only`` leaves out one side; the numbers stay those of the whole.
+    """
+    span = slice(shard.start, shard.stop)
+    if not bool(selection.train[span].any() or selection.test[span].any()):
+        return
+    hook_in, hook_out = hooks
+    x_all = store.read(hook_in, shard.start, shard.stop).flatten(0, 1)
+    y_all = x_all if hook_out == hook_in else store.read(hook_out, shard.start, shard.stop).flatten(0, 1)
+    extras = [_flat(part, span) for part in (store.tokens(), store.loss(), store.labels())]
+    n_positions = store.n_positions
+    for number, rows, index in _indices(selection, span, chunk_rows):
+        if only in {None, rows}:
+            x = x_all[index].to(device=device, dtype=torch.float32)
+            y = x if y_all is x_all else y_all[index].to(device=device, dtype=torch.float32)
+            tokens, loss, labels = (None if part is None else part[index] for part in extras)
+            unit = selection.unit[shard.start + index // n_positions]
+            yield number, rows, InputRows(x, y, unit, index % n_positions, tokens, loss, labels)
+
+
+def _indices(selection: RowSelection, span: slice, chunk_rows: int) -> Iterator[tuple[int, Rows, Tensor]]:
+    number = 0
+    sides: tuple[Rows, Rows] = ("train", "test")
+    for rows in sides:
+        chosen = selection.side(rows)[span].flatten().nonzero().squeeze(1)
+        for index in torch.split(chosen, chunk_rows) if len(chosen) else ():
+            yield number, rows, index
+            number += 1
+
+
+def _flat(part: Tensor | None, span: slice) -> Tensor | None:
+    return None if part is None else part[span].flatten()

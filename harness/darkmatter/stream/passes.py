@@ -1,0 +1,207 @@
+"""The shared pass over the cache, and the passes after it that read codes from the spool.
+
+The first pass encodes every SAE once per chunk of rows, spools the codes and feeds each SAE's
+collectors. Later passes (``collect_again``) serve statistics that need the result of an earlier
+one, such as the error's residual after the fitted map; they decode and never encode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+from darkmatter.activations import ActivationStore, Shard
+from darkmatter.errors import DarkmatterError, ItemError
+from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
+from darkmatter.sae.base import SAE
+from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows
+from darkmatter.stream.shards import map_shards
+from darkmatter.stream.spool import ShardSpool
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """Where the rows come from and how they are worked on."""
+
+    store: ActivationStore
+    hooks: tuple[str, str]
+    selection: RowSelection
+    chunk_rows: int
+    jobs: int
+    device: torch.device
+
+    def chunks(self, shard: Shard, only: Rows | None = None) -> Iterator[tuple[int, Rows, InputRows]]:
+        """The shard's chunks; always the same ones in the same order."""
+        return read_rows(
+            self.store,
+            self.hooks,
+            self.selection,
+            shard,
+            chunk_rows=self.chunk_rows,
+            device=self.device,
+            only=only,
+        )
+
+
+@dataclass
+class Encoded:
+    """One SAE after the shared pass: spooled codes and finished collectors, or why it failed."""
+
+    sae: SAE
+    info: PassInfo
+    collectors: dict[CollectorSpec, Collector]
+    spools: dict[int, ShardSpool] = field(default_factory=dict)
+    digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
+    test_codes: int = 0
+    test_rows: int = 0
+    failure: DarkmatterError | None = None
+
+    @property
+    def behaviour(self) -> str:
+        """Hash of all codes and reconstructions: what identifies an SAE without known weights."""
+        return f"behaviour:{self.digest.hexdigest()}"
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents on the test rows."""
+        return self.test_codes / max(self.test_rows, 1)
+
+    def merge(self, shard: Shard, part: _ShardPart) -> None:
+        """Take in the next shard's share."""
+        if self.failure is not None or part.failure is not None:
+            self.failure = self.failure or part.failure
+            return
+        for spec, collector in self.collectors.items():
+            collector.merge(part.collectors[spec])
+        assert part.spool is not None
+        self.spools[shard.index] = part.spool
+        self.digest.update(part.spool.digest.digest())
+        self.test_codes += part.test_codes
+        self.test_rows += part.test_rows
+
+
+@dataclass
+class _ShardPart:
+    collectors: dict[CollectorSpec, Collector]
+    spool: ShardSpool | None = None
+    test_codes: int = 0
+    test_rows: int = 0
+    failure: DarkmatterError | None = None
+
+
+def encode_all(
+    settings: StreamSettings,
+    saes: Mapping[str, tuple[SAE, PassInfo, Sequence[CollectorSpec]]],
+    scratch: Path,
+    progress: Callable[[int, int], None],
+) -> dict[str, Encoded]:
+    """The shared pass. An SAE that fails on any shard is reported as failed, the others go on."""
+    encoded = {
+        name: Encoded(sae, info, {spec: spec.start(info) for spec in specs})
+        for name, (sae, info, specs) in saes.items()
+    }
+    folders = {name: scratch / f"spool-{number}" for number, name in enumerate(saes)}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def work(shard: Shard) -> dict[str, _ShardPart]:
+        encoders = {
+            name: _ShardEncoder(state, folders[name] / f"{shard.index}.codes")
+            for name, state in encoded.items()
+            if state.failure is None
+        }
+        try:
+            for _, rows, inputs in settings.chunks(shard):
+                for encoder in encoders.values():
+                    encoder.take(rows, inputs)
+        finally:
+            for encoder in encoders.values():
+                encoder.close()
+        return {name: encoder.part for name, encoder in encoders.items()}
+
+    shards = settings.store.shards()
+    for done, (shard, parts) in enumerate(map_shards(work, shards, jobs=settings.jobs), start=1):
+        for name, part in parts.items():
+            encoded[name].merge(shard, part)
+        progress(done, len(shards))
+    return encoded
+
+
+class _ShardEncoder:
+    """One SAE on one shard: encode, spool, collect; after a failure it only looks on."""
+
+    def __init__(self, state: Encoded, path: Path) -> None:
+        self._sae, self._info = state.sae, state.info
+        self.part = _ShardPart({spec: spec.start(state.info) for spec in state.collectors})
+        self.part.spool = ShardSpool(path, state.sae.d_sae)
+        self._file = path.open("wb")
+
+    def take(self, rows: Rows, inputs: InputRows) -> None:
+        if self.part.failure is not None:
+            return
+        try:
+            self._take(rows, inputs)
+        except DarkmatterError as error:
+            self.part.failure = error
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            message = f"the SAE raised {type(error).__name__}: {error}"
+            self.part.failure = ItemError(message)
+
+    def _take(self, rows: Rows, inputs: InputRows) -> None:
+        part, spool = self.part, self.part.spool
+        assert spool is not None
+        codes = self._sae.encode(inputs.x)
+        reconstruction = self._sae.reconstruct_from(codes, inputs.x)
+        _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
+        spool.append(self._file, codes)
+        if self._sae.fingerprint is None:
+            spool.digest.update(reconstruction.cpu().contiguous().numpy().data)
+        if rows == "test":
+            part.test_rows += len(inputs.x)
+            part.test_codes += len(codes.values)
+        chunk = ChunkRows(inputs, codes, reconstruction)
+        for collector in part.collectors.values():
+            collector.update(chunk, rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _require_sound(reconstruction: torch.Tensor, shape: tuple[int, int]) -> None:
+    if tuple(reconstruction.shape) != shape:
+        message = f"the SAE's reconstruction has shape {tuple(reconstruction.shape)}, expected {shape}"
+        raise ItemError(message)
+    bad = int((~torch.isfinite(reconstruction)).any(dim=1).sum())
+    if bad:
+        message = (
+            f"the SAE's reconstruction is not finite on {bad} of {len(reconstruction)} rows although the "
+            "activations are; its weights or its normalisation overflow. `darkmatter inspect` shows both."
+        )
+        raise ItemError(message)
+
+
+def collect_again(
+    settings: StreamSettings, encoded: Encoded, specs: Sequence[CollectorSpec], only: Rows
+) -> list[Any]:
+    """Finished statistics of one side's rows from the cache and the spooled codes."""
+
+    def work(shard: Shard) -> list[Collector]:
+        collectors = [spec.start(encoded.info) for spec in specs]
+        spool = encoded.spools[shard.index]
+        for number, rows, inputs in settings.chunks(shard, only):
+            codes = spool.read(number, settings.device)
+            chunk = ChunkRows(inputs, codes, encoded.sae.reconstruct_from(codes, inputs.x))
+            for collector in collectors:
+                collector.update(chunk, rows)
+        return collectors
+
+    wholes = [spec.start(encoded.info) for spec in specs]
+    for _, parts in map_shards(work, settings.store.shards(), jobs=settings.jobs):
+        for whole, part in zip(wholes, parts, strict=True):
+            whole.merge(part)
+    return [whole.finish() for whole in wholes]

@@ -1,0 +1,1 @@
+"""Text in, contexts of tokens out."""

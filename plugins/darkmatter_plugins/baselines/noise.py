@@ -1,0 +1,68 @@
+"""x plus Gaussian noise that is a function of the row alone, so that chunking cannot change it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from darkmatter import api
+from darkmatter.sae.codes import Codes
+from darkmatter_plugins.baselines import NoiseConfig
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15, the increment of splitmix64, as int64
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def fit(config: NoiseConfig, data: api.FitData) -> api.SAE:
+    """x̂ = x + scale · s · ξ with s² the mean variance per dimension of the training rows."""
+    spread = math.sqrt(data.inputs.train.trace / max(data.inputs.train.n, 1) / data.d_in)
+    return NoiseSAE(data, config.scale * spread)
+
+
+class NoiseSAE(api.SAE):
+    """Its codes are the noisy coordinates; decoding gives them back."""
+
+    def __init__(self, data: api.FitData, sigma: float) -> None:
+        self.d_in = self.d_out = self.d_sae = data.d_in
+        self.hook_in = self.hook_out = data.hook
+        self.metadata = api.SAEMetadata(format="baseline", architecture="noise", extra={"sigma": sigma})
+        self.assumptions = ()
+        self.fingerprint = f"noise:{data.d_in}:{sigma!r}:{data.seed}"
+        self._sigma, self._seed = sigma, data.seed
+
+    def encode(self, x: Tensor) -> Codes:
+        """All coordinates of x + noise."""
+        return Codes.from_dense(self.reconstruct(x))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """The coordinates themselves."""
+        return codes.to_dense()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """X + noise."""
+        rows = x.reshape(-1, self.d_in).to(torch.float32)
+        return (rows + self._sigma * row_noise(rows, self._seed)).to(torch.float32).reshape(x.shape)
+
+
+def row_noise(rows: Tensor, seed: int) -> Tensor:
+    """Standard normal noise [n, d] determined by each row's own bits and the seed."""
+    d = rows.shape[1]
+    bits = rows.contiguous().view(torch.int32).to(torch.int64)
+    place = torch.arange(1, d + 1, dtype=torch.int64, device=rows.device) * _GOLDEN
+    key = _mix(_mix(bits + place).sum(dim=1) + torch.tensor(seed, device=rows.device) * _GOLDEN)
+    uniform = []
+    for stream in (_MIX_1, _MIX_2):
+        mixed = _mix(key[:, None] + _mix(place + stream)[None, :])
+        # The upper 53 bits as a number strictly between 0 and 1.
+        uniform.append((((mixed >> 11) & ((1 << 53) - 1)).to(torch.float64) + 0.5) * 2.0**-53)
+    return (-2 * uniform[0].log()).sqrt() * (2 * math.pi * uniform[1]).cos()
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The finaliser of splitmix64 on int64 (arithmetic wraps; shifts are made logical)."""
+    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX_1
+    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX_2
+    return z ^ ((z >> 31) & ((1 << 33) - 1))

@@ -1,0 +1,35 @@
+"""Principal components of the training rows, centred (uncentred ones can have FVU above 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darkmatter import api
+from darkmatter_plugins.baselines import RankConfig
+from darkmatter_plugins.baselines.linear import signed_topk
+
+
+def fit_static(config: RankConfig, data: api.FitData) -> api.SAE:
+    """The k leading components, all of them active: FVU is the eigenvalues' tail share."""
+    basis = components(data)[:, : config.k]
+    return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca")
+
+
+def fit_topk(config: RankConfig, data: api.FitData) -> api.SAE:
+    """All components; each token keeps its k largest scores by size."""
+    basis = components(data)
+    return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca_topk")
+
+
+def components(data: api.FitData) -> Tensor:
+    """Eigenvectors [d, d] of the training covariance as columns, largest variance first.
+
+    The sign, which an eigenvector does not have, is chosen so that the largest entry is positive.
+    """
+    _, vectors = torch.linalg.eigh(data.inputs.train.cxx)
+    vectors = vectors.flip(1)
+    largest = vectors.abs().argmax(dim=0)
+    signs: Tensor = vectors[largest, torch.arange(vectors.shape[1])].sign()
+    basis: Tensor = vectors * signs
+    return basis

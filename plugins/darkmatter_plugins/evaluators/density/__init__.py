@@ -1,0 +1,1 @@
+"""How often latents fire, and how their codes are distributed."""

@@ -1,0 +1,1 @@
+"""How much of the error is a linear function of the activation."""

@@ -1,0 +1,130 @@
+"""The numbers that the paper's own scripts would print on the same rows.
+
+They fit no intercept; R² of the error is the unweighted mean over dimensions on held-out rows, with
+the held-out mean in the denominator; FVU_nonlinear is taken over training and held-out rows
+together, about their common mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from darkmatter import api
+from darkmatter.collectors import MeanError, fit_error_map
+from darkmatter.stats import CrossMoments, LinearMap
+from darkmatter_plugins.evaluators.error_decomposition.collect import norms
+
+WHY = "the authors' convention, for comparison"
+
+
+@dataclass(frozen=True, eq=False)
+class AuthorsSums:
+    """Totals over one side's rows under the maps without intercept."""
+
+    linear: LinearMap
+    norm: LinearMap
+    mean_error: Tensor
+
+    def start(self, info: api.PassInfo) -> AuthorsCollector:
+        """A fresh collector."""
+        zeros = torch.zeros(info.d_out, dtype=torch.float64)
+        return AuthorsCollector(self, zeros, zeros.clone())
+
+
+@dataclass
+class AuthorsCollector:
+    """Sums per dimension of N² and (e - ē)²; norm sums (residual², Σ y, Σ y²) of y = |e|²."""
+
+    spec: AuthorsSums
+    residual: Tensor
+    total: Tensor
+    norm: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+    n: int = 0
+
+    def update(self, chunk: api.Chunk, rows: api.Rows) -> None:  # noqa: ARG002 - the caller chose the side
+        """Take in rows."""
+        spec, error = self.spec, chunk.error
+        self.residual += (error - spec.linear(chunk.x)).square().sum(dim=0).cpu()
+        self.total += (error - spec.mean_error.to(error.device)).square().sum(dim=0).cpu()
+        length = norms((error,), 2)
+        missed = (length - spec.norm(chunk.x)).square().sum()
+        self.norm += torch.stack([missed, length.sum(), length.square().sum()]).cpu()
+        self.n += len(error)
+
+    def merge(self, other: AuthorsCollector) -> None:
+        """Take in the next shard."""
+        self.residual += other.residual
+        self.total += other.total
+        self.norm += other.norm
+        self.n += other.n
+
+    def finish(self) -> AuthorsCollector:
+        """Itself."""
+        return self
+
+
+@dataclass(frozen=True)
+class ErrorNormMoments:
+    """Training moments between x and |e|²."""
+
+    def start(self, info: api.PassInfo) -> ErrorNormCollector:
+        """A fresh collector."""
+        return ErrorNormCollector(CrossMoments.zero(info.d_in, 1))
+
+
+@dataclass
+class ErrorNormCollector:
+    """Collects ``ErrorNormMoments``."""
+
+    moments: CrossMoments
+
+    def update(self, chunk: api.Chunk, rows: api.Rows) -> None:
+        """Take in training rows."""
+        if rows == "train":
+            self.moments.merge(CrossMoments.of(chunk.x_centred, norms((chunk.error,), 2)))
+
+    def merge(self, other: ErrorNormCollector) -> None:
+        """Take in the next shard."""
+        self.moments.merge(other.moments)
+
+    def finish(self) -> CrossMoments:
+        """The moments."""
+        return self.moments
+
+
+def authors_metrics(out: api.EvalOutput, ctx: api.EvalContext, moments: CrossMoments) -> None:
+    """Add ``authors.*`` to the output."""
+    inputs = ctx.info.inputs
+    linear = fit_error_map(ctx.info, moments, bias=False)
+    (norm_moments,) = ctx.collect([ErrorNormMoments()], "train")
+    norm = fit_error_map(ctx.info, norm_moments, bias=False)
+    spec = AuthorsSums(linear, norm, ctx.collected(MeanError()))
+    test, train = (ctx.collect([spec], rows)[0] for rows in ("test", "train"))
+    total_variance = inputs.total_variance
+    varies = test.total > 1e-10 * total_variance / max(len(test.total), 1)
+    _plain(
+        out, "authors.error_r2", float((1 - test.residual[varies] / test.total[varies]).mean()), varies.any()
+    )
+    between = (inputs.train_target.mean_y - inputs.mean_target).square().sum()
+    everything = (
+        float(inputs.train_target.syy.sum())
+        + total_variance
+        + float(between) * ctx.n_train * ctx.n_test / (ctx.n_train + ctx.n_test)
+    )
+    missed = float(test.residual.sum() + train.residual.sum())
+    _plain(out, "authors.fvu_nonlinear", missed / everything if everything > 0 else 0.0, everything > 0)
+    residual, total, squares = (float(part) for part in test.norm)
+    variance = squares - total**2 / test.n
+    floor = max(1e-20 * (total_variance / test.n) ** 2 * test.n, 1e-12 * total**2 / test.n)
+    value = 1 - residual / variance if variance > floor else 0.0
+    _plain(out, "authors.error_norm_r2", value, variance > floor)
+
+
+def _plain(out: api.EvalOutput, name: str, value: float, defined: object) -> None:
+    if bool(defined):
+        out.plain(name, value, why_no_interval=WHY)
+    else:
+        out.undefined(name, "nothing varies that could be predicted")

@@ -1,0 +1,170 @@
+"""Split the error into a linear and a nonlinear part, and test how predictable norms are.
+
+With e = y - Sae(x), the map b*, c = argmin Σ|e - b x - c|² over training rows and
+N = e - b*x - c on held-out rows (y, e, N [n, d]):
+
+    fvu            = Σ|e|² / Σ|y - ȳ|²
+    fvu_nonlinear  = Σ|N|² / Σ|y - ȳ|²            fvu_linear = fvu - fvu_nonlinear
+    error_r2       = 1 - Σ|N|² / Σ|e - ē|²
+    norm_r2.v      = 1 - Σ(|v|² - a·x - a₀)² / Σ(|v|² - mean|v|²)²,   a, a₀ fitted on training rows
+
+Means are those of the held-out rows. Source: Engels, Smith, Tegmark, with an intercept, float64,
+and held-out rows only; ``authors.*`` keep their conventions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from darkmatter import api
+from darkmatter.collectors import ErrorMoments, MeanError, fit_error_map
+from darkmatter.output import SQUARED_NORM_FLOOR, VARIANCE_FLOOR
+from darkmatter.stats import CrossMoments, LinearMap
+from darkmatter.stats.resample import MeanOfRatios
+from darkmatter_plugins.evaluators.error_decomposition.authors import authors_metrics
+from darkmatter_plugins.evaluators.error_decomposition.collect import (
+    Centres,
+    NormMoments,
+    Residuals,
+    ResidualsCollector,
+)
+from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS, ErrorDecompositionConfig
+
+NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
+CONSTANT = "the activations do not vary on the held-out rows"
+
+
+class ErrorDecomposition:
+    """The evaluator `error_decomposition`."""
+
+    def __init__(self, config: ErrorDecompositionConfig) -> None:
+        self.config = config
+
+    def collectors(self) -> Sequence[api.CollectorSpec]:
+        """What the fitted map needs; the rest takes a second look at the rows."""
+        return (ErrorMoments(), MeanError())
+
+    def run(self, ctx: api.EvalContext) -> api.EvalOutput:
+        """All metrics."""
+        out = ctx.output()
+        moments: CrossMoments = ctx.collected(ErrorMoments())
+        linear = fit_error_map(ctx.info, moments, bias=self.config.bias)
+        add_fit_notes(out, linear, ctx.info.d_in)
+        sums = self._residuals(ctx, moments, linear)
+        n_units = 1 if self.config.eval_rows == "all" else ctx.info.n_units
+        out.add_columns(sums.scalars.columns(n_units))
+        total_variance = float(out.columns["target_variance"].sum())
+        self._fvu(out, ctx)
+        self._error_r2(out, sums.per_dim.total(n_units), total_variance)
+        self._norms(out, total_variance)
+        if self.config.authors:
+            authors_metrics(out, ctx, moments)
+        return out
+
+    def _residuals(
+        self, ctx: api.EvalContext, moments: CrossMoments, linear: LinearMap
+    ) -> ResidualsCollector:
+        """Fit the norm maps on the training rows, then take the sums over the evaluated rows."""
+        power = self.config.norm_power
+        (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
+        norm = fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
+        every_row = self.config.eval_rows == "all"
+        centres = _centres(ctx, moments, every_row=every_row)
+        spec = Residuals(linear, norm, power, centres, one_unit=every_row)
+        (sums,) = ctx.collect([spec], "test")
+        if every_row:
+            (train,) = ctx.collect([spec], "train")
+            sums.merge(train)
+        result: ResidualsCollector = sums
+        return result
+
+    def _fvu(self, out: api.EvalOutput, ctx: api.EvalContext) -> None:
+        denominator = "target_sq" if self.config.fvu_center == "none" else "target_variance"
+        if self.config.fvu_center == "scalar":
+            mean = ctx.info.inputs.mean_target
+            spread = float((mean - mean.mean()).square().sum())
+            out.columns["scalar_variance"] = out.columns["target_variance"] + spread * out.columns["rows"]
+            denominator = "scalar_variance"
+        floor = 1e-13 * float(out.columns["target_sq"].sum())
+        for name, numerator in (
+            ("fvu_linear", "linear_sq"),
+            ("fvu_nonlinear", "nonlinear_sq"),
+            ("fvu_bias", "bias_sq"),
+        ):
+            out.ratio(name, numerator, denominator, floor=floor, undefined=CONSTANT)
+
+    def _error_r2(self, out: api.EvalOutput, per_dim: Tensor, total_variance: float) -> None:
+        floor = VARIANCE_FLOOR * total_variance
+        residual, total = np.split(per_dim.numpy(), 2, axis=1)
+        by_dim = MeanOfRatios(residual, total, complement=True, floor=floor / max(total.shape[1], 1))
+        pooled_is_primary = self.config.r2_reduction == "pooled"
+        if pooled_is_primary:
+            out.ratio(
+                "error_r2", "nonlinear_sq", "error_variance", complement=True, floor=floor, undefined=NO_ERROR
+            )
+        for name in ("error_r2_per_dim",) if pooled_is_primary else ("error_r2", "error_r2_per_dim"):
+            if not (by_dim.defined.any() and total.sum() > floor):
+                out.undefined(name, NO_ERROR)
+                continue
+            out.statistic(name, by_dim, by_dim.linearised())
+        constant = int((~by_dim.defined).sum())
+        if 0 < constant < total.shape[1]:
+            out.notes.append(f"{constant} dimensions without error variance are left out of error_r2_per_dim")
+
+    def _norms(self, out: api.EvalOutput, total_variance: float) -> None:
+        """R² of each norm; its total variance follows from Σ y² and Σ y, per unit about the mean."""
+        rows = out.columns["rows"]
+        mean_variance = total_variance / float(rows.sum())
+        floor = SQUARED_NORM_FLOOR * mean_variance**self.config.norm_power * float(rows.sum())
+        for key in VECTORS:
+            mean = float(out.columns[f"norm_{key}_sum"].sum() / rows.sum())
+            column = f"norm_{key}_variance"
+            out.columns[column] = (
+                out.columns.pop(f"norm_{key}_sq")
+                - 2 * mean * out.columns.pop(f"norm_{key}_sum")
+                + mean**2 * rows
+            )
+            # What rounding leaves of a norm that does not vary is no variance either.
+            constant = 1e-12 * mean**2 * float(rows.sum())
+            names = ("error_norm_r2", "norm_r2.error") if key == "error" else (f"norm_r2.{key}",)
+            for name in names:
+                out.ratio(
+                    name,
+                    f"norm_{key}_residual_sq",
+                    column,
+                    complement=True,
+                    floor=max(floor, constant),
+                    undefined=f"the norm of {VECTORS[key]} does not vary (round-off at most)",
+                )
+
+
+def _centres(ctx: api.EvalContext, moments: CrossMoments, *, every_row: bool) -> Centres:
+    inputs, error = ctx.info.inputs, ctx.collected(MeanError())
+    if not every_row:
+        return Centres(inputs.mean_target, error)
+    share = ctx.n_train / (ctx.n_train + ctx.n_test)
+    target = share * inputs.train_target.mean_y + (1 - share) * inputs.mean_target
+    return Centres(target, share * moments.mean_y + (1 - share) * error)
+
+
+def add_fit_notes(out: api.EvalOutput, linear: LinearMap, d: int) -> None:
+    """Say on what footing the regression stands."""
+    out.tables["regression"] = {
+        "n_train": linear.n_train,
+        "d": d,
+        "rank": linear.rank,
+        "condition": linear.condition if np.isfinite(linear.condition) else None,
+        "method": linear.method,
+    }
+    if linear.rank < d:
+        out.notes.append(
+            f"the activations span only {linear.rank} of {d} dimensions (to rounding); the fit uses those"
+        )
+    if linear.n_train < 20 * d:
+        out.notes.append(
+            f"warning: {linear.n_train} training rows are fewer than 20 x {d} dimensions: held-out R² is "
+            f"pessimistic by about d/n = {d / linear.n_train:.2g}; use more contexts"
+        )

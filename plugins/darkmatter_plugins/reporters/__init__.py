@@ -1,0 +1,36 @@
+"""Renderers of tables: Markdown, CSV, JSON, LaTeX and HTML."""
+
+from darkmatter.api import Reporter
+
+REPORTERS = (
+    Reporter(
+        "md",
+        "Markdown with intervals, ties and notes; readable in a terminal",
+        "darkmatter_plugins.reporters.markdown:render",
+        suffix=".md",
+    ),
+    Reporter(
+        "csv",
+        "tidy rows, one per SAE, evaluator and metric",
+        "darkmatter_plugins.reporters.tidy:render_csv",
+        suffix=".csv",
+    ),
+    Reporter(
+        "json",
+        "tidy rows as a JSON list",
+        "darkmatter_plugins.reporters.tidy:render_json",
+        suffix=".json",
+    ),
+    Reporter(
+        "latex",
+        "booktabs tables for a paper",
+        "darkmatter_plugins.reporters.latex:render",
+        suffix=".tex",
+    ),
+    Reporter(
+        "html",
+        "one self-contained page without scripts",
+        "darkmatter_plugins.reporters.html:render",
+        suffix=".html",
+    ),
+)

@@ -1,0 +1,92 @@
+"""LaTeX tables with booktabs rules, one per block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from darkmatter.api import Block, Cell, Section, Table, printable
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "[": "{[}",
+    "]": "{]}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\to$",
+    "²": r"$^2$",
+    "\N{EN DASH}": "--",
+}
+
+
+def escape(text: str) -> str:
+    """Text from a file that stays text in LaTeX."""
+    return re.sub(".", lambda found: _SPECIAL.get(found[0], found[0]), printable(text))
+
+
+def render(table: Table) -> str:
+    r"""The whole table; it needs ``\usepackage{booktabs}`` and nothing else."""
+    parts = [r"% needs \usepackage{booktabs}"]
+    for section in table.sections:
+        parts.extend(_section(section, table))
+    lines = [*table.missing, *(f"not used: {problem}" for problem in table.problems)]
+    parts.extend(f"% {printable(line)}" for line in lines)
+    return "\n".join(parts) + "\n"
+
+
+def _section(section: Section, table: Table) -> Iterator[str]:
+    for block in section.blocks:
+        caption = f"{section.title}: {block.title}. {section.data}."
+        if section.warnings:
+            caption += f" Not comparable with the tables before ({'; '.join(section.warnings)})."
+        yield "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{escape(caption)}}}",
+                _tabular(block),
+                *_notes(block, table),
+                r"\end{table}",
+            ]
+        )
+
+
+def _tabular(block: Block) -> str:
+    import pandas as pd
+
+    headers = [block.heading, *(escape(column.title) for column in block.columns)]
+    body = [
+        [escape(row.name) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
+        for row in block.rows
+    ]
+    aligned = "l" + "r" * len(block.columns)
+    frame = pd.DataFrame(body, columns=headers)
+    return frame.to_latex(index=False, escape=False, column_format=aligned).rstrip()
+
+
+def _notes(block: Block, table: Table) -> list[str]:
+    """The footnotes this block uses."""
+    used = sorted({note for row in block.rows for cell in row.cells for note in cell.notes})
+    return [rf"\par\footnotesize\textsuperscript{{{n}}} {escape(table.footnotes[n - 1])}" for n in used]
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text)
+    if cell.mark == "best":
+        text = rf"\textbf{{{text}}}"
+    elif cell.mark == "tie":
+        text += " ="
+    return text + "".join(rf"\textsuperscript{{{note}}}" for note in cell.notes)

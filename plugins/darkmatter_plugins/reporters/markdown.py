@@ -1,0 +1,81 @@
+"""Markdown that reads well in a terminal: pipe tables, then the notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from darkmatter.api import Block, Cell, Section, Table, printable
+
+_SPECIAL = re.compile(r"[\\`*~<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
+_LINE_START = re.compile(r"^(?=[#+=-]+(?:\s|$))|^(?=\[[^\]]*\]:)|(?<=^\d)(?=[.)]\s)")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def escape(text: str) -> str:
+    """Text from a file that stays text in Markdown: no markup, no HTML, no link, no list."""
+    inline = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), printable(text))
+    return _LINE_START.sub(r"\\", inline)
+
+
+def escape_cell(text: str) -> str:
+    """The same inside a table, where a pipe would begin another cell."""
+    return escape(text).replace("|", "\\|")
+
+
+def render(table: Table) -> str:
+    """The whole table as Markdown."""
+    parts = [f"# {escape(table.title)}"]
+    for section in table.sections:
+        parts.extend(_section(section))
+    if not table.sections:
+        parts.append("There are no results.")
+    parts.extend(_list("Not measured", table.missing))
+    parts.extend(_list("Files that were not used", table.problems))
+    if table.footnotes:
+        notes = [f"[{number}] {escape(note)}" for number, note in enumerate(table.footnotes, 1)]
+        parts.append("**Notes**\n\n" + "  \n".join(notes))
+    if table.sections:
+        parts.extend(_list("How to read it", table.how_to_read))
+        parts.extend(_list("What the columns mean", [f"{name}: {text}" for name, text in table.meanings]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {escape(section.title)}"
+    if section.data:
+        yield f"Measured on: {escape(section.data)}."
+    if section.warnings:
+        yield f"Not comparable with the table above ({escape('; '.join(section.warnings))})."
+    for block in section.blocks:
+        yield f"**{escape(block.title)}**"
+        yield _block(block)
+
+
+def _block(block: Block) -> str:
+    headers = [block.heading, *(escape_cell(column.title) for column in block.columns)]
+    body = [
+        [
+            escape_cell(row.name) + (" (control)" if row.is_control else ""),
+            *(_cell(cell) for cell in row.cells),
+        ]
+        for row in block.rows
+    ]
+    aligned = ["left", *("right" for _ in block.columns)]
+    return tabulate(body, headers, tablefmt="pipe", colalign=aligned, disable_numparse=True)
+
+
+def _cell(cell: Cell) -> str:
+    text = escape_cell(cell.text)
+    if cell.mark == "best":
+        text = f"**{text}**"
+    elif cell.mark == "tie":
+        text = f"{text} ="
+    return text + "".join(f" [{note}]" for note in cell.notes)
+
+
+def _list(title: str, lines: Sequence[str]) -> list[str]:
+    """A titled list, or nothing."""
+    return [f"**{title}**\n\n" + "\n".join(f"- {escape(line)}" for line in lines)] if lines else []

@@ -1,0 +1,144 @@
+"""Sets of results as tidy rows."""
+
+import pytest
+
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.comparable import distinct_names, why_not_comparable
+from darkmatter.results.rows import ROW_COLUMNS, ItemFailure
+from darkmatter.results.schema import EvaluatorRecord, MetricValue
+from darkmatter.results.store import ResultStore
+from darkmatter.testing.results import sample_result
+
+
+def identities(results):
+    """What must be unique among rows."""
+    return [(row["sae"], row["evaluator"], row["config"], row["metric"]) for row in results.rows()]
+
+
+def test_rows_have_the_documented_columns():
+    """The first columns are those of the contract, and every row has all columns."""
+    rows = ResultSet([sample_result()]).rows()
+
+    assert ROW_COLUMNS[:7] == ("sae", "evaluator", "metric", "value", "ci_low", "ci_high", "status")
+    assert all(tuple(row) == ROW_COLUMNS for row in rows)
+
+
+def test_pandas_has_numbers_and_nan():
+    """Values are float64 with NaN where undefined, and the reason stands beside it."""
+    undefined = MetricValue(name="share", value=None, status="undefined", reason="no variance")
+    frame = ResultSet([sample_result(extra=[undefined])]).to_pandas()
+
+    assert frame["value"].dtype == "float64"
+    assert frame["value"].isna().tolist() == [False, True]
+    assert frame["reason"].tolist()[1] == "no variance"
+    assert list(ResultSet([]).to_pandas().columns) == list(ROW_COLUMNS)
+
+
+def test_failed_and_skipped_results_and_items_are_rows():
+    """What gave no number is a row with status and reason, and has an SAE."""
+    skipped = sample_result("mine", metrics={}, evaluator="ce", status="skipped", reason="needs a model")
+    results = ResultSet([sample_result(), skipped], failures=[ItemFailure("broken", "no such file")])
+    rows = {(row["sae"], row["status"]): row for row in results.rows(all_metrics=False)}
+
+    assert rows["mine", "skipped"]["reason"] == "needs a model"
+    assert rows["broken", "failed"]["reason"] == "no such file"
+    assert all(row["sae"] for row in results.rows())
+
+
+def test_only_primary_metrics_without_all():
+    """Secondary metrics show only when asked for."""
+    secondary = MetricValue(name="mse", value=1.0)
+    results = ResultSet([sample_result(extra=[secondary])])
+
+    assert [row["metric"] for row in results.rows(all_metrics=False)] == ["fvu"]
+    assert [row["metric"] for row in results.rows()] == ["fvu", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "suffix"),
+    [
+        ({"analysis": {"seed": 1}}, "seed=1"),
+        ({"hook": "blocks.3.hook_resid_post"}, "blocks.3.hook_resid_post"),
+        ({"cache": {"key": "d" * 32}}, "cache=dddddddd"),
+        ({"evaluator_record": 2}, "v2"),
+    ],
+)
+def test_rows_stay_unique_whatever_differs(changes, suffix):
+    """Results of one SAE on other data, seeds or versions get names that say so."""
+    if version := changes.pop("evaluator_record", None):
+        changes = {"evaluator": "reconstruction"}
+        other = sample_result(**changes)
+        record = EvaluatorRecord(name="reconstruction", version=version)
+        other = type(other).in_memory(other.result.model_copy(update={"evaluator": record, "key": "e" * 32}))
+    else:
+        other = sample_result(**changes)
+    results = ResultSet([sample_result(), other])
+
+    assert len(set(identities(results))) == len(identities(results))
+    assert suffix in results.names[1]
+
+
+def test_names_stay_plain_where_they_suffice():
+    """Other evaluators and other configurations need no longer name."""
+    entries = [sample_result(), sample_result(evaluator="density"), sample_result(config={"k": 1})]
+
+    assert distinct_names([entry.result for entry in entries]) == ["mine"] * 3
+
+
+def test_several_folders_are_one_set(tmp_path):
+    """A result that lies in two folders counts once; other numbers under its key are a problem."""
+    entry = sample_result()
+    for name in ("a", "b"):
+        with ResultStore.open(tmp_path / name) as store:
+            store.write(entry.result, entry.units())
+    same = ResultSet.read(tmp_path / "a", tmp_path / "b")
+    changed = sample_result(metrics={"fvu": 0.5}, key=entry.result.key)
+    with ResultStore.open(tmp_path / "b") as store:
+        store.write(changed.result, changed.units())
+    other = ResultSet.read(tmp_path / "a", tmp_path / "b")
+
+    assert (len(same), len(same.problems)) == (1, 0)
+    assert "other numbers" in other.problems[0].reason
+
+
+def test_why_not_comparable_names_the_difference():
+    """The reason says which field and both values; precision and device do not count."""
+    base = sample_result(analysis={"seed": 0, "dtype": "float32"}).result
+    other = sample_result(analysis={"seed": 1, "dtype": "bfloat16"}).result
+
+    assert why_not_comparable(base, other) == ["seed: 0 or 1"]
+
+
+def stored_as(folder, *entries):
+    """What a reader finds after these results were written in turn."""
+    with ResultStore.open(folder) as store:
+        for entry in entries:
+            store.write(entry.result, entry.units())
+    return ResultSet.read(folder)
+
+
+def failure(reason, **options):
+    """A failed result; without hook point, as for an SAE that cannot be read."""
+    return sample_result(metrics={}, status="failed", reason=reason, **options)
+
+
+def test_a_failure_that_was_overcome_is_not_shown(tmp_path):
+    """Once the SAE could be read, the old failure is no row any more."""
+    results = stored_as(tmp_path, failure("no such file", hook="", cache={}, key="1" * 32), sample_result())
+
+    assert [(row["sae"], row["status"]) for row in results.rows()] == [("mine", "ok")]
+
+
+def test_a_failure_elsewhere_stays(tmp_path):
+    """Success at one hook point says nothing about another."""
+    results = stored_as(tmp_path, failure("mis-shaped", hook="blocks.3.hook_resid_post"), sample_result())
+
+    assert {row["status"] for row in results.rows()} == {"ok", "failed"}
+
+
+def test_of_repeated_failures_one_is_shown(tmp_path):
+    """Two runs that failed on the same item give one row."""
+    first, second = (failure(reason, hook="", key=digit * 32) for reason, digit in (("a", "1"), ("b", "2")))
+    results = stored_as(tmp_path, first, second)
+
+    assert len(results.rows()) == 1

@@ -1,0 +1,40 @@
+"""Numbers with no more digits than their interval supports."""
+
+import pytest
+
+from darkmatter.results.numbers import format_plain, format_value, natural_key
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.022123, 0.021689, 0.022567, "0.0221 [0.0217, 0.0226]"),
+        (0.5, 0.4831, 0.5169, "0.500 [0.483, 0.517]"),
+        (16.0, 16.0, 16.0, "16"),
+        (16.25, None, None, "16.25"),
+        (-0.00004, -0.003, 0.003, "0.000 [-0.003, 0.003]"),
+        (123456.7, 120000.0, 127000.0, "123457 [120000, 127000]"),
+        (2.5e9, 2.4e9, 2.6e9, "2.5e+09 [2.4e+09, 2.6e+09]"),
+        (1.0, 1.0 - 1e-15, 1.0, "1"),
+        (1e-9, 0.9e-9, 1.1e-9, "1e-09 [9e-10, 1.1e-09]"),
+    ],
+)
+def test_values_are_rounded_to_their_interval(value, low, high, text):
+    """The half width decides the decimals; values without width stand alone."""
+    assert format_value(value, low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (16.0, "16"), (0.012345678, "0.01235"), (1234.5678, "1235"), (0.5, "0.5"), (1e-7, "1e-07")],
+)
+def test_values_without_interval_have_four_digits(value, text):
+    """Whole numbers stay whole, others get four significant digits."""
+    assert format_plain(value) == text
+
+
+def test_natural_order_counts_numbers():
+    """Widths and layers sort as numbers."""
+    names = ["w10", "w9", "blocks.10", "blocks.2", "Alpha", "²"]
+
+    assert sorted(names, key=natural_key) == ["Alpha", "blocks.2", "blocks.10", "w9", "w10", "²"]
