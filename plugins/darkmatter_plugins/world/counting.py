@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .sentences import EATS, MORE, SMALL, SPOTS, THING_ADJ, Rule, actor, lead_in, other, spot_words, topical
+from .sentences import EATS, MORE, SMALL, SPOTS, THING_ADJ, Rule, always, lead_in, other, spot_words, topical
 from .teller import Teller
 
 
@@ -82,7 +82,7 @@ def _room_to_count(t: Teller) -> bool:
 
 
 COUNTING: list[Rule] = [
-    ("count_things", 0.7, count_things, lambda t: True),
+    ("count_things", 0.7, count_things, always),
     ("count_have", 1.0, count_have, lambda t: any(p.owned is None for p in t.cast)),
     ("count_more", 1.6, count_more, _room_to_count),
     ("count_less", 1.4, count_less, lambda t: any(p.owned and p.owned[1] > 1 for p in t.cast)),

@@ -3,8 +3,8 @@
     >>> story = next(stories(seed=1))
     >>> story.text, story.words, story.latents["gender"], story.nats
 
-Everything is drawn from `random.Random(seed)`, so a seed fixes the text on every machine and Python version that
-keeps `random.random` (all of them do).
+Everything is drawn from `random.Random(seed)`, so a seed fixes the text on every machine and Python
+version that keeps `random.random` (all of them do).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import scenes, sentences
+from . import openings, sentences
 from .lexicon import vocabulary
 from .scenes import SCENES
 from .teller import Pool, Teller, join
@@ -25,20 +25,20 @@ LATENTS = {
     "place": "where the story is at that sentence",
     "topic": "what the story is about; shifts the choice of nouns for the whole story",
     "referent": "id of the person or thing the word refers to, else empty; pronouns are resolved",
-    "gender": "f or m where the word refers to one person and its form depends on the gender, else empty",
+    "gender": "f or m where the word refers to one person and depends on the gender, else empty",
     "number": "sg or pl on nouns, pronouns, numbers and the verbs that agree, else empty",
     "role": "grammatical role of a referring word, `verb` or `number`, else empty",
     "count": "the value of a number word, else -1",
     "depth": "how many relative clauses the word stands inside",
     "quoted": "whether the word is inside direct speech",
-    "last_gender": "gender of the last gendered word so far, this one included; empty before the first",
+    "last_gender": "gender of the last gendered word up to and with this one, else empty",
 }
 _WORD_LATENTS = ("referent", "gender", "number", "role", "count", "depth", "quoted", "last_gender")
 
 
 @dataclass(frozen=True)
 class Story:
-    """A story: its words, the latents of every word, and the cost in nats of the choices behind every word."""
+    """A story: its words, and of every word the latents and the cost in nats of the choices behind it."""
 
     words: tuple[str, ...]
     latents: dict[str, list[str | int | bool]]
@@ -53,7 +53,7 @@ class Story:
 
 @dataclass(frozen=True)
 class MinimalPair:
-    """Two prompts of equal length that differ in one name (or two), with opposite right answers for the next word."""
+    """Two prompts of equal length that differ in one name, with opposite right answers."""
 
     clean: str
     corrupted: str
@@ -69,22 +69,22 @@ def _next_rule(t: Teller) -> int:
     weights = [SCENES[i][1] for i in open_rules]
     total = sum(weights)
     point = t.rng.random() * total
-    for index, weight in zip(open_rules, weights, strict=True):
-        point -= weight
-        if point < 0:
-            break
-    t.pending += math.log(total / weight)
-    return index
+    chosen = 0
+    while chosen < len(weights) - 1 and point >= weights[chosen]:
+        point -= weights[chosen]
+        chosen += 1
+    t.pending += math.log(total / weights[chosen])
+    return open_rules[chosen]
 
 
 def tell(rng: random.Random) -> Story:
     """One story: an opening, five to ten things that happen, and often an ending."""
     t = Teller(rng)
-    scenes.cast_of(t)
+    openings.cast_of(t)
     if t.flip(0.45):
-        scenes.open_person(t)
+        openings.open_person(t)
     elif t.flip(0.6):
-        scenes.open_pair(t)
+        openings.open_pair(t)
     else:
         sentences.indirect_object(t)
     happened = 0
@@ -92,14 +92,16 @@ def tell(rng: random.Random) -> Story:
         SCENES[_next_rule(t)][2](t)
         happened += 1
     if t.flip(0.6):
-        scenes.ending(t)
+        openings.ending(t)
     if t.pending:  # the choices after the last word say that the story ends there
         t.words[-1].nats += t.pending
     return _story(t)
 
 
 def _story(t: Teller) -> Story:
-    latents: dict[str, list[str | int | bool]] = {name: [getattr(w, name) for w in t.words] for name in _WORD_LATENTS}
+    latents: dict[str, list[str | int | bool]] = {
+        name: [getattr(w, name) for w in t.words] for name in _WORD_LATENTS
+    }
     latents["sentence_type"] = [t.sentences[w.sentence].kind for w in t.words]
     latents["place"] = [t.sentences[w.sentence].place for w in t.words]
     latents["topic"] = [t.topic] * len(t.words)
@@ -110,7 +112,7 @@ def _story(t: Teller) -> Story:
 
 def stories(seed: int = HELD_OUT_SEED) -> Iterator[Story]:
     """An endless, reproducible stream of stories."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - stories, not secrets
     while True:
         yield tell(rng)
 
@@ -118,9 +120,10 @@ def stories(seed: int = HELD_OUT_SEED) -> Iterator[Story]:
 def entropy_bound(n_stories: int = 2000, seed: int = HELD_OUT_SEED) -> float:
     """Upper bound on the generator's entropy in nats a token, the story separator counted as a token.
 
-    It is the mean of minus the log-probability of all choices (names, nouns, sentence types, pronoun or name, ...)
-    divided by the tokens written. Text is a function of the choices, so its entropy is at most theirs. A model that
-    sees only a window of a story, or meets it in the middle, cannot be expected to reach it.
+    It is the mean of minus the log-probability of all choices (names, nouns, sentence types, pronoun or
+    name, ...) divided by the tokens written. Text is a function of the choices, so its entropy is at
+    most theirs. A model that sees only a window of a story, or meets it in the middle, cannot be
+    expected to reach it.
     """
     nats = tokens = 0.0
     stream = stories(seed)
@@ -134,13 +137,14 @@ def entropy_bound(n_stories: int = 2000, seed: int = HELD_OUT_SEED) -> float:
 def minimal_pairs(n: int, seed: int = 0, kind: str = "indirect_object") -> list[MinimalPair]:
     """Pairs of prompts for editing and erasure: `indirect_object` (who receives?) or `pronoun` (she or he?).
 
-    `indirect_object`: "When Mary and John went to the shop, John gave the ball to" (answer Mary); in the corrupted
-    prompt the giver is the other name. `pronoun`: "Mary was a kind baker who lived in the village. Suddenly,"
-    (answer she); in the corrupted prompt the name is one of the other gender.
+    `indirect_object`: "When Mary and John went to the shop, John gave the ball to" (answer Mary); in
+    the corrupted prompt the giver is the other name. `pronoun`: "Mary was a kind baker who lived in the
+    village. Suddenly," (answer she); in the corrupted prompt the name is one of the other gender.
     """
     if kind not in ("indirect_object", "pronoun"):
-        raise ValueError(f"kind must be 'indirect_object' or 'pronoun', not {kind!r}")
-    rng = random.Random(f"{kind}/{seed}")
+        message = f"kind must be 'indirect_object' or 'pronoun', not {kind!r}"
+        raise ValueError(message)
+    rng = random.Random(f"{kind}/{seed}")  # noqa: S311 - stories, not secrets
     return [(_give_pair if kind == "indirect_object" else _pronoun_pair)(rng) for _ in range(n)]
 
 
@@ -165,7 +169,11 @@ def _give_pair(rng: random.Random) -> MinimalPair:
 def _pronoun_pair(rng: random.Random) -> MinimalPair:
     female, male = _pick(rng, sentences.NAMES["f"]), _pick(rng, sentences.NAMES["m"])
     topic = sentences.BY_TOPIC[rng.choice(list(sentences.BY_TOPIC))]
-    adjective, job, place = _pick(rng, sentences.PERSON_ADJ), _pick(rng, topic["jobs"]), _pick(rng, topic["places"])
+    adjective, job, place = (
+        _pick(rng, sentences.PERSON_ADJ),
+        _pick(rng, topic["jobs"]),
+        _pick(rng, topic["places"]),
+    )
     link = _pick(rng, sentences.LINKS)
     determiner = "an" if adjective[0] in "aeiou" else "a"
 
@@ -179,6 +187,14 @@ def _pronoun_pair(rng: random.Random) -> MinimalPair:
 
 
 __all__ = [
-    "HELD_OUT_SEED", "LATENTS", "TRAIN_SEED", "MinimalPair", "Story", "entropy_bound", "minimal_pairs", "stories",
-    "tell", "vocabulary",
-]  # fmt: skip
+    "HELD_OUT_SEED",
+    "LATENTS",
+    "TRAIN_SEED",
+    "MinimalPair",
+    "Story",
+    "entropy_bound",
+    "minimal_pairs",
+    "stories",
+    "tell",
+    "vocabulary",
+]

@@ -1,4 +1,4 @@
-"""The sentence types of the embedded world. Each function writes one sentence, or a short exchange, through a Teller."""
+"""Sentence types: each function writes a sentence or a short exchange through a Teller."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ from collections.abc import Callable
 from . import lexicon as lex
 from .teller import Entity, Pool, Teller
 
-WALKS, GIVES, SEES, TAKES, PUTS = Pool(lex.WALKS), Pool(lex.GIVES), Pool(lex.SEES), Pool(lex.TAKES), Pool(lex.PUTS)
+WALKS, GIVES, SEES, TAKES, PUTS = (
+    Pool(lex.WALKS),
+    Pool(lex.GIVES),
+    Pool(lex.SEES),
+    Pool(lex.TAKES),
+    Pool(lex.PUTS),
+)
 EATS, SAYS, GLAD, SAD, BODY = Pool(lex.EATS), Pool(lex.SAYS), Pool(lex.GLAD), Pool(lex.SAD), Pool(lex.BODY)
-SPOTS, COLOURS, LINKS, TIMES, DAYS = Pool(lex.SPOTS), Pool(lex.COLOURS), Pool(lex.LINKS), Pool(lex.TIMES), Pool(lex.DAYS)
+SPOTS, COLOURS, LINKS, TIMES, DAYS = (
+    Pool(lex.SPOTS),
+    Pool(lex.COLOURS),
+    Pool(lex.LINKS),
+    Pool(lex.TIMES),
+    Pool(lex.DAYS),
+)
 WEATHER, REFLEXIVES = Pool(lex.WEATHER), Pool(lex.REFLEXIVES)
-PERSON_ADJ, THING_ADJ, ANIMAL_ADJ = Pool(lex.PERSON_ADJECTIVES), Pool(lex.THING_ADJECTIVES), Pool(lex.ANIMAL_ADJECTIVES)
+PERSON_ADJ, THING_ADJ, ANIMAL_ADJ = (
+    Pool(lex.PERSON_ADJECTIVES),
+    Pool(lex.THING_ADJECTIVES),
+    Pool(lex.ANIMAL_ADJECTIVES),
+)
 KIN = {"f": Pool(lex.KIN_FEMALE), "m": Pool(lex.KIN_MALE)}
 NAMES = {"f": Pool(lex.FEMALE), "m": Pool(lex.MALE)}
 SMALL = Pool([str(n) for n in range(1, 10)])
@@ -24,7 +40,7 @@ ANYWHERE = {
 
 
 def topical(t: Teller, kind: str, exclude: tuple[str, ...] = ()) -> str:
-    """A noun of the story's topic four times in five, else any: the topic is a latent that lasts for the story."""
+    """A noun of the story's topic four times in five, else any: the topic lasts for the story."""
     pool = BY_TOPIC[t.topic][kind] if t.flip(0.8) else ANYWHERE[kind]
     return t.draw(pool, exclude)
 
@@ -244,13 +260,14 @@ def take_and_put(t: Teller) -> None:
 Rule = tuple[str, float, Callable[[Teller], None], Callable[[Teller], bool]]
 
 
-def _always(t: Teller) -> bool:
+def always(_t: Teller) -> bool:
+    """For sentences that fit anywhere."""
     return True
 
 
 EVENTS: list[Rule] = [
-    ("go", 1.3, go, _always),
-    ("indirect_object", 1.4, indirect_object, _always),
+    ("go", 1.3, go, always),
+    ("indirect_object", 1.4, indirect_object, always),
     ("take", 1.0, take, lambda t: len(t.things) < 4),
     ("put", 2.2, put, lambda t: bool(held(t))),
     ("find", 1.6, find, lambda t: any(x.spot for x in t.things)),

@@ -1,9 +1,10 @@
 """The story teller: the state of one story, the words written so far, and the cost of every choice.
 
-Two things are recorded with each word. Its **latents**: what the generator meant by it. And its **nats**: minus the
-log-probability of all random choices made since the word before it. Their sum over a story is minus the
-log-probability of its derivation, and since the text is a function of the derivation, the mean is an upper bound on
-the entropy of the text per word (it is loose only where two derivations give the same text).
+Two things are recorded with each word. Its **latents**: what the generator meant by it. And its
+**nats**: minus the log-probability of all random choices made since the word before it. Their sum over
+a story is minus the log-probability of its derivation, and since the text is a function of the
+derivation, the mean is an upper bound on the entropy of the text per word (it is loose only where two
+derivations give the same text).
 """
 
 from __future__ import annotations
@@ -102,9 +103,11 @@ class Teller:
     pending: float = 0.0
     at_start: bool = True
     last_gender: str = ""
-    related: bool = False  # whether a family relation has been told; there is one at most, so none contradicts it
+    related: bool = (
+        False  # whether a family relation has been told; there is one at most, so none contradicts it
+    )
 
-    # -- choices -----------------------------------------------------------------------------------------------
+    # -- choices --
 
     def draw(self, pool: Pool, exclude: Container[str] = ()) -> str:
         """Draw from a pool, and charge the choice to the next word."""
@@ -123,14 +126,22 @@ class Teller:
         self.pending += math.log(len(options))
         return options[int(self.rng.random() * len(options))]
 
-    # -- words -------------------------------------------------------------------------------------------------
+    # -- words --
 
     def begin(self, kind: str) -> None:
         """Open a sentence of this kind."""
         self.sentences.append(Sentence(kind, self.place))
         self.at_start = True
 
-    def word(self, text: str, referent: str = "", gender: str = "", number: str = "", role: str = "", count: int = -1) -> None:
+    def word(
+        self,
+        text: str,
+        referent: str = "",
+        gender: str = "",
+        number: str = "",
+        role: str = "",
+        count: int = -1,
+    ) -> None:
         """Write one word, capitalised where a sentence or a quotation begins."""
         if self.at_start and text in _STARTERS:
             text = text[0].upper() + text[1:]
@@ -163,7 +174,7 @@ class Teller:
             self.word("”")
             self.open_quote = False
 
-    # -- people and things -------------------------------------------------------------------------------------
+    # -- people and things --
 
     def name(self, person: Entity, role: str = "subject") -> None:
         """Write a person's name."""
@@ -175,7 +186,7 @@ class Teller:
         return self.latest.get(person.gender) is person
 
     def who(self, person: Entity, p: float = 0.75) -> None:
-        """The subject: a pronoun with probability p if it was the last subject and is unambiguous, else the name."""
+        """The subject: where it was the last subject and is unambiguous a pronoun with probability p."""
         if person is self.subject and self.may_pronoun(person) and self.flip(p):
             self.pronoun(person, "subject")
         else:
@@ -218,7 +229,7 @@ class Teller:
         self.word(singular if number == "sg" else lexicon.plural(singular), referent, "", number, role)
 
     def reported(self, verb: str, speaker: Entity, p: float = 0.5) -> None:
-        """After a quotation: "asked Mary." or "she asked." """
+        """After a quotation: `asked Mary.`, or `she asked.`."""
         if speaker is self.subject and self.may_pronoun(speaker) and self.flip(p):
             self.pronoun(speaker, "subject")
             self.verb(verb)

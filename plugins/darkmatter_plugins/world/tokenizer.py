@@ -1,4 +1,4 @@
-"""The word-level tokenizer of the embedded world, in Hugging Face format, and packing of stories into contexts."""
+"""The word-level tokenizer in Hugging Face format, and packing of stories into contexts."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ def build_tokenizer() -> Any:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?“”]"), "isolated")]
     )
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, ids[BOS])])
-    # WordPiece's decoder puts a space before each word but not before . , ?; quotation marks are closed up after it.
+    # WordPiece's decoder puts a space before each word but not before . , ?; quotation marks are closed up next.
     core.decoder = decoders.Sequence(
-        [decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse(), decoders.Replace("“ ", "“"), decoders.Replace(" ”", "”")]
-    )  # fmt: skip
+        [
+            decoders.WordPiece(prefix="##", cleanup=True),
+            decoders.Fuse(),
+            decoders.Replace("“ ", "“"),
+            decoders.Replace(" ”", "”"),
+        ]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=BOS,

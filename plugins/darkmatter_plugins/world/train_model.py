@@ -1,9 +1,10 @@
 """Train the embedded language model: `python -m darkmatter_plugins.world.train_model --out DIR`.
 
-A Llama of 1.1 million parameters on stories of `TRAIN_SEED`, one pass, no story seen twice. One thread, so that the
-order of floating-point sums, and with it the weights on one machine, is fixed by the seed.
+A Llama of 1.1 million parameters on stories of `TRAIN_SEED`, one pass, no story seen twice. One thread,
+so that the order of floating-point sums, and with it the weights on one machine, is fixed by the seed.
 """
 
+# ruff: noqa: T201 - a command-line program
 from __future__ import annotations
 
 import argparse
