@@ -12,8 +12,9 @@ from .grammar import HELD_OUT_SEED, stories
 def write_stories(path: Path, n_stories: int = 600, seed: int = HELD_OUT_SEED, latents: bool = True) -> Path:
     """Write stories, one JSON object a line: `text`, `words`, `latents` and `entities`.
 
-    Without `latents` only the text. Word i of a story is token i of the shipped tokenizer (without special tokens), so latents are token
-    labels. A hundred stories are about ten thousand tokens; six hundred take well under a second.
+    Without `latents` only the text. Word i of a story is token i of the shipped tokenizer (special tokens
+    left out), so latents are token labels. A hundred stories are about ten thousand tokens; six hundred
+    take well under a second.
     """
     with path.open("w", encoding="utf-8") as file:
         for story in islice(stories(seed), n_stories):

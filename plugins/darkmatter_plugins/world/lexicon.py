@@ -131,8 +131,8 @@ NUMBERS = _words(
 PUNCTUATION = (".", ",", "?", "“", "”")
 FUNCTION = _words(
     """a an and the to in on under behind was were is are had that who because but so of for not very still
-    now     there it he she they her him his himself herself I you me am went gave looked asked lived named more
-    left together yes no upon time one day at last night home dreamed loved belonged near found told knew
+    now there it he she they her him his himself herself I you me am went gave looked asked lived named
+    more left together yes no upon time one day at last night home dreamed loved belonged near found told knew
     please thank like want give when where"""
 )
 # Words that may open a sentence or a quotation, and so also exist capitalised.

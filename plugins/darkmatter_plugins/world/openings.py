@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from . import sentences as s
 from .sentences import actor, topical
-from .teller import Entity, Teller
+from .teller import Entity, Pool, Teller
 
-TOPICS = s.Pool(list(s.BY_TOPIC), [1.0] * len(s.BY_TOPIC))
+TOPICS = Pool(list(s.BY_TOPIC), [1.0] * len(s.BY_TOPIC))
 
 
 def cast_of(t: Teller) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ def save_gemma_scope(weights: Weights, folder: Path, hook: str) -> None:
         message = "the Gemma Scope layout here holds JumpReLU SAEs on a block's output only"
         raise ValueError(message)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
+    arrays: dict[str, Any] = {
         "W_enc": weights.W_enc,
         "b_enc": weights.b_enc - weights.b_dec @ weights.W_enc,
         "W_dec": weights.W_dec,

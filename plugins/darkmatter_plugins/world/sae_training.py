@@ -9,13 +9,14 @@ latents are ever touched after the first matrix product, forward and backward, w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-LR, WARMUP, BATCH, RESAMPLE_EVERY = 2e-3, 50, 2048, 150
+LR, WARMUP, BATCH, RESAMPLE_EVERY = 4e-3, 30, 2048, 60
 
 
 @dataclass
@@ -72,6 +73,11 @@ class _JumpReLU(torch.autograd.Function):
         return grad_f * active, -pull / ctx.width * threshold, None
 
 
+# The names keep the type checker quiet: `apply` has no types.
+_topk_encode: Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]] = _TopKEncode.apply
+_jumprelu: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] = _JumpReLU.apply
+
+
 class Trainer:
     """One SAE in training on rows [n, d]; `rows` are not changed."""
 
@@ -87,7 +93,8 @@ class Trainer:
         self.b_dec = torch.nn.Parameter(torch.zeros(rows.shape[1]))
         self.log_threshold = torch.nn.Parameter(torch.zeros(d_sae))
         parameters = [self.encoder, self.b_enc, self.decoder, self.b_dec, self.log_threshold]
-        self.optimiser = torch.optim.Adam(parameters, lr=LR, betas=(0.9, 0.99))
+        self.peak = LR * min(1.0, math.sqrt(1024 / d_sae))  # wider dictionaries want smaller steps
+        self.optimiser = torch.optim.Adam(parameters, lr=self.peak, betas=(0.9, 0.99))
         self.fired = torch.zeros(d_sae)
         self._order = torch.empty(0, dtype=torch.long)
 
@@ -100,17 +107,17 @@ class Trainer:
 
     def rate(self, step: int) -> float:
         """Warm up, hold, and decay to zero over the last two fifths."""
-        return LR * min(1.0, (step + 1) / WARMUP, (self.steps - step) / (0.4 * self.steps))
+        return self.peak * min(1.0, (step + 1) / WARMUP, (self.steps - step) / (0.4 * self.steps))
 
     def update(self, loss: Tensor, step: int) -> None:
         """One optimiser step, after which the decoder rows have unit norm again."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimiser.step()
         with torch.no_grad():
-            self.decoder /= self.decoder.norm(dim=1, keepdim=True)
+            self.decoder.div_(self.decoder.norm(dim=1, keepdim=True))
 
     @torch.no_grad()
     def resample(self, error: Tensor) -> int:
@@ -134,7 +141,7 @@ class Trainer:
         """TopK steps `first` to `last`; dead latents are resampled in the first 60% of all steps."""
         for step in range(first, last):
             x = self.batch()
-            values, indices = _TopKEncode.apply(x - self.b_dec.detach(), self.encoder, self.b_enc, k)
+            values, indices = _topk_encode(x - self.b_dec.detach(), self.encoder, self.b_enc, k)
             flat = torch.nn.functional.embedding_bag(
                 indices, self.decoder, per_sample_weights=values, mode="sum"
             )
@@ -155,7 +162,7 @@ class Trainer:
         for step in range(first, last):
             x = self.batch()
             h = torch.addmm(self.b_enc, x - self.b_dec, self.encoder.T)
-            codes, count = _JumpReLU.apply(h, self.log_threshold, width)
+            codes, count = _jumprelu(h, self.log_threshold, width)
             error = x - torch.addmm(self.b_dec, codes, self.decoder)
             self.update(error.pow(2).mean() + penalty * (count.mean() / l0 - 1).pow(2), step)
 

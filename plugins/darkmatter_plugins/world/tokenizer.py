@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def build_tokenizer() -> Any:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?“”]"), "isolated")]
     )
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, ids[BOS])])
-    # WordPiece's decoder puts a space before each word but not before . , ?; quotation marks are closed up next.
+    # WordPiece's decoder puts a space before each word, not before . , ?; quotation marks are closed up next.
     core.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix="##", cleanup=True),
@@ -52,8 +53,13 @@ def build_tokenizer() -> Any:
 
 
 def save_tokenizer(folder: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json."""
+    """Write tokenizer.json and tokenizer_config.json, with a class name all versions know."""
     build_tokenizer().save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    del config["model_max_length"]  # only a huge number that stands for "not given"
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def contexts(seed: int, length: int = CONTEXT) -> Iterator[list[int]]:

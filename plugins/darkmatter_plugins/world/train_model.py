@@ -93,7 +93,7 @@ def train(out: Path) -> None:
             group["lr"] = rate(step)
         loss = loss_of(model, next(stream))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if step % 50 == 0 or step == STEPS - 1:

@@ -1,6 +1,6 @@
 """Train the shipped SAEs: `python -m darkmatter_plugins.world.train_saes --model DIR --out DIR`.
 
-Activations of one million tokens (a seed neither trained nor tested on) are held in memory, one hook at
+Activations of half a million tokens (a seed neither trained nor tested on) are held in memory, one hook at
 a time, and each SAE of the catalogue is trained on them in turn, on one thread.
 """
 
@@ -20,7 +20,7 @@ from .grammar import TRAIN_SEED
 from .sae_formats import save_gemma_scope, save_saelens, save_sparsify
 from .sae_training import Weights, train_jumprelu, train_topk
 
-SAE_TEXT_SEED, CONTEXTS, STEPS = TRAIN_SEED + 1, 8192, 2000
+SAE_TEXT_SEED, CONTEXTS, STEPS = TRAIN_SEED + 1, 4096, 800
 SAVERS: dict[str, Callable[[Weights, Path, str], None]] = {
     "saelens": save_saelens,
     "sparsify": save_sparsify,

@@ -76,7 +76,7 @@ def test_the_model_is_as_good_as_documented(model: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "least"), [("indirect_object", 0.9), ("pronoun", 0.9)])
 def test_the_model_knows_the_minimal_pairs(model: Any, tokenizer: Any, kind: str, least: float) -> None:
-    """The model prefers the right answer to the wrong one, so that editing and erasure have something to change."""
+    """The model prefers the right answer to the wrong one: editing and erasure have something to change."""
     pairs = world.minimal_pairs(64, seed=4, kind=kind)
     right = 0
     for pair in pairs:

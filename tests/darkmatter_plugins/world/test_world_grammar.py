@@ -42,7 +42,7 @@ def test_every_word_has_every_latent() -> None:
 
 
 def test_gender_latent_is_the_gender_of_the_referent() -> None:
-    """Names and pronouns carry the gender of the person they refer to, and a pronoun's form agrees with it."""
+    """Names and pronouns carry the gender of the person they refer to, and pronouns agree with it."""
     pronouns = 0
     for story in SAMPLE:
         for word, who, gender in zip(
