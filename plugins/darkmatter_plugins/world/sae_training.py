@@ -93,7 +93,7 @@ class Trainer:
         self.b_dec = torch.nn.Parameter(torch.zeros(rows.shape[1]))
         self.log_threshold = torch.nn.Parameter(torch.zeros(d_sae))
         parameters = [self.encoder, self.b_enc, self.decoder, self.b_dec, self.log_threshold]
-        self.peak = LR * min(1.0, math.sqrt(1024 / d_sae))  # wider dictionaries want smaller steps
+        self.peak = LR * min(1.0, math.pow(1024 / d_sae, 0.25))  # wider dictionaries want smaller steps
         self.optimiser = torch.optim.Adam(parameters, lr=self.peak, betas=(0.9, 0.99))
         self.fired = torch.zeros(d_sae)
         self._order = torch.empty(0, dtype=torch.long)

@@ -31,8 +31,9 @@ SAVERS: dict[str, Callable[[Weights, Path, str], None]] = {
 def train_one(sae: ShippedSae, rows: torch.Tensor, out: Path) -> None:
     """Train one SAE of the catalogue and save it in its layout."""
     begun = time.monotonic()
+    steps = STEPS * max(1, sae.width // 1024)  # a rare latent needs more rows to be seen as often
     train = train_topk if sae.kind == "topk" else train_jumprelu
-    SAVERS[sae.layout](train(rows, sae.width, sae.l0, STEPS, sae.seed), out / sae.folder, sae.hook)
+    SAVERS[sae.layout](train(rows, sae.width, sae.l0, steps, sae.seed), out / sae.folder, sae.hook)
     print(f"{sae.name} {time.monotonic() - begun:.0f}s", flush=True)
 
 
