@@ -27,7 +27,7 @@ from .sae_training import Weights
 from .tokenizer import BOS, SPECIAL, word_ids
 from .train_model import held_out_loss
 
-CONTEXTS, SKIP_FIRST, SKIP_LAST, TRAIN_SHARE = 1200, 8, 1, 0.6
+CONTEXTS, SKIP_FIRST, SKIP_LAST, TRAIN_SHARE = 600, 8, 1, 0.6
 
 
 def read_sae(sae: ShippedSae, root: Path | None = None) -> Weights:
