@@ -145,9 +145,7 @@ def save_npz(
     weights = affine_weights(gen, D_IN, D_SAE) | {"threshold": thresholds(gen)}
     weights["W_enc"] = weights["W_enc"] * gain
     weights["W_dec"] = weights["W_dec"] / gain
-    named = {
-        key.replace("W_", "w_") if lower else key: value.numpy() for key, value in weights.items()
-    }
+    named = {key.replace("W_", "w_") if lower else key: value.numpy() for key, value in weights.items()}
     (root / folder).mkdir(parents=True)
     np.savez(root / folder / "params.npz", **named)
 
@@ -162,8 +160,7 @@ def gemma_scope(kind: str, folder: str, *, loader: str = "gemma_2", **changes: A
         sae_id=folder,
         save=partial(save_npz, folder=folder, **save_options),
         path=f"sae/{repo}/{folder}",
-        overrides={"d_in": D_IN, "d_sae": D_SAE}
-        | ({"d_out": D_IN} if kind == "transcoders" else {}),
+        overrides={"d_in": D_IN, "d_sae": D_SAE} | ({"d_out": D_IN} if kind == "transcoders" else {}),
         **changes,
     )
 
@@ -241,23 +238,18 @@ def gemma_scope_2_cases() -> dict[str, Published]:
     }
     resid = {"hf_hook_point_in": "model.layers.7.output"}
     skip_note = (
-        "affine_skip_connection is stored (d_in, d_out): x @ it. SAELens before 6.54 applied"
-        " its transpose",
+        "affine_skip_connection is stored (d_in, d_out): x @ it. SAELens before 6.54 applied its transpose",
     )
     return {
         "resid_post": gemma_scope_2("resid_post", resid),
         "resid_post_no_config": gemma_scope_2(
             "resid_post", {}, notes=("no config.json: everything from the path",)
         ),
-        "attn_out": gemma_scope_2(
-            "attn_out", {"hf_hook_point_in": "model.layers.7.self_attn.o_proj.input"}
-        ),
+        "attn_out": gemma_scope_2("attn_out", {"hf_hook_point_in": "model.layers.7.self_attn.o_proj.input"}),
         "mlp_out": gemma_scope_2(
             "mlp_out", {"hf_hook_point_in": "model.layers.7.post_feedforward_layernorm.output"}
         ),
-        "transcoder": gemma_scope_2(
-            "transcoder", between | {"affine_connection": False}, d_out=D_OUT
-        ),
+        "transcoder": gemma_scope_2("transcoder", between | {"affine_connection": False}, d_out=D_OUT),
         "transcoder_affine": gemma_scope_2(
             "transcoder",
             between | {"affine_connection": True},

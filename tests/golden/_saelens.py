@@ -556,9 +556,7 @@ def hook_z_samples() -> dict[str, Build]:
 
 
 def transcoder_samples() -> dict[str, Build]:
-    places = metadata(
-        hook_name="blocks.7.ln2.hook_normalized", hook_name_out="blocks.7.hook_mlp_out"
-    )
+    places = metadata(hook_name="blocks.7.ln2.hook_normalized", hook_name_out="blocks.7.hook_mlp_out")
     common = {"d_out": D_OUT, "apply_b_dec_to_input": False, "metadata": places}
     skip_note = ("the skip connection is in forward, not in decode",)
     plain = partial(transcoder_weights, jump=False, skip=False)

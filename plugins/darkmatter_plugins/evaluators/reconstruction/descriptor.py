@@ -83,8 +83,8 @@ RECONSTRUCTION = api.Evaluator(
         ),
         _M(
             "saebench.explained_variance",
-            "1 - mean|e|² / (mean|x|² - (mean x_d²)²), the formula of SAEBench 0.6 as it stands; not a share of "
-            "variance, may exceed 1",
+            "1 - mean|e|² / (mean|x|² - (mean x_d²)²), the formula of SAEBench 0.6 as it stands; it is not a "
+            "share of variance and may exceed 1",
         ),
         _M(
             "dictionary_learning.frac_variance_explained",
