@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
+from darkmatter.cache.spec import ActivationRequest as ActivationRequest
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
@@ -60,7 +61,6 @@ from darkmatter.sae.base import SAEMetadata as SAEMetadata
 from darkmatter.sae.load import LoadOptions as LoadOptions
 
 if TYPE_CHECKING:
-    from darkmatter.raw_activations import RawActivations as RawActivations
     from darkmatter.raw_activations import tensor_activations as tensor_activations
     from darkmatter.sae.activation import AbsTopK as AbsTopK
     from darkmatter.sae.activation import Activation as Activation
@@ -78,7 +78,6 @@ _WITH_TORCH = {
     "Codes": "darkmatter.sae.codes",
     "JumpRelu": "darkmatter.sae.activation",
     "Normalisation": "darkmatter.sae.normalisation",
-    "RawActivations": "darkmatter.raw_activations",
     "Relu": "darkmatter.sae.activation",
     "TopK": "darkmatter.sae.activation",
     "tensor_activations": "darkmatter.raw_activations",

@@ -10,12 +10,13 @@ authors) raises instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -283,3 +284,15 @@ def block(names: Iterable[str]) -> None:
 def host() -> PluginHost:
     """The process's plugin host, loaded on first use."""
     return make_host(Selection.from_environment(os.environ, _blocked))
+
+
+@contextlib.contextmanager
+def block_restored() -> Iterator[None]:
+    """Forget afterwards what was blocked inside."""
+    before = set(_blocked)
+    try:
+        yield
+    finally:
+        if _blocked != before:
+            _blocked.intersection_update(before)
+            host.cache_clear()

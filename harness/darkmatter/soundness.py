@@ -88,5 +88,6 @@ def _adapter_faults(adapter: SAEAdapter) -> Iterator[str]:
     globs: Any = adapter.filenames
     if not isinstance(globs, tuple) or not globs or not all(isinstance(glob, str) for glob in globs):
         yield f"the filenames of {adapter.name!r} are {globs!r}; expected a tuple of globs"
-    if not callable(adapter.detect):
+    detect: Any = adapter.detect
+    if not callable(detect):
         yield f"the detect of {adapter.name!r} is not callable"
