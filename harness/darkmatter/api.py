@@ -1,11 +1,17 @@
 """Everything a plugin imports: ``from darkmatter import api``.
 
 What is re-exported here is public and kept stable; the rest of the package is not. Importing this
-module imports no torch; the pure maths lives in ``darkmatter.stats``, also public.
+module imports no torch: what needs it (the canonical SAE and its parts) is imported when it is
+first used. The pure maths lives in ``darkmatter.stats``, checks for plugins in
+``darkmatter.testing``; both are public too.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
+from darkmatter.cache.spec import ActivationRequest as ActivationRequest
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
@@ -29,7 +35,14 @@ from darkmatter.evaluation import CollectorSpec as CollectorSpec
 from darkmatter.evaluation import EvalContext as EvalContext
 from darkmatter.evaluation import PassInfo as PassInfo
 from darkmatter.evaluation import Rows as Rows
+from darkmatter.events import ItemFailed as ItemFailed
+from darkmatter.events import ResultWritten as ResultWritten
 from darkmatter.events import RunEvent as RunEvent
+from darkmatter.events import RunFinished as RunFinished
+from darkmatter.events import RunStarted as RunStarted
+from darkmatter.events import StepProgress as StepProgress
+from darkmatter.files.fields import Fields as Fields
+from darkmatter.files.view import FileView as FileView
 from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
@@ -45,3 +58,34 @@ from darkmatter.results.table import Table as Table
 from darkmatter.results.table import TableRow as TableRow
 from darkmatter.sae.base import SAE as SAE
 from darkmatter.sae.base import SAEMetadata as SAEMetadata
+from darkmatter.sae.load import LoadOptions as LoadOptions
+
+if TYPE_CHECKING:
+    from darkmatter.raw_activations import tensor_activations as tensor_activations
+    from darkmatter.sae.activation import AbsTopK as AbsTopK
+    from darkmatter.sae.activation import Activation as Activation
+    from darkmatter.sae.activation import JumpRelu as JumpRelu
+    from darkmatter.sae.activation import Relu as Relu
+    from darkmatter.sae.activation import TopK as TopK
+    from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
+    from darkmatter.sae.codes import Codes as Codes
+    from darkmatter.sae.normalisation import Normalisation as Normalisation
+
+_WITH_TORCH = {
+    "AbsTopK": "darkmatter.sae.activation",
+    "Activation": "darkmatter.sae.activation",
+    "CanonicalSAE": "darkmatter.sae.canonical",
+    "Codes": "darkmatter.sae.codes",
+    "JumpRelu": "darkmatter.sae.activation",
+    "Normalisation": "darkmatter.sae.normalisation",
+    "Relu": "darkmatter.sae.activation",
+    "TopK": "darkmatter.sae.activation",
+    "tensor_activations": "darkmatter.raw_activations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        message = f"module 'darkmatter.api' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_WITH_TORCH[name]), name)

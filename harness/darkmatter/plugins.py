@@ -10,12 +10,13 @@ authors) raises instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +24,6 @@ import pluggy
 
 from darkmatter import hookspecs
 from darkmatter.descriptors import (
-    API_VERSION,
-    NAME_GRAMMAR,
     ActivationSource,
     Baseline,
     Descriptor,
@@ -33,10 +32,12 @@ from darkmatter.descriptors import (
     Reporter,
     SAEAdapter,
 )
-from darkmatter.errors import PluginError, UsageError, did_you_mean
+from darkmatter.errors import PluginError
 from darkmatter.events import RunEvent
-
-BUILTIN_DISTRIBUTION = "sae-darkmatter"
+from darkmatter.offers import BUILTIN_DISTRIBUTION as BUILTIN_DISTRIBUTION
+from darkmatter.offers import Offers, conflict
+from darkmatter.offers import Owned as Owned
+from darkmatter.soundness import faults
 
 KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "adapters": ("darkmatter_sae_adapters", SAEAdapter),
@@ -60,6 +61,11 @@ class LoadedPlugin:
     version: str
     hooks: tuple[str, ...]
 
+    @property
+    def key(self) -> str:
+        """``distribution/name``, which is unique."""
+        return f"{self.distribution}/{self.name}"
+
 
 @dataclass(frozen=True)
 class PluginFailure:
@@ -77,23 +83,11 @@ class PluginFailure:
 
 
 @dataclass(frozen=True)
-class Owned:
-    """A descriptor and the distribution that brought it."""
-
-    descriptor: Descriptor
-    plugin: str
-    distribution: str
-    version: str
-
-    @property
-    def qualified(self) -> str:
-        """``distribution/name``, which is unique; results record it."""
-        return f"{self.distribution}/{self.descriptor.name}"
-
-
-@dataclass(frozen=True)
 class Selection:
-    """Which plugins may load: an allow-list (None = all), a block-list, and strictness."""
+    """Which plugins may load: an allow-list (None = all), a block-list, and strictness.
+
+    The allow-list is about what others installed: built-ins load unless they are blocked by name.
+    """
 
     allowed: frozenset[str] | None = None
     blocked: frozenset[str] = frozenset()
@@ -103,26 +97,24 @@ class Selection:
     def from_environment(cls, environ: Mapping[str, str], blocked: Iterable[str] = ()) -> Selection:
         """``DARKMATTER_PLUGINS=a,b`` allows (empty: none), ``DARKMATTER_STRICT_PLUGINS=1`` raises."""
         names = environ.get("DARKMATTER_PLUGINS")
-        allowed = None if names is None else frozenset(name for name in names.split(",") if name)
+        allowed = None if names is None else frozenset(filter(None, map(str.strip, names.split(","))))
         strict = environ.get("DARKMATTER_STRICT_PLUGINS", "") not in {"", "0"}
         return cls(allowed, frozenset(blocked), strict)
 
-    def admits(self, name: str) -> bool:
+    def admits(self, name: str, *, builtin: bool = False) -> bool:
         """Whether the plugin of this entry-point name may load."""
-        return name not in self.blocked and (self.allowed is None or name in self.allowed)
+        return name not in self.blocked and (builtin or self.allowed is None or name in self.allowed)
 
 
 @dataclass
 class PluginHost:
     """All plugins of this process, with what they offer."""
 
-    selection: Selection
+    selection: Selection = Selection()
     loaded: list[LoadedPlugin] = field(default_factory=list)
     failures: list[PluginFailure] = field(default_factory=list)
     _manager: pluggy.PluginManager = field(init=False)
-    _owned: dict[str, dict[str, Owned]] = field(default_factory=dict)
-    _conflicts: dict[str, dict[str, list[Owned]]] = field(default_factory=dict)
-    _sources: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _offers: Offers = field(default_factory=Offers)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
@@ -131,119 +123,80 @@ class PluginHost:
     # -- loading ------------------------------------------------------------------------------
 
     def load_entry_points(self) -> None:
-        """Load every admitted plugin of the entry-point group, in the order of their names."""
-        found = importlib.metadata.entry_points(group=hookspecs.GROUP)
-        for entry in sorted(found, key=lambda entry: (entry.name, entry.value)):
-            if not self.selection.admits(entry.name):
+        """Load every admitted plugin of the entry-point group: built-ins, then others by name."""
+        for entry in sorted(importlib.metadata.entry_points(group=hookspecs.GROUP), key=_place):
+            distribution, version = _distribution(entry)
+            if not self.selection.admits(entry.name, builtin=distribution == BUILTIN_DISTRIBUTION):
                 continue
-            distribution = entry.dist.name if entry.dist else "unknown"
-            version = entry.dist.version if entry.dist else "unknown"
             try:
                 plugin = entry.load()
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
                 self._fail(entry.name, distribution, version, error)
                 continue
             self.register(plugin, entry.name, distribution, version)
 
     def register(self, plugin: object, name: str, distribution: str, version: str) -> None:
         """Take in one plugin (a module or an object with hook implementations) and its offers."""
+        key = f"{distribution}/{name}"  # two distributions may choose the same entry-point name
         try:
-            self._manager.register(plugin, name=name)
+            self._manager.register(plugin, name=key)
             # Misspelt hooks are silently ignored by pluggy unless asked for.
             self._manager.check_pending()
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
+            if self._manager.get_plugin(key) is plugin and not self._in_use(key):
+                self._manager.unregister(name=key)
             self._fail(name, distribution, version, error)
             return
-        self._sources[name] = (distribution, version)
         callers = self._manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
         self.loaded.append(LoadedPlugin(name, distribution, version, hooks))
         for kind, (hook, descriptor_type) in KINDS.items():
             if hook in hooks:
-                self._collect(kind, hook, descriptor_type, name)
+                self._collect(kind, hook, descriptor_type, self.loaded[-1])
 
-    def _alone(self, hook: str, name: str) -> pluggy.HookCaller:
+    def _in_use(self, key: str) -> bool:
+        return any(plugin.key == key for plugin in self.loaded)
+
+    def _alone(self, hook: str, key: str) -> pluggy.HookCaller:
         """The hook's caller that reaches one plugin only."""
-        me = self._manager.get_plugin(name)
+        me = self._manager.get_plugin(key)
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not me]
         return self._manager.subset_hook_caller(hook, others)
 
-    def _collect(self, kind: str, hook: str, expected: type[Descriptor], name: str) -> None:
-        distribution, version = self._sources[name]
+    def _collect(self, kind: str, hook: str, expected: type[Descriptor], plugin: LoadedPlugin) -> None:
         try:
-            # A hook written as a generator raises only here, while it is iterated.
-            offers = [offer for result in self._alone(hook, name)() for offer in result]
-            for offer in offers:
-                _validate(offer, expected, hook)
+            offers = _offers_of(self._alone(hook, plugin.key)(), expected, hook)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            self._fail(name, distribution, version, error)
+            self._fail(plugin.name, plugin.distribution, plugin.version, error)
             return
         for offer in offers:
-            self._add(kind, Owned(offer, name, distribution, version))
+            new = Owned(offer, plugin.name, plugin.distribution, plugin.version)
+            rival = self._offers.add(kind, new)
+            if rival is not None:
+                clash = PluginError(conflict(kind, new, rival))
+                self._fail(plugin.name, plugin.distribution, plugin.version, clash)
 
-    def _add(self, kind: str, new: Owned) -> None:
-        """Add a descriptor; a name that is taken becomes usable only as ``distribution/name``."""
-        owned = self._owned.setdefault(kind, {})
-        if new.qualified in owned:
-            self._fail_conflict(kind, new, owned[new.qualified])
-            return
-        owned[new.qualified] = new
-        others = [
-            o for q, o in owned.items() if q != new.qualified and o.descriptor.name == new.descriptor.name
-        ]
-        if others:
-            conflicts = self._conflicts.setdefault(kind, {})
-            conflicts[new.descriptor.name] = [*others, new]
-            self._fail_conflict(kind, new, others[0])
-
-    def _fail_conflict(self, kind: str, new: Owned, old: Owned) -> None:
-        message = (
-            f"two plugins offer the {kind[:-1]} {new.descriptor.name!r}: {old.distribution} "
-            f"{old.version} and {new.distribution} {new.version}. Use the names {old.qualified!r} and "
-            f"{new.qualified!r}, uninstall one, or block one with -p no:{new.plugin}."
-        )
-        self._fail(new.plugin, new.distribution, new.version, PluginError(message))
-
-    def _fail(self, name: str, distribution: str, version: str, error: Exception) -> None:
+    def _fail(self, name: str, distribution: str, version: str, error: BaseException) -> None:
         if self.selection.strict:
             message = f"plugin {name!r} of {distribution} {version} failed: {error}"
             raise PluginError(message) from error
         trace = "".join(traceback.format_exception(error))
         self.failures.append(PluginFailure(name, distribution, version, trace))
-        _log.warning("plugin %r of %s %s is not in use: %s", name, distribution, version, error)
+        _log.warning("plugin %r of %s %s: %s", name, distribution, version, error)
 
     # -- what plugins offer ---------------------------------------------------------------------
 
     def owned(self, kind: str) -> dict[str, Owned]:
         """Everything of one kind by its shortest unambiguous name, sorted by name."""
-        conflicts = self._conflicts.get(kind, {})
-        named: dict[str, Owned] = {}
-        for qualified, owned in self._owned.get(kind, {}).items():
-            bare = owned.descriptor.name
-            if bare not in conflicts:
-                named[bare] = owned
-                continue
-            named[qualified] = owned
-            if owned.distribution == BUILTIN_DISTRIBUTION:
-                named[bare] = owned  # a built-in's name cannot be taken away by an installation
-        return dict(sorted(named.items()))
+        return self._offers.owned(kind)
+
+    def find(self, kind: str, name: str) -> Owned | None:
+        """One descriptor by bare or qualified name, if there is one."""
+        return self._offers.find(kind, name)
 
     def get(self, kind: str, name: str) -> Owned:
         """One descriptor by bare or qualified name; an unknown name names the nearest."""
-        qualified = self._owned.get(kind, {})
-        names = self.owned(kind)
-        if name in names or name in qualified:
-            return names.get(name) or qualified[name]
-        rivals = self._conflicts.get(kind, {}).get(name)
-        if rivals:
-            choices = " or ".join(repr(rival.qualified) for rival in rivals)
-            message = f"the {kind[:-1]} name {name!r} is offered by several plugins; say {choices}."
-            raise UsageError(message)
-        hint = did_you_mean(name, names)
-        message = f"there is no {kind[:-1]} called {name!r}. {hint} `darkmatter list {kind}` shows all."
-        raise UsageError(message)
+        return self._offers.get(kind, name)
 
     def _descriptors(self, kind: str) -> dict[str, Any]:
         return {name: owned.descriptor for name, owned in self.owned(kind).items()}
@@ -274,24 +227,41 @@ class PluginHost:
             if "darkmatter_run_event" not in plugin.hooks:
                 continue
             try:
-                self._alone("darkmatter_run_event", plugin.name)(event=event)
+                self._alone("darkmatter_run_event", plugin.key)(event=event)
             except Exception:  # noqa: BLE001 - an observer may raise anything
                 _log.exception("plugin %r failed on %s; the run goes on", plugin.name, event)
 
 
-def _validate(offer: Any, expected: type[Descriptor], hook: str) -> None:
-    """Refuse at load time what would otherwise fail hours into a run."""
-    if not isinstance(offer, expected):
-        message = f"{hook} must return {expected.__name__} descriptors, got {type(offer).__name__}"
+def _offers_of(results: list[Any], expected: type[Descriptor], hook: str) -> list[Any]:
+    """The descriptors in what one plugin's hook returned; raises if it is anything else."""
+    if not results:  # pluggy drops None
+        message = f"{hook} returned None; return its descriptors, or an empty list"
         raise PluginError(message)
-    if not NAME_GRAMMAR.match(offer.name):
-        message = f"{hook}: the name {offer.name!r} does not match {NAME_GRAMMAR.pattern}"
+    if any(isinstance(result, Descriptor) for result in results):
+        message = f"{hook} returned a descriptor; return a list of them"
         raise PluginError(message)
-    if offer.api_version != API_VERSION:
-        message = f"{hook}: {offer.name!r} was written for API {offer.api_version}, this is API {API_VERSION}"
-        raise PluginError(message)
-    if isinstance(offer, Evaluator | Baseline):
-        offer.config.model_json_schema()
+    # A hook written as a generator raises only here, while it is iterated.
+    offers = [offer for result in results for offer in result]
+    for offer in offers:
+        if not isinstance(offer, expected):
+            message = f"{hook} must return {expected.__name__} descriptors, got {type(offer).__name__}"
+            raise PluginError(message)
+        wrong = "; ".join(faults(offer))
+        if wrong:
+            message = f"{hook}: {wrong}"
+            raise PluginError(message)
+    return offers
+
+
+def _distribution(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that declares an entry point."""
+    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+
+
+def _place(entry: importlib.metadata.EntryPoint) -> tuple[bool, str, str, str]:
+    """Built-ins first, then by name: never by the order of installation."""
+    distribution, _ = _distribution(entry)
+    return distribution != BUILTIN_DISTRIBUTION, entry.name, entry.value, distribution
 
 
 def make_host(selection: Selection) -> PluginHost:
@@ -314,3 +284,15 @@ def block(names: Iterable[str]) -> None:
 def host() -> PluginHost:
     """The process's plugin host, loaded on first use."""
     return make_host(Selection.from_environment(os.environ, _blocked))
+
+
+@contextlib.contextmanager
+def block_restored() -> Iterator[None]:
+    """Forget afterwards what was blocked inside."""
+    before = set(_blocked)
+    try:
+        yield
+    finally:
+        if _blocked != before:
+            _blocked.intersection_update(before)
+            host.cache_clear()

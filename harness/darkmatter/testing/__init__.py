@@ -1,1 +1,54 @@
-"""Part of darkmatter; see docs/design.md for the map."""
+"""Checks and fixtures for people who write plugins.
+
+One call per plugin object, in an ordinary test::
+
+    from darkmatter.testing import check_evaluator
+
+    def test_my_evaluator_conforms():
+        check_evaluator("my_evaluator")
+
+A check raises ``AssertionError`` with the rule that was broken, what was seen, and how to mend it.
+It returns what it could not check here, one sentence each. Fixtures for pytest are in
+``darkmatter.testing.fixtures``. Importing this package imports neither torch nor pytest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darkmatter.testing.adapters import check_adapter as check_adapter
+    from darkmatter.testing.baselines import check_baseline as check_baseline
+    from darkmatter.testing.evaluators import check_evaluator as check_evaluator
+    from darkmatter.testing.imports import check_imports as check_imports
+    from darkmatter.testing.reporters import check_reporter as check_reporter
+    from darkmatter.testing.synthetic import synthetic_activations as synthetic_activations
+    from darkmatter.testing.synthetic import synthetic_saes as synthetic_saes
+
+_HOMES = {
+    "check_adapter": "darkmatter.testing.adapters",
+    "check_baseline": "darkmatter.testing.baselines",
+    "check_evaluator": "darkmatter.testing.evaluators",
+    "check_imports": "darkmatter.testing.imports",
+    "check_reporter": "darkmatter.testing.reporters",
+    "synthetic_activations": "darkmatter.testing.synthetic",
+    "synthetic_saes": "darkmatter.testing.synthetic",
+}
+
+__all__ = [
+    "check_adapter",
+    "check_baseline",
+    "check_evaluator",
+    "check_imports",
+    "check_reporter",
+    "synthetic_activations",
+    "synthetic_saes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module 'darkmatter.testing' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,17 +1,13 @@
-"""Fabricated results, for tests of whatever reads or renders results, and a check for reporters."""
+"""Fabricated results, for tests of whatever reads or renders results."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from darkmatter.descriptors import Reporter
 from darkmatter.files.atomic import content_hash
-from darkmatter.results.build import build_table
-from darkmatter.results.collection import ResultSet
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import Estimator, EvaluatorRecord, MetricValue, Result, SAERecord
 from darkmatter.results.units import Units
@@ -88,28 +84,3 @@ def _metric(name: str, units: Units, resampler: Resampler) -> MetricValue:
         higher_is_better=name != "fvu",
         primary=True,
     )
-
-
-def check_reporter(reporter: Reporter) -> None:
-    """Raise AssertionError unless a reporter is pure and copes with hostile text and missing values."""
-    undefined = MetricValue(name="share", value=None, status="undefined", reason=HOSTILE, primary=True)
-    results = ResultSet(
-        [
-            sample_result(HOSTILE, extra=[undefined]),
-            sample_result("plain", {"fvu": 0.03}),
-            sample_result("pca", {"fvu": 0.1}, is_control=True),
-            sample_result("plain", metrics={}, evaluator="other", status="skipped", reason=HOSTILE),
-        ]
-    )
-    render = reporter.resolve()
-    table = build_table(results)
-    before = repr(table)
-    text = render(table)
-    assert isinstance(text, str), "a reporter returns text"
-    assert text == render(build_table(results)), "the same table must give the same text"
-    assert repr(table) == before, "a reporter must not change the table"
-    hidden = [char for char in text if char != "\n" and unicodedata.category(char) in {"Cc", "Cf"}]
-    assert not hidden, f"control or direction characters reach the output: {hidden}"
-    for name in ("plain", "pca", "fvu"):
-        assert name in text, f"{name!r} is missing from the output"
-    assert isinstance(render(build_table(ResultSet([]))), str), "a table without results must render"

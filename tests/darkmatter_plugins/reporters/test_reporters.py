@@ -11,7 +11,8 @@ import pytest
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.schema import MetricValue
-from darkmatter.testing.results import HOSTILE, check_reporter, sample_result, sample_units
+from darkmatter.testing import check_reporter
+from darkmatter.testing.results import HOSTILE, sample_result, sample_units
 from darkmatter_plugins.reporters import REPORTERS, latex, markdown, tidy
 from darkmatter_plugins.reporters import html as html_page
 

@@ -44,7 +44,7 @@ def list_(kind: str | None, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def describe(name: str, *, as_json: bool) -> None:
     """Describe one evaluator, adapter, baseline, source or reporter in full."""
-    found = [(kind, owned[name]) for kind in KINDS if name in (owned := host().owned(kind))]
+    found = [(kind, owned) for kind in KINDS if (owned := host().find(kind, name)) is not None]
     if not found:
         known = {known for kind in KINDS for known in host().owned(kind)}
         message = f"nothing is called {name!r}. {did_you_mean(name, known)} `darkmatter list` shows all."

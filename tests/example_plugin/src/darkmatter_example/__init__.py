@@ -1,0 +1,52 @@
+"""An example plugin: the hooks. Importing this imports no torch."""
+
+import logging
+
+from darkmatter import api
+from darkmatter_example import toysae
+from darkmatter_example.descriptors import BASELINE, EVALUATOR, REPORTER, SOURCE, SUITE
+
+_log = logging.getLogger(__name__)
+
+
+@api.hookimpl
+def darkmatter_evaluators() -> list[api.Evaluator]:
+    """What we measure."""
+    return [EVALUATOR]
+
+
+@api.hookimpl
+def darkmatter_sae_adapters() -> list[api.SAEAdapter]:
+    """What we read."""
+    return [toysae.ADAPTER]
+
+
+@api.hookimpl
+def darkmatter_baselines() -> list[api.Baseline]:
+    """What we compare with."""
+    return [BASELINE]
+
+
+@api.hookimpl
+def darkmatter_activation_sources() -> list[api.ActivationSource]:
+    """Where activations come from."""
+    return [SOURCE]
+
+
+@api.hookimpl
+def darkmatter_reporters() -> list[api.Reporter]:
+    """How we show it."""
+    return [REPORTER]
+
+
+@api.hookimpl
+def darkmatter_suites() -> list[api.EmbeddedSuite]:
+    """What is ready to run."""
+    return [SUITE]
+
+
+@api.hookimpl
+def darkmatter_run_event(event: api.RunEvent) -> None:
+    """Log every finished result; what an observer raises never breaks a run."""
+    if isinstance(event, api.ResultWritten):
+        _log.info("%s of %s is done", event.evaluator, event.sae)
