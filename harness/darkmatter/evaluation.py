@@ -19,31 +19,62 @@ Rows = Literal["train", "test"]
 
 
 class Chunk(Protocol):
-    """Some rows of the cache with what one SAE makes of them; n rows that count.
+    """Some rows of the cache with what one SAE makes of them; n rows that count."""
 
-    Attributes:
-        x: [n, d_in] float32, what the SAE reads.
-        target: [n, d_out] float32, what it should give (x itself unless it is a transcoder).
-        codes: its sparse codes.
-        reconstruction: [n, d_out] float32, Sae(x).
-        error: [n, d_out] float64, target - Sae(x) (the paper's sign).
-        x_centred: mean [d_in] and x - mean [n, d_in] in float64, shared by all SAEs.
-        unit: [n] int64, the resampling unit of each row, ascending.
-        position: [n] int64, position within the context.
-        tokens, loss, labels: [n], or None where the cache has none.
-    """
+    @property
+    def x(self) -> Tensor:
+        """[n, d_in] float32, what the SAE reads."""
+        ...
 
-    x: Tensor
-    target: Tensor
-    codes: Codes
-    reconstruction: Tensor
-    error: Tensor
-    x_centred: tuple[Tensor, Tensor]
-    unit: Tensor
-    position: Tensor
-    tokens: Tensor | None
-    loss: Tensor | None
-    labels: Tensor | None
+    @property
+    def target(self) -> Tensor:
+        """[n, d_out] float32, what it should give: x itself unless it is a transcoder."""
+        ...
+
+    @property
+    def codes(self) -> Codes:
+        """Its sparse codes."""
+        ...
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """[n, d_out] float32, Sae(x)."""
+        ...
+
+    @property
+    def error(self) -> Tensor:
+        """[n, d_out] float64, target - Sae(x) (the paper's sign)."""
+        ...
+
+    @property
+    def x_centred(self) -> tuple[Tensor, Tensor]:
+        """Mean [d_in] and x - mean [n, d_in] in float64, shared by all SAEs."""
+        ...
+
+    @property
+    def unit(self) -> Tensor:
+        """[n] int64, the resampling unit of each row, ascending; -1 for training rows."""
+        ...
+
+    @property
+    def position(self) -> Tensor:
+        """[n] int64, position within the context."""
+        ...
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """[n] token ids, where the cache has them."""
+        ...
+
+    @property
+    def loss(self) -> Tensor | None:
+        """[n] clean loss in nats, where the cache has it."""
+        ...
+
+    @property
+    def labels(self) -> Tensor | None:
+        """[n] labels, where the cache has them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -88,14 +119,45 @@ class CollectorSpec(Protocol):
 class EvalContext(Protocol):
     """Everything an evaluator may use; it never prints, writes results or reads the clock."""
 
-    sae: SAE
-    sae_name: str
-    hook: str
-    info: PassInfo
-    seed: int
-    n_train: int
-    n_test: int
-    unit_kind: str
+    @property
+    def sae(self) -> SAE:
+        """The SAE."""
+        ...
+
+    @property
+    def sae_name(self) -> str:
+        """Its name in this run."""
+        ...
+
+    @property
+    def hook(self) -> str:
+        """The hook point it reads."""
+        ...
+
+    @property
+    def info(self) -> PassInfo:
+        """Sizes, and the statistics of the inputs."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    @property
+    def n_train(self) -> int:
+        """Training rows."""
+        ...
+
+    @property
+    def n_test(self) -> int:
+        """Held-out rows."""
+        ...
+
+    @property
+    def unit_kind(self) -> str:
+        """The resampling unit, in the plural."""
+        ...
 
     def collected(self, spec: CollectorSpec) -> Any:
         """The finished statistic of a collector that rode the shared pass."""

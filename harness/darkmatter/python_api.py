@@ -45,7 +45,10 @@ def evaluate(
     Args:
         saes: one SAE, or a mapping from names to SAEs: objects, references, baselines.
         activations: [contexts, positions, d], or [n, d], where every row is its own context.
-        tokens, loss, labels, mask: [contexts, positions] (or [n]); ``mask`` is True where a row counts.
+        tokens: token ids [contexts, positions] (or [n]).
+        loss: losses in nats, of the same shape.
+        labels: labels, of the same shape.
+        mask: True where a row counts, of the same shape.
         y: targets of a transcoder [contexts, positions, d_out].
         evaluators: names, or names with options; default: all built-in ones.
         seed: seed of the split, of intervals and of baselines.

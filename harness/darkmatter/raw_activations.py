@@ -91,7 +91,7 @@ class RawActivations:
         self.independent_rows = len(x.shape) == 2
         self.n_contexts = x.shape[0]
         self.n_positions = 1 if self.independent_rows else x.shape[1]
-        self.hooks = (RAW_HOOK, TARGET_HOOK) if "y" in arrays else (RAW_HOOK,)
+        self.hooks: tuple[str, ...] = (RAW_HOOK, TARGET_HOOK) if "y" in arrays else (RAW_HOOK,)
         shapes = {name: [array.dtype, *array.shape] for name, array in sorted(arrays.items())}
         hashes = [content_hash(arrays[name].bytes.data) for name in shapes]
         self.key = content_hash("raw activations", shapes, hashes)

@@ -19,6 +19,7 @@ CHOSEN = [
     "sae_lens/jumprelu_float16",
     "sae_lens/legacy_topk",
     "sae_lens/batchtopk_checkpoint_scaled",
+    "sae_lens/matching_pursuit",
     "dictionary_learning/standard",
     "dictionary_learning/gated",
     "dictionary_learning/topk_backup",
@@ -38,7 +39,7 @@ def attempt(folder):
         assert "the adapter" not in str(error), f"an adapter crashed: {error}"  # noqa: PT017
     found = inspect_reference(folder, adapters=BY_NAME)
     assert not any("detection failed" in claim["reason"] for claim in found.claims)
-    json.dumps(found.as_json())
+    json.dumps(found.as_json(), allow_nan=False)
 
 
 def copied(tmp_path_factory, name):

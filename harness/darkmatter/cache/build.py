@@ -12,7 +12,7 @@ from darkmatter.activations import Shard
 from darkmatter.cache.entry import LOSS, Entry, check_file, discard
 from darkmatter.cache.key import entry_key, key_parts
 from darkmatter.cache.spec import ActivationRequest
-from darkmatter.errors import UsageError
+from darkmatter.errors import CacheError, UsageError
 from darkmatter.files.lock import locked
 from darkmatter.models import LanguageModel, ModelIdentity, ModelProvider
 from darkmatter.text.documents import Documents, open_documents
@@ -63,25 +63,30 @@ class Builder:
         parts = key_parts(self.request, identity, documents.hash)
         return Entry(self.root / entry_key(parts)), identity, documents
 
+    def missing(self) -> dict[str, int] | None:
+        """Shards that a build would make, by hook point and ``loss``; None where nothing is there yet."""
+        return _missing(self.entry(), self.request.hooks)
+
     def ensure(self, progress: Progress = no_progress) -> Entry:
         """The entry with every shard of every hook point, built as far as something is missing."""
         entry, identity, documents = self._entry()
-        if self._complete(entry):
+        missing = _missing(entry, self.request.hooks)
+        if missing is not None and not any(missing.values()):
             return entry
-        with locked(entry.folder, LONGEST_WAIT_S, lambda owner: _say_waiting(entry, owner)):
-            entry.sweep()
-            self._write_contexts(entry, identity, documents)
-            self._fill(entry, progress)
+        try:
+            with locked(entry.folder, LONGEST_WAIT_S, lambda owner: _say_waiting(entry, owner)):
+                entry.forget()
+                entry.sweep()
+                self._write_contexts(entry, identity, documents)
+                self._fill(entry, progress)
+        except OSError as error:
+            message = (
+                f"The activation cache in {self.root} cannot be written: {error}. What is done is kept. Free "
+                "some space (darkmatter cache ls), or choose another folder with DARKMATTER_CACHE, and run "
+                "the same command again."
+            )
+            raise CacheError(message) from error
         return entry
-
-    def _complete(self, entry: Entry) -> bool:
-        """Whether everything is there with the right size."""
-        if not entry.has_manifest or entry.contexts_file() is None:
-            return False
-        hooks = self.request.hooks
-        return set(hooks) <= set(entry.manifest["hooks"]) and not any(
-            entry.missing(name) for name in (*hooks, LOSS)
-        )
 
     def _write_contexts(self, entry: Entry, identity: ModelIdentity, documents: Documents) -> None:
         """Make tokens and manifest, unless they are there."""
@@ -151,6 +156,13 @@ class Builder:
                 done += stop - start
                 progress(done, total)
             _write_shard(entry, shard, pieces)
+
+
+def _missing(entry: Entry, hooks: Sequence[str]) -> dict[str, int] | None:
+    """Shards to make by name, or None where there are not even tokens."""
+    if not entry.has_manifest or entry.contexts_file() is None:
+        return None
+    return {name: len(entry.missing(name)) for name in (*hooks, LOSS)}
 
 
 def map_contexts(entry: Entry) -> dict[str, Tensor]:

@@ -156,8 +156,12 @@ class Entry:
         return path
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Store the manifest; what was read of an older one is forgotten."""
+        """Store the manifest."""
         write_json(self.folder / MANIFEST, manifest)
+        self.forget()
+
+    def forget(self) -> None:
+        """Read the manifest again when it is next needed; another process may have written it."""
         for name in ("manifest", "shards"):
             self.__dict__.pop(name, None)
 

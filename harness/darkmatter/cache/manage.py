@@ -31,7 +31,8 @@ class EntryInfo:
 
 def _entries(root: Path) -> list[Entry]:
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [Entry(folder) for folder in folders if (folder / MANIFEST).is_file() and not folder.is_symlink()]
+    kept = [folder for folder in folders if not folder.name.startswith(_TRASH) and not folder.is_symlink()]
+    return [Entry(folder) for folder in kept if (folder / MANIFEST).is_file()]
 
 
 def find_entry(key: str, root: Path | None = None) -> Entry:
@@ -98,5 +99,5 @@ def remove(entry: Entry) -> None:
         trash = entry.folder.with_name(f"{_TRASH}{entry.key}")
         shutil.rmtree(trash, ignore_errors=True)
         entry.folder.rename(trash)
-        (entry.folder.parent / trash.name / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(trash)
+    for folder in entry.folder.parent.glob(f"{_TRASH}*"):
+        shutil.rmtree(folder, ignore_errors=True)

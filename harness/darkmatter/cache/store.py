@@ -31,6 +31,17 @@ def open_cached(
     return CachedActivations(builder.ensure(progress), request.hooks, builder)
 
 
+def _description(entry: Entry, builder: Builder | None) -> dict[str, Any]:
+    """The manifest's account, with the names that were asked for, not those of whoever built it first."""
+    stored = entry.manifest["description"]
+    description = {"kind": "model", "key": entry.key, **stored}
+    if builder is not None:
+        model, text = builder.request.model, builder.request.text
+        description["model"] = stored["model"] | {"name": model.name, "revision": model.revision}
+        description["text"] = stored["text"] | {"path": text.path, "field": text.field}
+    return description
+
+
 class CachedActivations:
     """An ``ActivationStore`` over one cache entry.
 
@@ -52,7 +63,7 @@ class CachedActivations:
         self.n_contexts: int = entry.manifest["n_contexts"]
         self.n_positions: int = entry.manifest["n_positions"]
         self.default_skip_first = self.n_positions // 16
-        self.description: dict[str, Any] = {"kind": "model", "key": self.key, **entry.manifest["description"]}
+        self.description = _description(entry, builder)
         self._builder = builder
         self._mapped: dict[tuple[str, int], MappedTensor] = {}
         self._contexts: dict[str, Tensor] | None = None

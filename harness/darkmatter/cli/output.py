@@ -22,8 +22,9 @@ def warn(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print JSON in plain ASCII, so that nothing in it can steer a terminal."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    """Print JSON in plain ASCII, so that nothing in it can steer a terminal; NaN becomes null."""
+    plain = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+    click.echo(json.dumps(plain, indent=2, allow_nan=False))
 
 
 def say_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:

@@ -23,7 +23,7 @@ class Archive:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
             message = f"{path}: is not a readable zip archive (damaged or cut off): {error}."
             raise SAEFileError(message) from error
         self.sizes = self._checked_directory()
@@ -73,7 +73,7 @@ class Archive:
                 filled = _fill(content, member)
                 # The CRC is compared when the reader meets the end, which an exact read does not.
                 rest = member.read(1) if wanted == size else b""
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
             message = f"{self.path}: member {name[:80]!r} is damaged: {error}."
             raise SAEFileError(message) from error
         if filled != wanted or rest:

@@ -132,7 +132,7 @@ class Machine:
             return self._constants[full]
         if full in self._builders or any(fnmatch.fnmatchcase(full, glob) for glob in self._stubs):
             return Name(module, attribute)
-        self._refuse(f"asks for `{full[:120]}`, which reading weights never needs")
+        return self._refuse(f"asks for `{full[:120]}`, which reading weights never needs")
 
     def _op_global(self, argument: str) -> None:
         module, _, attribute = argument.partition(" ")

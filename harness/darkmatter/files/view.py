@@ -37,12 +37,12 @@ class FileView:
     Attributes:
         path: what the reference points to.
         root: the folder.
-        index: which of several SAEs in one file (``file#index``), if the reference says.
+        index_used: whether an adapter has asked for ``index``; one that never does reads no such file.
     """
 
     def __init__(self, path: str | Path, index: int | None = None) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-        self.index = index
+        self._index, self.index_used = index, False
         self._json: dict[tuple[str, bool], dict[str, Any]] = {}
         try:
             folder, file = self.path.is_dir(), self.path.is_file()
@@ -55,6 +55,12 @@ class FileView:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def index(self) -> int | None:
+        """Which of several SAEs in one file (``file#index``), if the reference says."""
+        self.index_used = True
+        return self._index
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -49,6 +49,9 @@ class Weights(Mapping[str, Tensor]):
         if 0 in tensor.shape:
             message = f"{self.where}: tensor {name!r} is empty."
             raise SAEFileError(message)
+        if tensor.ndim and not tensor.is_floating_point():
+            message = f"{self.where}: tensor {name!r} holds {tensor.dtype}; expected floating-point numbers."
+            raise SAEFileError(message)
         return self._finite(name, tensor, infinite=infinite)
 
     def maybe(self, name: str, *shape: int | None) -> Tensor | None:

@@ -19,6 +19,9 @@ from darkmatter.results.ties import Entry, PairedUnits, marks
 MAX_WIDTH = 118
 """Characters of a rendered block; what is wider is split."""
 
+Cells = tuple[Column, dict[str, Cell]]
+"""A column and what each SAE has in it."""
+
 Source = tuple[str, int, str]
 """Evaluator, version and configuration: what stands behind a column."""
 
@@ -77,7 +80,7 @@ class _Builder:
 
     def _columns(
         self, source: Source, results: Mapping[str, StoredResult], names: Mapping[str, bool]
-    ) -> list[tuple[Column, dict[str, Cell]]]:
+    ) -> list[Cells]:
         """The columns of one evaluator, with a cell for every SAE."""
         found: dict[str, dict[str, Entry]] = defaultdict(dict)
         for name, stored in results.items():
@@ -191,27 +194,32 @@ def _metric_order(found: Mapping[str, object], descriptor: Evaluator | None) -> 
     return sorted(found, key=key)
 
 
-def _blocks(columns: Sequence[tuple[Column, dict[str, Cell]]], names: Mapping[str, bool]) -> list[Block]:
+def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
     """One block where everything fits, else blocks of one evaluator each, cut to the width."""
     if _width(columns, names) <= MAX_WIDTH:
         titles = list(dict.fromkeys(column.evaluator for column, _ in columns))
         return [_block(", ".join(titles), columns, names)] if columns else []
-    grouped: dict[str, list[tuple[Column, dict[str, Cell]]]] = defaultdict(list)
+    grouped: dict[str, list[Cells]] = defaultdict(list)
     for column, cells in columns:
         grouped[column.evaluator].append((column, cells))
     blocks = []
     for title, members in grouped.items():
-        part: list[tuple[Column, dict[str, Cell]]] = []
-        for member in members:
-            if part and _width([*part, member], names) > MAX_WIDTH:
-                blocks.append(_block(title, part, names))
-                part = []
-            part.append(member)
-        blocks.append(_block(title, part, names))
+        for index, part in enumerate(_cut(members, names)):
+            blocks.append(_block(f"{title} (continued)" if index else title, part, names))
     return blocks
 
 
-def _block(title: str, columns: Sequence[tuple[Column, dict[str, Cell]]], names: Mapping[str, bool]) -> Block:
+def _cut(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
+    """Parts that fit the width, as few as possible and of about equal length."""
+    for count in range(1, len(members) + 1):
+        length = -(-len(members) // count)
+        parts = [list(members[start : start + length]) for start in range(0, len(members), length)]
+        if all(_width(part, names) <= MAX_WIDTH for part in parts):
+            return parts
+    return [[member] for member in members]
+
+
+def _block(title: str, columns: Sequence[Cells], names: Mapping[str, bool]) -> Block:
     """Rows for the SAEs that have something to show in these columns."""
     rows = []
     for name, is_control in names.items():
@@ -221,7 +229,7 @@ def _block(title: str, columns: Sequence[tuple[Column, dict[str, Cell]]], names:
     return Block(title, tuple(column for column, _ in columns), tuple(rows))
 
 
-def _width(columns: Sequence[tuple[Column, dict[str, Cell]]], names: Mapping[str, bool]) -> int:
+def _width(columns: Sequence[Cells], names: Mapping[str, bool]) -> int:
     """Characters of a rendered block, with marks and separators."""
     first = max((len(name) + 10 * is_control for name, is_control in names.items()), default=0)
     others = (

@@ -23,32 +23,53 @@ HOW_TO_READ = (
     f"{UNDEFINED}: no value, for the reason in the note.",
 )
 
+_DATA = (
+    ("model {}", ("model.name", "model")),
+    ("text {}", ("text.path", "text")),
+    ("activations {}", ("source", "path", "file")),
+    ("{} contexts", ("text.contexts", "contexts", "n_contexts")),
+    ("{} positions each", ("text.context_length", "context_length", "positions", "n_positions")),
+    ("{} texts", ("text.packing", "packing")),
+)
+_ANALYSIS = (
+    ("{} training rows", ("train_rows",)),
+    ("{} held-out rows", ("test_rows",)),
+    ("split by {}", ("split",)),
+    ("first {} positions skipped", ("skip_first",)),
+    ("last {} skipped", ("skip_last",)),
+    ("seed {}", ("seed",)),
+    ("{}", ("dtype",)),
+    ("on {}", ("device",)),
+)
+"""How a caption says the fields of a result's ``cache`` and ``analysis``, in order of interest."""
+
 _HASH = re.compile(r"[0-9a-f]{16,}")
-_MAX_ITEMS = 14
+_MAX_TEXT = 80
 
 
 def describe_data(results: Sequence[Result]) -> str:
     """One line on the activations and the analysis behind comparable results."""
     first = results[0]
-    said = first.cache.get("description")
-    parts = [said] if isinstance(said, str) else list(_scalars(first.cache))
-    parts.extend(_scalars(first.analysis))
+    parts = [*_said(first.cache, _DATA), *_said(first.analysis, _ANALYSIS)]
     held_out = [metric.n for result in results for metric in result.metrics if metric.n]
-    if held_out:
+    if held_out and "test_rows" not in first.analysis:
         parts.append(f"{max(held_out)} held-out rows")
     return ", ".join(parts)
 
 
-def _scalars(values: Mapping[str, Any]) -> Iterable[str]:
-    """What a reader can use of a description: short scalars, no hashes."""
-    shown = [(name, value) for name, value in flat(values).items() if _is_readable(name, value)]
-    return [f"{name.replace('_', ' ')} {_text(value)}" for name, value in shown[:_MAX_ITEMS]]
+def _said(values: Mapping[str, Any], templates: Sequence[tuple[str, tuple[str, ...]]]) -> Iterable[str]:
+    """The fields that a caption knows how to say; hashes, long texts and "0 skipped" say nothing."""
+    known = flat(values)
+    for template, names in templates:
+        value = next((known[name] for name in names if name in known), None)
+        if value == 0 and "skipped" in template:
+            continue
+        if isinstance(value, str | int) and value != "" and not _is_noise(str(value)):
+            yield template.format(value)
 
 
-def _is_readable(name: str, value: Any) -> bool:
-    if name == "key" or value is None or isinstance(value, list | tuple | dict):
-        return False
-    return not (isinstance(value, str) and (_HASH.search(value) or len(value) > 80 or not value))
+def _is_noise(text: str) -> bool:
+    return len(text) > _MAX_TEXT or _HASH.search(text) is not None
 
 
 def _text(value: Any) -> str:

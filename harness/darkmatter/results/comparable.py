@@ -9,8 +9,8 @@ from typing import Any
 
 from darkmatter.results.schema import Result
 
-HARDWARE = frozenset({"device", "device_class", "dtype", "tf32"})
-"""Options of the analysis that change numbers by round-off at most; a difference is only noted."""
+HARDWARE = frozenset({"device", "device_class", "dtype", "tf32", "chunk_rows"})
+"""Options of the analysis that change precision, not what is measured; a difference is only noted."""
 
 _MAX_TEXT = 60
 
@@ -56,7 +56,7 @@ def why_not_comparable(a: Result, b: Result) -> list[str]:
 
 
 def hardware_notes(a: Result, b: Result) -> list[str]:
-    """Differences of device and precision, which move numbers by round-off only."""
+    """Differences of device and precision."""
     left = {name: value for name, value in a.analysis.items() if name in HARDWARE}
     return _differences(left, {name: value for name, value in b.analysis.items() if name in HARDWARE})
 

@@ -49,7 +49,8 @@ def matched_controls(
     """The automatic controls that are not asked for already."""
     if not policy.automatic:
         return []
-    wanted = [("mean", "mean", {})] if "mean" in host.baselines() else []
+    wanted: list[tuple[str, str, dict[str, Any]]] = []
+    wanted += [("mean", "mean", {})] if "mean" in host.baselines() else []
     if "pca" in host.baselines():
         wanted += [("pca", f"pca-k{k}", {"k": k}) for k in distinct_l0(l0s)]
     items = [baseline_item(host, name, label, options) for name, label, options in wanted]

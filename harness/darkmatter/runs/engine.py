@@ -34,7 +34,7 @@ from darkmatter.runs.context import Context
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, SAEItem, check_size, hooks_of
 from darkmatter.runs.keys import provenance, result_key
-from darkmatter.runs.writing import Draft, failed_result, finished_result, skipped_result
+from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
 from darkmatter.sae.base import SAE
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
@@ -248,7 +248,9 @@ class Engine:
             timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
             yield self._stamped(made, timings, chosen)
 
-    def _one(self, draft: Draft, chosen: Chosen, encoded: Encoded, settings: StreamSettings) -> StoredResult:
+    def _one(
+        self, draft: ResultDraft, chosen: Chosen, encoded: Encoded, settings: StreamSettings
+    ) -> StoredResult:
         missing = self._missing(chosen.evaluator, encoded.sae)
         if missing:
             return skipped_result(draft, f"needs {missing}")

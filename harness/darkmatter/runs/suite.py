@@ -56,7 +56,7 @@ class Suite(Config):
     evaluators: dict[str, dict[str, Any]] | None = Field(
         None, description="name: options; default: all built-in evaluators"
     )
-    analysis: Analysis = Field(default_factory=Analysis, description="rows, split and arithmetic")
+    analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
     controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
     seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
 

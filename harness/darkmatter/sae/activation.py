@@ -194,7 +194,11 @@ class Gated(Activation):
 
 def _at(parameter: Tensor, columns: Columns, dtype: torch.dtype) -> Tensor:
     """A parameter [] or [d_sae] at these columns, in this precision."""
-    return (parameter if parameter.ndim == 0 else parameter[columns]).to(dtype)
+    if parameter.ndim and isinstance(columns, Tensor) and columns.ndim == 1:
+        parameter = parameter.index_select(0, columns)
+    elif parameter.ndim:
+        parameter = parameter[columns]
+    return parameter.to(dtype)
 
 
 def _check_count(activation: Activation, d_sae: int) -> None:

@@ -164,7 +164,7 @@ class CanonicalSAE(CanonicalWeights):
         scale = shift = None
         if self.normalisation.per_row:
             _, scale, shift = self.normalisation.apply(rows.x.double())
-        out = self._decoded(codes.to(self.device), scale, shift)
+        out = self._decoded(codes, scale, shift)
         if self.W_skip is not None:
             out = torch.addmm(out, rows.x.to(out.dtype), self.W_skip.to(out.dtype))
         return rows.restore(out.float())
@@ -196,6 +196,7 @@ class CanonicalSAE(CanonicalWeights):
 
     def _decoded(self, codes: Codes, scale: Tensor | None, shift: Tensor | None) -> Tensor:
         """Decoder output [n, d_out] in float32 (float64 where that is the compute precision)."""
+        codes = codes.to(self.device)
         dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
         if self.code_scale is not None:
             values = codes.values.to(dtype) / self.code_scale[codes.indices].to(dtype)

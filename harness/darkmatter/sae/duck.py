@@ -33,10 +33,7 @@ def from_object(obj: Any) -> SAE:
     """
     if isinstance(obj, SAE):
         return obj
-    for name in ("encode", "decode"):
-        if not callable(getattr(obj, name, None)):
-            message = f"{type(obj).__name__} has no callable {name!r}; {EXPECTED}."
-            raise ItemError(message)
+    _require_callables(obj)
     d_in, d_sae, d_out = _sizes(obj)
     decoder = _matrix(obj, "W_dec")
     assumptions = []
@@ -62,6 +59,14 @@ def from_object(obj: Any) -> SAE:
         assumptions=tuple(assumptions),
         any_heads=heads,
     )
+
+
+def _require_callables(obj: Any) -> None:
+    """Raise an ItemError unless the object encodes and decodes."""
+    for name in ("encode", "decode"):
+        if not callable(getattr(obj, name, None)):
+            message = f"{type(obj).__name__} has no callable {name!r}; {EXPECTED}."
+            raise ItemError(message)
 
 
 def _get(holder: Any, name: str) -> Any:

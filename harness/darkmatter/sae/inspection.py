@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,9 @@ class Inspection:
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain containers."""
-        return asdict(self)
+        """The fields as plain containers; numbers that JSON cannot hold become strings."""
+        plain: dict[str, Any] = _jsonable(asdict(self))
+        return plain
 
 
 def inspect_reference(
@@ -81,14 +83,15 @@ def inspect_reference(
         return Inspection(reference=where.raw, **_describe(load_sae(where)))
     view = open_view(where)
     claims = detect(view, known_adapters(adapters))
+    files, tensors = _contents(view)
     found: dict[str, Any] = {
         "reference": where.raw,
         "path": str(view),
         "claims": [_verdict(claim) for claim in claims],
-        "files": [{"name": name, "bytes": view.file(name).stat().st_size} for name in view.names()],
+        "files": files,
+        "tensors": tensors,
     }
     try:
-        found["tensors"] = _tensors(view)
         chosen = choose(view, claims, adapter)
         found["adapter"] = chosen.name
         found |= _describe(read(view, chosen, LoadOptions()))
@@ -97,22 +100,32 @@ def inspect_reference(
     return Inspection(**found)
 
 
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _verdict(claim: Claim) -> dict[str, str]:
     verdict = "exact" if claim.exact else "likely" if claim.likely else "refused"
     return {"adapter": claim.adapter.name, "verdict": verdict, "reason": claim.verdict.reason}
 
 
-def _tensors(view: FileView) -> dict[str, dict[str, Any]]:
-    """What the headers say; ``.pt`` files are followed without loading their numbers."""
-    found: dict[str, dict[str, Any]] = {}
+def _contents(view: FileView) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """(files, tensors) by the headers; ``.pt`` files are followed without loading their numbers."""
+    files, tensors = [], {}
     for name in view.names():
+        entry: dict[str, Any] = {"name": name, "bytes": view.file(name).stat().st_size}
         try:
             header = view.header(name) if name.endswith(WEIGHT_SUFFIXES) else view.saved_header(name)
-        except DarkmatterError:
-            continue
+        except DarkmatterError as error:
+            entry["problem"], header = str(error), None
+        files.append(entry)
         for tensor, info in header.items() if header else ():
-            found[f"{name}:{tensor}"] = {"shape": list(info.shape), "dtype": info.dtype}
-    return found
+            tensors[f"{name}:{tensor}"] = {"shape": list(info.shape), "dtype": info.dtype}
+    return files, tensors
 
 
 def _describe(sae: SAE) -> dict[str, Any]:
@@ -145,7 +158,7 @@ def formula(sae: SAE) -> str:
     """What an SAE computes, as one line."""
     activation = getattr(sae, "activation", None)
     if activation is None:
-        return "f = encode(x); x̂ = decode(f)"
+        return str(getattr(sae, "formula", "f = encode(x); x̂ = decode(f)"))
     normalisation: Any = getattr(sae, "normalisation", None)
     settings = {"eps": getattr(normalisation, "eps", 0), "factor": getattr(normalisation, "factor", 1)}
     inward, outward = NORMALISERS[getattr(normalisation, "kind", "none")]

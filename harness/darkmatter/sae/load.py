@@ -89,6 +89,7 @@ def open_view(reference: Reference) -> FileView:
 
 def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     """Load through one adapter and check what it made."""
+    view.index_used = False
     try:
         sae = adapter.resolve()(view, options)
     except SAEFileError:
@@ -101,6 +102,9 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
         raise SAEFileError(message) from error
     if not isinstance(sae, SAE):
         message = f"{view}: the adapter {adapter.name!r} returned a {type(sae).__name__}, not an SAE."
+        raise SAEFileError(message)
+    if not view.index_used and view.index is not None:
+        message = f"{view}: holds a single SAE for the adapter {adapter.name!r}; leave out #{view.index}."
         raise SAEFileError(message)
     check_loaded(sae, str(view))
     return sae
@@ -131,7 +135,8 @@ def known_adapters(adapters: Mapping[str, SAEAdapter] | None) -> Mapping[str, SA
         return adapters
     from darkmatter.plugins import host
 
-    return host().adapters()
+    found: Mapping[str, SAEAdapter] = host().adapters()
+    return found
 
 
 def _moved(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:

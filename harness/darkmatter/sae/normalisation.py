@@ -69,7 +69,7 @@ class Normalisation:
         if self.kind == "layer_norm":
             mean = x.mean(-1, keepdim=True)
             centred = x - mean
-            spread = centred.std(dim=-1, keepdim=True)
+            spread = centred.norm(dim=-1, keepdim=True) / math.sqrt(max(x.shape[-1] - 1, 1))
             return Normalised(centred / (spread + self.eps), spread, mean)
         if self.kind == "constant_norm":
             scale = x.norm(dim=-1, keepdim=True) / math.sqrt(x.shape[-1])

@@ -140,6 +140,7 @@ class PreActivations:
         self.rechecks = dtype == torch.float32
         self._unit = _UNIT * (8 + 2 * math.sqrt(x.shape[-1])) if self.rechecks else 0.0
         self._bias_unit = 4 * _UNIT if self.rechecks else 0.0
+        self._scratch: Tensor | None = None
         self._buffer = torch.empty(x.shape[0] * min(columns, encoder.d_sae), dtype=dtype, device=x.device)
 
     @property
@@ -158,9 +159,20 @@ class PreActivations:
             torch.addmm(encoder.bias[columns].to(self.dtype), self.x, weight, out=out)
         return out if encoder.code_scale is None else out.mul_(encoder.code_scale[columns].to(self.dtype))
 
+    def scratch(self, like: Tensor) -> Tensor:
+        """Memory of a tile's shape, float32 at least, to be overwritten."""
+        if self._scratch is None:
+            dtype = torch.promote_types(self.dtype, torch.float32)
+            self._scratch = torch.empty_like(self._buffer, dtype=dtype)
+        return self._scratch[: like.numel()].view_as(like)
+
     def error(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Bound of the rounding of the keys of these entries, [m] float64."""
-        return self._bound(self.norms[rows], self.encoder.norms[columns], self.encoder.bias_size[columns])
+        return self._bound(
+            self.norms.index_select(0, rows),
+            self.encoder.norms.index_select(0, columns),
+            self.encoder.bias_size.index_select(0, columns),
+        )
 
     def error_of_columns(self, columns: slice) -> Tensor:
         """The largest ``error`` of each latent over the rows of the batch, [T] float64."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from darkmatter.sae.preactivations import PreActivations
+from darkmatter.sae.screen import above_columns, above_rows
 
 NEAR = 1e-5
 """Relative distance from a cutoff below which an entry is rechecked, besides the error bound."""
@@ -39,7 +40,8 @@ class _Entries(NamedTuple):
     h: Tensor
 
     def keep(self, mask: Tensor) -> _Entries:
-        return _Entries(*(part[mask] for part in self))
+        kept = mask.nonzero().squeeze(1)
+        return _Entries(*(part.index_select(0, kept) for part in self))
 
 
 class _Block(NamedTuple):
@@ -52,6 +54,9 @@ class _Block(NamedTuple):
 def select(pre: PreActivations, tile: int) -> Selection:
     """The non-zero codes of a batch; at most about ``tile`` latents are held at once."""
     activation = pre.encoder.activation
+    if pre.n == 0:
+        none = torch.zeros(0, dtype=torch.int64, device=pre.x.device)
+        return Selection(none, none, none.float())
     if activation.count is None:
         found = [_above_floor(pre, columns) for columns in _tiles(0, pre.encoder.d_sae, tile)]
     else:
@@ -61,7 +66,7 @@ def select(pre: PreActivations, tile: int) -> Selection:
         return found[0]
     rows, columns, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = torch.argsort(rows, stable=True)
-    return Selection(rows[order], columns[order], values[order])
+    return Selection(*(part.index_select(0, order) for part in (rows, columns, values)))
 
 
 def _tiles(start: int, stop: int, tile: int) -> list[slice]:
@@ -79,14 +84,13 @@ def _blocks(d_sae: int, groups: int, tile: int) -> Iterator[_Block]:
         yield _Block([columns], (columns.stop - columns.start) // size)
 
 
-def _candidates(h: Tensor, mask: Tensor, start: int, groups: int) -> _Entries:
-    """Entries of a tile h [n, T] where the mask of the same shape holds."""
-    flat = mask.view(-1).nonzero().squeeze(1)
+def _candidates(h: Tensor, flat: Tensor, start: int, groups: int) -> _Entries:
+    """Entries of a tile h [n, T] at flat indices."""
     width = h.shape[1]
     rows = torch.div(flat, width, rounding_mode="floor")
     columns = flat - rows * width + start
     group = rows if groups == 1 else torch.div(flat, width // groups, rounding_mode="floor")
-    return _Entries(rows, columns, group, h.view(-1)[flat])
+    return _Entries(rows, columns, group, h.view(-1).index_select(0, flat))
 
 
 def _wide(key: Tensor) -> torch.dtype:
@@ -101,8 +105,11 @@ def _above_floor(pre: PreActivations, columns: slice) -> Selection:
     floor = pre.encoder.activation.floor(columns)
     near = NEAR * floor.abs().clamp_max(torch.finfo(torch.float64).max)
     low = floor - _SLACK * (near + pre.error_of_columns(columns))
-    mask = key > low.to(_wide(key))
-    return _settle(pre, _candidates(h, mask, columns.start, 1), None)
+    if floor.ndim == 0:
+        flat = above_rows(key, low.min().to(_wide(key)))
+    else:
+        flat = above_columns(key, low.to(_wide(key)), pre.scratch(key))
+    return _settle(pre, _candidates(h, flat, columns.start, 1), None)
 
 
 def _settle(pre: PreActivations, entries: _Entries, undecided: Tensor | None) -> Selection:
@@ -114,14 +121,16 @@ def _settle(pre: PreActivations, entries: _Entries, undecided: Tensor | None) ->
     recheck = (key - floor).abs() <= pre.error(rows, columns) + NEAR * floor.abs()
     if undecided is not None:
         recheck |= undecided
-    if pre.rechecks and bool(recheck.any()):
-        exact = pre.exact(rows[recheck], columns[recheck])
-        key[recheck] = encoder.key(exact, columns[recheck])
-        values[recheck] = activation.value(exact, columns[recheck]).float()
+    near = recheck.nonzero().squeeze(1)
+    if pre.rechecks and near.numel():
+        exact = pre.exact(rows[near], columns[near])
+        key[near] = encoder.key(exact, columns[near])
+        values[near] = activation.value(exact, columns[near]).float()
     kept = (key > floor) & (values != 0)
     if undecided is not None and activation.count is not None and bool(undecided.any()):
         kept &= _rank(key, groups, undecided, activation.count)
-    return Selection(rows[kept], columns[kept], values[kept])
+    place = kept.nonzero().squeeze(1)
+    return Selection(*(part.index_select(0, place) for part in (rows, columns, values)))
 
 
 def _rank(key: Tensor, groups: Tensor, undecided: Tensor, count: int) -> Tensor:
@@ -145,7 +154,7 @@ def _positions(groups: Tensor, n_groups: int) -> Tensor:
     """Place of each entry within its group, for entries sorted by group."""
     counts = torch.bincount(groups, minlength=n_groups)
     starts = counts.cumsum(0) - counts
-    return torch.arange(groups.numel(), device=groups.device) - starts[groups]
+    return torch.arange(groups.numel(), device=groups.device) - starts.index_select(0, groups)
 
 
 def _padded(values: Tensor, groups: Tensor, n_groups: int) -> Tensor:
@@ -177,9 +186,10 @@ def _largest(pre: PreActivations, block: _Block, count: int) -> Selection:
         finite = bound.clamp_min(torch.finfo(torch.float64).min)
         low = (finite - _SLACK * (errors + NEAR * finite.abs())).clamp_min(floor)
         low = torch.minimum(low, low - _SLACK * errors)
-        entries = _candidates(h, (key > low.to(_wide(key))[:, None]).view_as(h), columns.start, block.groups)
+        flat = above_rows(key, low.to(_wide(key))[:, None])
+        entries = _candidates(h, flat, columns.start, block.groups)
         lower, upper = _interval(pre, entries)
-        reaches = (upper >= bound[entries.groups]) & (upper > floor)
+        reaches = (upper >= bound.index_select(0, entries.groups)) & (upper > floor)
         entries, lower = entries.keep(reaches), lower[reaches]
         found.append(entries)
         best = torch.cat([best, _padded(lower, entries.groups, n_groups)], 1)
@@ -218,13 +228,13 @@ def _joined(found: list[_Entries]) -> _Entries:
         return found[0]
     rows, columns, groups, h = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = torch.argsort(groups, stable=True)
-    return _Entries(rows[order], columns[order], groups[order], h[order])
+    return _Entries(*(part.index_select(0, order) for part in (rows, columns, groups, h)))
 
 
 def _finish(pre: PreActivations, entries: _Entries, bound: Tensor, count: int) -> Selection:
     """Settle the candidates of a block: surely in, or to be ranked in float64."""
     lower, upper = _interval(pre, entries)
-    reaches = upper >= bound[entries.groups]
+    reaches = upper >= bound.index_select(0, entries.groups)
     entries, lower, upper = entries.keep(reaches), lower[reaches], upper[reaches]
     sizes = torch.bincount(entries.groups, minlength=bound.numel())
     crowded = (sizes > count)[entries.groups]

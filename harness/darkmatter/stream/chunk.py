@@ -151,7 +151,7 @@ def _indices(selection: RowSelection, span: slice, chunk_rows: int) -> Iterator[
     sides: tuple[Rows, Rows] = ("train", "test")
     for rows in sides:
         chosen = selection.side(rows)[span].flatten().nonzero().squeeze(1)
-        for index in chosen.split(chunk_rows) if len(chosen) else ():
+        for index in torch.split(chosen, chunk_rows) if len(chosen) else ():
             yield number, rows, index
             number += 1
 

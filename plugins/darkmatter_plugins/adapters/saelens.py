@@ -32,6 +32,7 @@ ARCHITECTURES = {
     "gated": "gated",
     "batchtopk": "topk_threshold",
     "matryoshka_batchtopk": "topk_threshold",
+    "matching_pursuit": "pursuit",
     "transcoder": "relu",
     "skip_transcoder": "relu",
     "jumprelu_transcoder": "jumprelu",
@@ -57,7 +58,7 @@ def detect(view: FileView) -> Detection | Refusal:
     """A configuration beside the weights that names an architecture or a hook."""
     if not view.has(CONFIG):
         return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
-    cfg = view.json(CONFIG)
+    cfg = view.json(CONFIG, allow_nan=True)
     known = [
         key
         for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
@@ -75,6 +76,8 @@ def load(view: FileView, _options: object) -> SAE:
     cfg = Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
     about = cfg.inside("metadata") if "metadata" in cfg else cfg
     architecture = _architecture(cfg)
+    if architecture == "matching_pursuit":
+        return _matching_pursuit(view, cfg, about)
     transcoder = architecture.endswith("transcoder")
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
     d_out = cfg.size("d_out", d_in) if transcoder else d_in
@@ -105,6 +108,35 @@ def load(view: FileView, _options: object) -> SAE:
         hook_out=about.text("hook_name_out") if transcoder else hook,
         metadata=_metadata(cfg, about, architecture),
         assumptions=tuple(assumptions),
+    )
+
+
+def _matching_pursuit(view: FileView, cfg: Fields, about: Fields) -> SAE:
+    """No encoder: codes come from the decoder by greedy pursuit, with its bias on both sides or none."""
+    from darkmatter_plugins.adapters._matching_pursuit import MatchingPursuitSAE, Stop
+
+    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
+    weights = view.weights(WEIGHTS)
+    hook = about.text("hook_name", "hook_point")
+    assumptions = _assumptions(cfg, about, hook)
+    kind = NORMALISATIONS[_normalisation_name(cfg)]
+    if kind == "whitening":
+        message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
+        raise SAEFileError(message)
+    residual = cfg.number("residual_threshold")
+    return MatchingPursuitSAE(
+        weights.take("W_dec", d_sae, d_in),
+        weights.take("b_dec", d_in) if cfg.flag("apply_b_dec_to_input", default=True) else None,
+        Stop(
+            residual=0.01 if residual is None else residual,
+            iterations=cfg.size("max_iterations", d_in),
+            on_repeat=cfg.flag("stop_on_duplicate_support", default=True),
+        ),
+        _normalisation(view, kind, assumptions, invert=True),
+        hook=hook,
+        metadata=_metadata(cfg, about, "matching_pursuit"),
+        assumptions=tuple(assumptions),
+        any_heads=cfg.text("reshape_activations") == "hook_z",
     )
 
 

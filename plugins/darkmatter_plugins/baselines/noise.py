@@ -49,7 +49,7 @@ class NoiseSAE(api.SAE):
 
 def row_noise(rows: Tensor, seed: int) -> Tensor:
     """Standard normal noise [n, d] determined by each row's own bits and the seed."""
-    n, d = rows.shape
+    d = rows.shape[1]
     bits = rows.contiguous().view(torch.int32).to(torch.int64)
     place = torch.arange(1, d + 1, dtype=torch.int64, device=rows.device) * _GOLDEN
     key = _mix(_mix(bits + place).sum(dim=1) + torch.tensor(seed, device=rows.device) * _GOLDEN)

@@ -30,4 +30,6 @@ def components(data: api.FitData) -> Tensor:
     _, vectors = torch.linalg.eigh(data.inputs.train.cxx)
     vectors = vectors.flip(1)
     largest = vectors.abs().argmax(dim=0)
-    return vectors * vectors[largest, torch.arange(vectors.shape[1])].sign()
+    signs: Tensor = vectors[largest, torch.arange(vectors.shape[1])].sign()
+    basis: Tensor = vectors * signs
+    return basis

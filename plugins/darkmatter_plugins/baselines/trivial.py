@@ -55,7 +55,7 @@ class ConstantSAE(api.SAE):
 
 
 def relu(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 - no options
-    """x̂ = relu(x): FVU ½ on standard normal activations, half of the dimensions active."""
+    """The positive half of every dimension; FVU is ½ on standard normal activations."""
     eye = torch.eye(data.d_in)
     return CanonicalSAE(
         W_enc=eye,

@@ -12,6 +12,7 @@ from darkmatter.files.atomic import content_hash, file_hash
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+_NO_VOCABULARY = {"tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "merges.txt"}
 # Weights only as safetensors: reading a stranger's pickle may run code.
 _WANTED = (
     "*.safetensors",
@@ -41,8 +42,18 @@ class ModelFiles:
         """The Hub's commit, or a hash of the tokenizer's files."""
         if self.commit is not None:
             return self.commit
-        paths = sorted({path for pattern in _TOKENIZER_FILES for path in self.folder.glob(pattern)})
-        return content_hash(*((path.name, file_hash(path)) for path in paths if path.is_file()))
+        return content_hash(*((path.name, file_hash(path)) for path in self.tokenizer_files()))
+
+    def tokenizer_files(self) -> list[Path]:
+        """The files that make the tokenizer, at least one of them a vocabulary."""
+        found = {path for pattern in _TOKENIZER_FILES for path in self.folder.glob(pattern)}
+        if {path.name for path in found} <= _NO_VOCABULARY:
+            # transformers would make an empty tokenizer without a word.
+            message = (
+                f"{self.folder}: has no tokenizer. Expected tokenizer.json (or vocab.json) beside the model."
+            )
+            raise UsageError(message)
+        return sorted(path for path in found if path.is_file())
 
 
 def find_model(spec: ModelSpec) -> ModelFiles:
@@ -94,7 +105,6 @@ def _from_hub(spec: ModelSpec) -> ModelFiles:
             revision=spec.revision,
             allow_patterns=list(_WANTED),
             ignore_patterns=list(_UNWANTED),
-            tqdm_class=None,
         )
     except Exception as error:
         # The Hub's client has no common base class for offline, missing, gated and bad names.

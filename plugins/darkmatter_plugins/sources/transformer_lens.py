@@ -89,7 +89,10 @@ def _device(name: str) -> Any:
 
 
 def _load_tokenizer(spec: ModelSpec) -> Any:
-    folder = find_model(spec).folder
+    """Hugging Face's tokenizer from the model's folder."""
+    files = find_model(spec)
+    files.tokenizer_files()
+    folder = files.folder
     with quiet():
         from transformers import AutoTokenizer
 
@@ -161,7 +164,8 @@ class BridgedModel:
                 return self.bridge(tokens.to(self._device), return_type="logits"), {}
             logits, found = self.bridge.run_with_cache(
                 tokens.to(self._device),
-                names_filter=names,
+                # A function, because for an unknown name in a list 4.x raises and 3.x says nothing.
+                names_filter=None if names is None else names.__contains__,
                 return_cache_object=False,
                 return_type="logits",
             )

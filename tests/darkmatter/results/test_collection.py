@@ -107,3 +107,38 @@ def test_why_not_comparable_names_the_difference():
     other = sample_result(analysis={"seed": 1, "dtype": "bfloat16"}).result
 
     assert why_not_comparable(base, other) == ["seed: 0 or 1"]
+
+
+def stored_as(folder, *entries):
+    """What a reader finds after these results were written in turn."""
+    with ResultStore.open(folder) as store:
+        for entry in entries:
+            store.write(entry.result, entry.units())
+    return ResultSet.read(folder)
+
+
+def failure(reason, **options):
+    """A failed result; without hook point, as for an SAE that cannot be read."""
+    return sample_result(metrics={}, status="failed", reason=reason, **options)
+
+
+def test_a_failure_that_was_overcome_is_not_shown(tmp_path):
+    """Once the SAE could be read, the old failure is no row any more."""
+    results = stored_as(tmp_path, failure("no such file", hook="", cache={}, key="1" * 32), sample_result())
+
+    assert [(row["sae"], row["status"]) for row in results.rows()] == [("mine", "ok")]
+
+
+def test_a_failure_elsewhere_stays(tmp_path):
+    """Success at one hook point says nothing about another."""
+    results = stored_as(tmp_path, failure("mis-shaped", hook="blocks.3.hook_resid_post"), sample_result())
+
+    assert {row["status"] for row in results.rows()} == {"ok", "failed"}
+
+
+def test_of_repeated_failures_one_is_shown(tmp_path):
+    """Two runs that failed on the same item give one row."""
+    first, second = (failure(reason, hook="", key=digit * 32) for reason, digit in (("a", "1"), ("b", "2")))
+    results = stored_as(tmp_path, first, second)
+
+    assert len(results.rows()) == 1

@@ -214,6 +214,21 @@ def test_inspection_of_a_transcoder_and_of_a_pt_file():
     assert found.tensors["ae.pt:encoder.weight"] == {"shape": [24, 12], "dtype": "float32"}
 
 
+def test_an_index_into_a_file_with_one_sae_is_refused(sample):
+    """file#3 must not silently mean the file's only SAE."""
+    with pytest.raises(SAEFileError, match=r"holds a single SAE.*leave out #3"):
+        load_sae(f"{sample}#3", adapters=BUILT_IN)
+
+
+def test_inspection_shows_an_unsafe_file_beside_the_sae(sample):
+    """A hostile .pt in the folder is named, though the SAE's own files are fine."""
+    (sample / "x.pt").write_bytes(b"\x80\x02cposix\nsystem\nX\x01\x00\x00\x00a\x85R.")
+    found = inspect_reference(sample, adapters=BUILT_IN)
+    (problem,) = [file["problem"] for file in found.files if "problem" in file]
+    assert "posix.system" in problem
+    assert found.error is None
+
+
 def test_inspection_of_a_damaged_file_still_answers(sample):
     """What goes wrong while loading is part of the inspection."""
     (sample / "sae_weights.safetensors").write_bytes(b"PK nonsense")

@@ -19,7 +19,7 @@ FORMATS = {
     "sparsify": "sparsify",
     "gemma_scope": "gemma_scope",
 }
-UNSUPPORTED = {"matching_pursuit", "temporal"}
+UNSUPPORTED = {"temporal"}
 ALL = sorted(path.parent for library in FORMATS for path in (SAMPLES / library).glob("*/golden.json"))
 READ = [
     path for path in ALL if json.loads((path / "golden.json").read_text())["architecture"] not in UNSUPPORTED
@@ -79,5 +79,5 @@ def test_what_the_files_record_is_found(path):
 @pytest.mark.parametrize("path", REFUSED, ids=identify)
 def test_architectures_that_are_not_read_are_named(path):
     """An architecture without a reader is refused by name, with those that have one."""
-    with pytest.raises(SAEFileError, match=r"is '(matching_pursuit|temporal)', which is not supported"):
+    with pytest.raises(SAEFileError, match=r"is 'temporal', which is not supported"):
         opened(path)

@@ -35,9 +35,7 @@ def inspect(reference: str, adapter: str | None, *, as_json: bool) -> int:
 
 def _show(fields: Mapping[str, Any]) -> None:
     plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float)}
-    say_columns(
-        [(name.replace("_", " "), str(value)) for name, value in plain.items() if name != "error"], ""
-    )
+    say_columns([(name, str(value)) for name, value in plain.items() if name != "error"], "")
     for name, value in fields.items():
         if name in plain or not value:
             continue

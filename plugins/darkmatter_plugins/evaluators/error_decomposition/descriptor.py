@@ -44,6 +44,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
     summary="How much of the SAE's error, and of its norm, is a linear function of the activation.",
     implementation="darkmatter_plugins.evaluators.error_decomposition.run:ErrorDecomposition",
     config=ErrorDecompositionConfig,
+    order=20,
     source="Engels et al.: linear predictability of the error, FVU_nonlinear, norm-prediction test",
     metrics=(
         _M(
@@ -88,7 +89,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
         ),
         _M(
             "authors.fvu_nonlinear",
-            "fvu_nonlinear as the authors' scripts compute it: no intercept, training and held-out rows together",
+            "fvu_nonlinear as the authors' scripts compute it: no intercept, all rows together",
             low=0,
             higher_is_better=False,
         ),

@@ -1,0 +1,224 @@
+"""Tables as data: grouping, columns, marks, footnotes and captions."""
+
+from darkmatter.descriptors import Config, Evaluator, Metric
+from darkmatter.results.build import MAX_WIDTH, build_table
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.rows import ItemFailure
+from darkmatter.results.schema import MetricValue
+from darkmatter.results.table import UNDEFINED
+from darkmatter.testing.results import sample_result, sample_units
+
+METRICS = (
+    Metric("cosine", "mean cosine.", unit="share", low=-1.0, high=1.0, higher_is_better=True, primary=True),
+    Metric("fvu", "unexplained share", higher_is_better=False, primary=True),
+    Metric("r2[*]", "explained by a source", primary=True),
+)
+EVALUATORS = {
+    "reconstruction": Evaluator("reconstruction", "", "x:y", config=Config, metrics=METRICS, order=1),
+    "density": Evaluator("density", "", "x:y", config=Config, metrics=()),
+}
+
+
+def names(block):
+    """The names of a block's rows."""
+    return [row.name for row in block.rows]
+
+
+def cell(table, row, column):
+    """One cell by names, from the first section."""
+    for block in table.sections[0].blocks:
+        titles = [each.metric for each in block.columns]
+        for each in block.rows:
+            if each.name == row and column in titles:
+                return each.cells[titles.index(column)]
+    raise AssertionError((row, column))
+
+
+def test_rows_are_in_natural_order_with_controls_last():
+    """Widths sort as numbers, and what is no SAE of interest comes after them."""
+    results = [sample_result("a-pca", is_control=True), sample_result("w10240"), sample_result("w512")]
+    table = build_table(ResultSet(results))
+
+    assert names(table.sections[0].blocks[0]) == ["w512", "w10240", "a-pca"]
+    assert table.sections[0].blocks[0].rows[-1].is_control
+
+
+def test_a_given_order_wins():
+    """The order of the suite is kept."""
+    results = ResultSet([sample_result("a"), sample_result("b")], order=["b", "a"])
+
+    assert names(build_table(results).sections[0].blocks[0]) == ["b", "a"]
+
+
+def test_columns_follow_the_descriptor_and_say_direction_and_unit():
+    """The order of metrics is the evaluator's; arrows and units stand in the title."""
+    extra = MetricValue(name="cosine", value=0.9, unit="share", higher_is_better=True, primary=True)
+    table = build_table(ResultSet([sample_result(extra=[extra])]), evaluators=EVALUATORS)
+
+    titles = [column.title for column in table.sections[0].blocks[0].columns]
+    assert titles == ["cosine (share) ↑", "fvu ↓"]
+
+
+def test_every_column_is_explained_once():
+    """Meanings come from the descriptors, one line per pattern."""
+    items = [MetricValue(name=f"r2[{i}]", value=0.1, primary=True) for i in (10, 9)]
+    table = build_table(ResultSet([sample_result(extra=items)]), evaluators=EVALUATORS)
+
+    assert [column.metric for column in table.sections[0].blocks[0].columns] == ["fvu", "r2[9]", "r2[10]"]
+    assert dict(table.meanings) == {
+        "reconstruction: fvu": "unexplained share (lower is better).",
+        "reconstruction: r2[*]": "explained by a source.",
+    }
+
+
+def test_sections_are_hook_points_in_natural_order():
+    """SAEs at several hook points stand in several sections under their own names."""
+    results = [sample_result("pca", hook=f"blocks.{i}.hook_resid_post") for i in (10, 2)]
+    table = build_table(ResultSet(results))
+
+    assert [section.title for section in table.sections] == [
+        "blocks.2.hook_resid_post",
+        "blocks.10.hook_resid_post",
+    ]
+    assert names(table.sections[0].blocks[0]) == ["pca"]
+    assert [section.warnings for section in table.sections] == [(), ()]
+
+
+def test_results_on_other_data_stand_apart_and_say_why():
+    """Another seed makes another section, with the reason."""
+    results = [
+        sample_result("a"),
+        sample_result("b", analysis={"seed": 1, "split": "context", "skip_first": 16}),
+    ]
+    table = build_table(ResultSet(results))
+
+    assert [names(section.blocks[0]) for section in table.sections] == [["a"], ["b"]]
+    assert table.sections[1].warnings == ("seed: 0 or 1",)
+
+
+def test_the_caption_says_what_was_measured():
+    """Model, text, contexts, analysis and held-out rows are in the caption; hashes are not."""
+    data = build_table(ResultSet([sample_result()])).sections[0].data
+
+    assert data == (
+        "model tiny, text stories.jsonl, 150 contexts, split by context, first 16 positions skipped, seed 0, "
+        "6000 held-out rows"
+    )
+
+
+def test_other_configurations_are_other_columns():
+    """Only what differs between configurations is named."""
+    results = [sample_result(config={"bias": bias, "k": 1}, evaluator="ed") for bias in (True, False)]
+    columns = build_table(ResultSet(results)).sections[0].blocks[0].columns
+
+    assert {column.evaluator for column in columns} == {"ed (bias=true)", "ed (bias=false)"}
+
+
+def test_undefined_cells_share_footnotes():
+    """A value that does not exist is a dash with the number of its reason."""
+    undefined = MetricValue(name="share", value=None, status="undefined", reason="no variance", primary=True)
+    table = build_table(ResultSet([sample_result(name, extra=[undefined]) for name in "ab"]))
+
+    assert cell(table, "a", "share").text == UNDEFINED
+    assert cell(table, "a", "share").notes == cell(table, "b", "share").notes == (1,)
+    assert table.footnotes == ("no variance",)
+
+
+def test_failures_are_listed_with_one_line_per_reason():
+    """Skipped and failed results are in the table or under it, the same reason once."""
+    results = [sample_result("a")]
+    results += [
+        sample_result(name, metrics={}, evaluator=ev, status="skipped", reason="needs a model")
+        for name in ("a", "b10", "b9")
+        for ev in ("ce", "kl")
+    ]
+    table = build_table(ResultSet(results, failures=[ItemFailure("broken", "no such file")]))
+
+    assert table.missing == (
+        "a, b9, b10: ce, kl skipped: needs a model",
+        "broken: all evaluators failed: no such file",
+    )
+
+
+def test_a_failed_sae_beside_others_shows_in_its_row():
+    """Where others have numbers, the failed one says so in the cell."""
+    failed = sample_result("bad", metrics={}, status="failed", reason="non-finite weights")
+    table = build_table(ResultSet([sample_result("good"), failed]))
+
+    assert cell(table, "bad", "fvu").text == "failed"
+
+
+def test_sections_without_any_number_are_left_out():
+    """What only failed is listed, not shown as an empty table."""
+    failed = sample_result("bad", metrics={}, hook="", status="failed", reason="cannot be read")
+
+    assert build_table(ResultSet([failed])).sections == ()
+    assert build_table(ResultSet([])).sections == ()
+
+
+def test_wide_tables_are_cut_into_blocks_of_one_evaluator():
+    """No block is wider than a terminal, and none mixes evaluators."""
+    wide = {f"metric_{i}": 0.1 + i / 100 for i in range(9)}
+    table = build_table(ResultSet([sample_result("a", wide), sample_result("a", wide, evaluator="density")]))
+    blocks = table.sections[0].blocks
+
+    assert len(blocks) > 2
+    for block in blocks:
+        assert len({column.evaluator for column in block.columns}) == 1
+        assert sum(len(c.text) + 3 for c in block.rows[0].cells) <= MAX_WIDTH
+
+
+# -- best and ties --------------------------------------------------------------------------------
+
+
+def with_fvu(name, value, **options):
+    """An SAE whose sums are made so that fvu is about ``value``."""
+    return sample_result(name, units=sample_units({"fvu": value}, n_units=200, **options))
+
+
+def marks_of(table, *rows):
+    """The marks of some rows in the column fvu."""
+    return [cell(table, row, "fvu").mark for row in rows]
+
+
+def test_the_best_is_marked_in_its_direction_and_ties_with_it():
+    """Lower FVU is best; what cannot be told apart ties; controls never compete."""
+    entries = [
+        with_fvu("best", 0.0200),
+        with_fvu("near", 0.020003),
+        with_fvu("far", 0.0300),
+        sample_result("control", units=sample_units({"fvu": 0.001}), is_control=True),
+    ]
+    table = build_table(ResultSet(entries))
+
+    assert sorted(marks_of(table, "best", "near")) == ["best", "tie"]
+    assert marks_of(table, "far", "control") == ["", ""]
+
+
+def test_pairing_decides_not_overlap():
+    """Intervals that overlap widely are no tie where the paired difference is clear."""
+    table = build_table(ResultSet([with_fvu("a", 0.0200), with_fvu("b", 0.0201)]))
+    first, second = (cell(table, name, "fvu").text for name in "ab")
+
+    assert float(first.split("[")[1].split(", ")[1][:-1]) > float(second.split("[")[1].split(", ")[0])
+    assert marks_of(table, "a", "b") == ["best", ""]
+
+
+def test_without_common_units_there_are_no_ties():
+    """Other units cannot be paired: the best is marked, nothing ties."""
+    entries = [with_fvu("a", 0.02), with_fvu("b", 0.020001, first_id=7)]
+
+    assert sorted(marks_of(build_table(ResultSet(entries)), "a", "b")) == ["", "best"]
+
+
+def test_a_column_of_equal_values_has_no_best():
+    """Where all are equal nothing is marked."""
+    same = MetricValue(name="l0", value=16.0, higher_is_better=False, primary=True)
+    table = build_table(ResultSet([sample_result(name, extra=[same]) for name in "ab"]))
+
+    assert cell(table, "a", "l0").mark == cell(table, "b", "l0").mark == ""
+
+
+def test_one_sae_has_no_rival():
+    """A single SAE is not called best."""
+    assert marks_of(build_table(ResultSet([with_fvu("a", 0.02)])), "a") == [""]

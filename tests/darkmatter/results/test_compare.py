@@ -1,0 +1,131 @@
+"""Paired comparisons of SAEs and of folders."""
+
+import pytest
+
+from darkmatter.errors import UsageError
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.compare import compare_folders, compare_saes
+from darkmatter.results.schema import MetricValue
+from darkmatter.results.store import ResultStore
+from darkmatter.testing.results import sample_result, sample_units
+
+
+def entry(name, fvu=0.02, cosine=0.9, **options):
+    """An SAE with two metrics of opposite directions."""
+    return sample_result(name, units=sample_units({"fvu": fvu, "cosine": cosine}, n_units=200), **options)
+
+
+def compared(a, b, **options):
+    """The rows of a comparison of two results, by metric."""
+    rows = compare_saes(ResultSet([a, b]), a.result.sae.name, b.result.sae.name, **options).rows()
+    return {row["metric"]: row for row in rows}
+
+
+def test_verdicts_follow_the_direction():
+    """Lower FVU is better, lower cosine is worse; differences are B - A."""
+    rows = compared(entry("a", fvu=0.03, cosine=0.9), entry("b", fvu=0.02, cosine=0.8))
+
+    assert (rows["fvu"]["verdict"], rows["cosine"]["verdict"]) == ("better", "worse")
+    assert rows["fvu"]["difference"] == pytest.approx(-0.01, abs=1e-3)
+    assert rows["fvu"]["ci_low"] < rows["fvu"]["difference"] < rows["fvu"]["ci_high"] < 0
+    assert "Holm" in rows["fvu"]["ci_method"]
+
+
+def test_what_cannot_be_told_apart_is_a_tie():
+    """A difference within the noise is a tie with an interval around 0."""
+    row = compared(entry("a", fvu=0.02), entry("b", fvu=0.020001))["fvu"]
+
+    assert row["verdict"] == "tie"
+    assert row["ci_low"] <= 0 <= row["ci_high"]
+
+
+def test_a_metric_without_direction_only_differs():
+    """More active latents are neither better nor worse."""
+    a, b = (
+        sample_result(name, units=sample_units({"l0": value})) for name, value in (("a", 16.0), ("b", 32.0))
+    )
+    plain = [m.model_copy(update={"higher_is_better": None}) for m in a.result.metrics]
+    a = type(a)(a.result.model_copy(update={"metrics": tuple(plain)}), None, a.loader)
+
+    assert compared(a, b)["l0"]["verdict"] == "differs"
+
+
+def test_metrics_without_sums_have_no_interval():
+    """A dead fraction is not resampled: the difference stands without interval, equal ones tie."""
+
+    def dead(name, value):
+        return entry(name, extra=[MetricValue(name="dead", value=value, higher_is_better=False)])
+
+    assert compared(dead("a", 0.1), dead("b", 0.2))["dead"]["verdict"] == "no interval"
+    assert compared(dead("a", 0.1), dead("b", 0.1))["dead"]["verdict"] == "tie"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"cache": {"key": "d" * 32, "contexts": 10}}, "contexts: 150 or 10"),
+        ({"analysis": {"seed": 1, "split": "context", "skip_first": 16}}, "seed: 0 or 1"),
+        ({"config": {"bias": False}}, "bias: null or false"),
+        ({"hook": "blocks.3.hook_resid_post"}, "hook point"),
+        ({"status": "failed", "reason": "out of memory"}, "out of memory"),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_compared(changes, reason):
+    """Other data, analysis or options give no difference but the reason."""
+    row = compared(entry("a"), entry("b", **changes))["fvu"]
+
+    assert row["verdict"] == "not comparable"
+    assert row["difference"] is None
+    assert reason in row["reason"]
+
+
+def test_other_units_have_no_interval():
+    """Equal settings but other unit ids cannot be paired."""
+    other = sample_result("b", units=sample_units({"fvu": 0.03}, first_id=5))
+
+    assert compared(sample_result("a"), other)["fvu"]["verdict"] == "no interval"
+
+
+def test_precision_and_device_are_noted_not_refused():
+    """float32 against bfloat16 is what one may want to compare."""
+    base = {"seed": 0, "dtype": "float32"}
+    comparison = compare_saes(
+        ResultSet([entry("a", analysis=base), entry("b", analysis=base | {"dtype": "bfloat16"})]), "a", "b"
+    )
+
+    assert comparison.metrics[0].verdict != "not comparable"
+    assert any("float32 or bfloat16" in note for note in comparison.notes)
+
+
+def test_an_unknown_sae_names_the_nearest():
+    """A misspelt name gets a hint."""
+    with pytest.raises(UsageError, match="Did you mean 'alpha'"):
+        compare_saes(ResultSet([entry("alpha"), entry("beta")]), "alpah", "beta")
+
+
+def test_folders_are_compared_by_name(tmp_path):
+    """Before and after a change: the same SAE on both sides, and what is only on one."""
+    for folder, fvu in (("before", 0.02), ("after", 0.03)):
+        with ResultStore.open(tmp_path / folder) as store:
+            made = entry("mine", fvu=fvu)
+            store.write(made.result, made.units())
+            made = entry(f"only-{folder}")
+            store.write(made.result, made.units())
+    comparison = compare_folders(tmp_path / "before", tmp_path / "after")
+
+    assert {(row.sae_a, row.sae_b) for row in comparison.metrics} == {("mine", "mine")}
+    assert [row.verdict for row in comparison.metrics if row.metric == "fvu"] == ["worse"]
+    assert [note.split(",")[0] for note in comparison.notes] == [
+        "only in A: only-before",
+        "only in B: only-after",
+    ]
+
+
+def test_markdown_shows_values_difference_and_verdict():
+    """The rendered comparison reads as a table with explained columns."""
+    text = compare_saes(ResultSet([entry("a"), entry("b", fvu=0.03)]), "a", "b").to_markdown()
+
+    assert text.startswith("# A = a, B = b")
+    assert "| fvu ↓" in text
+    assert "worse" in text
+    assert "How to read it" in text

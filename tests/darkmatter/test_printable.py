@@ -1,0 +1,28 @@
+"""Text from files made safe to show."""
+
+import pytest
+
+from darkmatter.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("plain ↑ text é", "plain ↑ text é"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07x", "x"),
+        ("\x9b31mx", "31mx"),
+        ("a\u202eb\u2066c\u200bd", "abcd"),
+        ("a\r\nb\tc", "a b c"),
+        ("a\x00\x08b", "ab"),
+        ("\ud800x", "x"),
+    ],
+)
+def test_control_characters_are_removed(raw, shown):
+    """Escapes, controls, direction marks and lone surrogates go; the rest stays."""
+    assert printable(raw) == shown
+
+
+def test_lines_can_be_kept():
+    """Line breaks stay where asked for, and nothing else does."""
+    assert printable("a\n\x1b[1mb\rc", keep_lines=True) == "a\nb c"
