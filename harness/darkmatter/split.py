@@ -97,8 +97,7 @@ def make_split(
 ) -> Split:
     """Assign 60% of the contexts to training and the rest to test.
 
-    Stores in random order are cut once, and test contexts that share a document with the last
-    training context are left out; other stores are permuted by the seed. ``kind="token"`` permutes
+    Stores in random order are cut once, between two documents; other stores are permuted by the seed. ``kind="token"`` permutes
     the rows that count instead, as the dark matter papers' code does: neighbours then stand on both
     sides, and held-out figures come out too good.
     """
@@ -148,10 +147,8 @@ def _by_context(store: ActivationStore, rows: Tensor, seed: int) -> tuple[Tensor
     cut = min(max(1, int(TRAIN_SHARE * len(usable))), len(usable) - 1)
     dropped = 0
     if store.shuffled:
-        train, test = usable[:cut], usable[cut:]
-        kept = _separate(store.documents(), train, test)
-        dropped = len(test) - len(kept)
-        test = kept
+        train, test = _cut(store.documents(), usable, cut)
+        dropped = len(usable) - len(train) - len(test)
     else:
         order = torch.from_numpy(permutation(len(usable), seed, "contexts"))
         train, test = usable[order[:cut]], usable[order[cut:]]
@@ -161,11 +158,31 @@ def _by_context(store: ActivationStore, rows: Tensor, seed: int) -> tuple[Tensor
     return role, dropped
 
 
-def _separate(documents: Tensor | None, train: Tensor, test: Tensor) -> Tensor:
-    """The test contexts that begin after the last training document; one is dropped if unknown."""
+def _cut(documents: Tensor | None, usable: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+    """Training and test contexts that share no document, cut as near to ``wanted`` as that allows.
+
+    One context is dropped at the cut if a document runs through it. A document of many contexts
+    moves the cut to the nearer of its ends: it stands on one side, whole.
+    """
+    import torch
+
     if documents is None:
-        return test[1:]
-    return test[documents[test, 0] > documents[train, 1].max()]
+        return usable[:wanted], usable[wanted + 1 :]
+    first, last = documents[usable, 0], documents[usable, 1]
+    places = torch.arange(1, len(usable))
+    clean = last[:-1] < first[1:]
+    between = torch.zeros_like(clean)
+    between[:-1] = last[:-2] < first[2:]
+    cuts = places[clean | between]
+    if len(cuts) == 0:
+        message = (
+            "One document runs through all contexts, so that none can be held out. Split the text into its "
+            "documents (one per line of a .jsonl, blank lines in a .txt), or take more contexts."
+        )
+        raise UsageError(message)
+    at = int(cuts[(cuts - wanted).abs().argmin()])
+    start = at if bool(clean[at - 1]) else at + 1
+    return usable[:at], usable[start:]
 
 
 def units(has_test: Tensor, *, independent_rows: bool) -> tuple[Tensor, int, str]:

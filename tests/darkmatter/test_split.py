@@ -71,8 +71,8 @@ def test_sides_are_disjoint_and_share_no_document(store, seed, kind):
     assert torch.equal(made.test(1, max(1, n - 1)), test[part])
 
 
-def test_contiguous_split_drops_only_the_shared_contexts():
-    """Contexts that begin with the last training document are left out, and no others."""
+def test_long_document_stands_whole_on_one_side():
+    """A document of many contexts moves the cut to its nearer end instead of costing them all."""
     spans = (
         [[i, i] for i in range(11)]
         + [[11, 14]]
@@ -81,8 +81,15 @@ def test_contiguous_split_drops_only_the_shared_contexts():
         + [[i, i] for i in range(16, 21)]
     )
     made = make_split(Store(spans=spans))
-    assert made.role.tolist() == [1] * 12 + [0] * 3 + [2] * 5
-    assert made.n_dropped == 3
+    assert made.role.tolist() == [1] * 11 + [2] * 9
+    assert made.n_dropped == 0
+
+
+def test_document_across_the_cut_costs_one_context():
+    """Where short documents run across every border, the context at the cut is left out."""
+    made = make_split(Store(spans=[[i, i + 1] for i in range(20)]))
+    assert made.role.tolist() == [1] * 12 + [0] + [2] * 7
+    assert made.n_dropped == 1
 
 
 def test_split_without_documents_drops_one_context():
@@ -119,7 +126,7 @@ def test_rows_follow_positions_and_mask():
         (Store(special=torch.zeros(20, 16, dtype=torch.bool)), {}, "special tokens masked"),
         (Store(n_contexts=1), {}, "a longer text"),
         (Store(n_contexts=1, shuffled=False), {}, r"\[n, d\]"),
-        (Store(spans=[[0, 0]] * 20), {}, "cut long documents"),
+        (Store(spans=[[0, 0]] * 20), {}, "Split the text into its"),
     ],
 )
 def test_nothing_left_is_an_error_that_says_why(store, options, message):

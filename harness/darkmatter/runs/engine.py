@@ -45,6 +45,8 @@ from darkmatter.stream.shards import one_thread_each
 GROUP_BYTES = 8 << 30
 """SAEs whose weights fit together into so much memory share one encoding pass."""
 
+SCRATCH = "darkmatter-scratch-"
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -96,6 +98,10 @@ class Engine:
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
     ) -> ResultSet:
         """Evaluate all items, then the baselines at every hook point that was used."""
+        if self.scratch_parent is not None:
+            # What a killed run left behind; the results folder has no other writer now.
+            for stale in self.scratch_parent.glob(f"{SCRATCH}*"):
+                shutil.rmtree(stale, ignore_errors=True)
         with one_thread_each():
             return self._run(items, baselines, controls)
 
@@ -193,7 +199,7 @@ class Engine:
 
     def _evaluate(self, candidates: Sequence[Candidate]) -> None:
         for group in _groups(candidates, GROUP_BYTES):
-            scratch = Path(tempfile.mkdtemp(prefix="darkmatter-scratch-", dir=self.scratch_parent))
+            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.scratch_parent))
             try:
                 self._evaluate_group(group, scratch)
             finally:

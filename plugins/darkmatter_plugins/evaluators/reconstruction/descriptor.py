@@ -26,7 +26,7 @@ RECONSTRUCTION = api.Evaluator(
             higher_is_better=False,
             primary=True,
         ),
-        _M("l0", "active latents per token", unit="latents", low=0, higher_is_better=False, primary=True),
+        _M("l0", "active latents per token", unit="latents", low=0, primary=True),
         _M(
             "dead_fraction",
             "share of latents that never fire on the held-out rows",
