@@ -31,7 +31,8 @@ class Split:
         kind: what was assigned to the sides.
         role: 0 left out, 1 training, 2 test: [C] int8, or [C, P] where tokens were assigned.
         rows: rows that count [C, P] bool.
-        n_dropped: contexts left out between the sides, so that no document stands on both.
+        n_dropped: contexts left out between the sides, so that no document stands on both (mostly 0
+            or 1).
         n_train, n_test: rows that count on each side.
         unit_of_context: [C] int64, resampling unit of each context with test rows, ascending; -1
             for the others.
@@ -97,7 +98,8 @@ def make_split(
 ) -> Split:
     """Assign 60% of the contexts to training and the rest to test.
 
-    Stores in random order are cut once, between two documents; other stores are permuted by the seed. ``kind="token"`` permutes
+    Stores in random order are cut once, near 60%, where no document stands on both sides after at
+    most one context is left out; other stores are permuted by the seed. ``kind="token"`` permutes
     the rows that count instead, as the dark matter papers' code does: neighbours then stand on both
     sides, and held-out figures come out too good.
     """
@@ -145,44 +147,38 @@ def _by_context(store: ActivationStore, rows: Tensor, seed: int) -> tuple[Tensor
         message = f"Only {len(usable)} context has rows that count; a split needs two. Take {what}."
         raise UsageError(message)
     cut = min(max(1, int(TRAIN_SHARE * len(usable))), len(usable) - 1)
-    dropped = 0
     if store.shuffled:
-        train, test = _cut(store.documents(), usable, cut)
-        dropped = len(usable) - len(train) - len(test)
+        cut, begin = _border(store.documents(), usable, cut)
     else:
         order = torch.from_numpy(permutation(len(usable), seed, "contexts"))
-        train, test = usable[order[:cut]], usable[order[cut:]]
+        usable, begin = usable[order], cut
     role = torch.full((store.n_contexts,), _NONE, dtype=torch.int8)
-    role[train] = _TRAIN
-    role[test] = _TEST
-    return role, dropped
+    role[usable[:cut]] = _TRAIN
+    role[usable[begin:]] = _TEST
+    return role, begin - cut
 
 
-def _cut(documents: Tensor | None, usable: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-    """Training and test contexts that share no document, cut as near to ``wanted`` as that allows.
+def _border(documents: Tensor | None, usable: Tensor, cut: int) -> tuple[int, int]:
+    """Where training ends and where test begins, in a list of contexts ``usable``.
 
-    One context is dropped at the cut if a document runs through it. A document of many contexts
-    moves the cut to the nearer of its ends: it stands on one side, whole.
+    The border goes to the place nearest to ``cut`` where leaving out one context at most separates
+    the documents; a document of many contexts moves it rather than being thrown away. Where
+    documents are unknown, one context is left out.
     """
     import torch
 
     if documents is None:
-        return usable[:wanted], usable[wanted + 1 :]
-    first, last = documents[usable, 0], documents[usable, 1]
-    places = torch.arange(1, len(usable))
-    clean = last[:-1] < first[1:]
-    between = torch.zeros_like(clean)
-    between[:-1] = last[:-2] < first[2:]
-    cuts = places[clean | between]
-    if len(cuts) == 0:
-        message = (
-            "One document runs through all contexts, so that none can be held out. Split the text into its "
-            "documents (one per line of a .jsonl, blank lines in a .txt), or take more contexts."
-        )
-        raise UsageError(message)
-    at = int(cuts[(cuts - wanted).abs().argmin()])
-    start = at if bool(clean[at - 1]) else at + 1
-    return usable[:at], usable[start:]
+        return cut, cut + 1
+    first, last = documents[usable].T.contiguous()
+    ends = torch.arange(1, len(usable))
+    begins = torch.maximum(ends, torch.searchsorted(first, last[:-1], right=True))
+    dropped = begins - ends
+    possible = begins < len(usable)
+    if not possible.any():
+        return cut, len(usable)
+    cost = (dropped - 1).clamp_min(0) * len(usable) + (ends - cut).abs()
+    best = int(torch.where(possible, cost, cost.max() + 1).argmin())
+    return int(ends[best]), int(begins[best])
 
 
 def units(has_test: Tensor, *, independent_rows: bool) -> tuple[Tensor, int, str]:

@@ -71,25 +71,25 @@ def test_sides_are_disjoint_and_share_no_document(store, seed, kind):
     assert torch.equal(made.test(1, max(1, n - 1)), test[part])
 
 
-def test_long_document_stands_whole_on_one_side():
-    """A document of many contexts moves the cut to its nearer end instead of costing them all."""
-    spans = (
-        [[i, i] for i in range(11)]
-        + [[11, 14]]
-        + [[14, 14]] * 2
-        + [[14, 15]]
-        + [[i, i] for i in range(16, 21)]
-    )
-    made = make_split(Store(spans=spans))
-    assert made.role.tolist() == [1] * 11 + [2] * 9
-    assert made.n_dropped == 0
-
-
-def test_document_across_the_cut_costs_one_context():
-    """Where short documents run across every border, the context at the cut is left out."""
-    made = make_split(Store(spans=[[i, i + 1] for i in range(20)]))
-    assert made.role.tolist() == [1] * 12 + [0] + [2] * 7
-    assert made.n_dropped == 1
+@pytest.mark.parametrize(
+    ("spans", "role"),
+    [
+        # Documents end with their contexts: cut at 60%, nothing is lost.
+        ([[i, i] for i in range(10)], [1] * 6 + [2] * 4),
+        # The document of the last training context goes on for one context: that one is lost.
+        ([*([i, i] for i in range(5)), [5, 6], [6, 7], [8, 8], [9, 9], [9, 9]], [1] * 6 + [0] + [2] * 3),
+        # A document of many contexts stands across the border: the border moves to its nearer end.
+        ([*([i, i] for i in range(4)), *[[4, 4]] * 5, [5, 5]], [1] * 4 + [2] * 6),
+        ([[0, 0], [1, 2], *[[2, 2]] * 5, [2, 3], [4, 4], [5, 5]], [1] * 7 + [0] + [2] * 2),
+        # Nothing but long documents: the least is lost.
+        ([*[[0, 0]] * 4, [0, 1], *[[1, 1]] * 4, [1, 2]], [1] * 4 + [0] * 1 + [2] * 5),
+    ],
+)
+def test_border_goes_where_documents_end(spans, role):
+    """The border is the nearest to 60% that separates documents at the price of one context at most."""
+    made = make_split(Store(n_contexts=10, spans=spans))
+    assert made.role.tolist() == role
+    assert made.n_dropped == role.count(0)
 
 
 def test_split_without_documents_drops_one_context():
@@ -126,7 +126,7 @@ def test_rows_follow_positions_and_mask():
         (Store(special=torch.zeros(20, 16, dtype=torch.bool)), {}, "special tokens masked"),
         (Store(n_contexts=1), {}, "a longer text"),
         (Store(n_contexts=1, shuffled=False), {}, r"\[n, d\]"),
-        (Store(spans=[[0, 0]] * 20), {}, "Split the text into its"),
+        (Store(spans=[[0, 0]] * 20), {}, "cut long documents"),
     ],
 )
 def test_nothing_left_is_an_error_that_says_why(store, options, message):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from darkmatter.errors import DarkmatterError
+from darkmatter.files.view import FileView
 from darkmatter.sae.inspection import inspect_reference
 from darkmatter.sae.load import load_sae
 from darkmatter_plugins.adapters import ADAPTERS
@@ -88,6 +90,32 @@ def test_every_truncation_is_noticed(tmp_path_factory, name):
         with pytest.raises(DarkmatterError) as caught:
             load_sae(folder, adapters=BY_NAME)
         assert str(folder) in str(caught.value)
+
+
+ARCHIVES = sorted(path for path in SAMPLES.rglob("sae/**/*") if path.suffix in {".pt", ".pth", ".npz"})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_damage_inside_an_archive_with_valid_checksums(tmp_path_factory, data):
+    """A zip's checksums catch accidents, not attackers: damaged pickles and arrays are packed anew."""
+    source = data.draw(st.sampled_from(ARCHIVES))
+    with zipfile.ZipFile(source) as archive:
+        members = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    victim = members[data.draw(st.sampled_from([n for n in members if n.endswith(("data.pkl", ".npy"))]))]
+    places = st.integers(0, min(len(victim), 1500 if source.suffix != ".npz" else 128) - 1)
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=5)):
+        victim[place] = value
+    path = tmp_path_factory.mktemp("fuzz") / source.name
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, bytes(content))
+    try:
+        FileView(path).tensors(path.name)
+    except DarkmatterError as error:
+        assert path.name in str(error)  # noqa: PT017
+    finally:
+        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 VALUES = st.recursive(

@@ -221,6 +221,21 @@ def test_many_views_of_one_storage_are_refused(tmp_path):
         FileView(tmp_path).tensors("x.pt")
 
 
+@pytest.mark.parametrize("kind", [("load", 4), ("float64", 1), ("float32", 0), (("float32",), 4)])
+def test_a_storage_type_made_in_the_stream_is_refused(tmp_path, kind):
+    """Only torch's own storage types say how wide numbers are; a tuple in their place may not."""
+
+    class Reference(pickle._Pickler):
+        def persistent_id(self, obj):
+            return ("storage", kind, "0", "cpu", 4) if obj == "here" else None
+
+    out = io.BytesIO()
+    Reference(out, 2).dump({"x": "here"})
+    torch_zip(tmp_path / "x.pt", out.getvalue(), [("0", bytes(16))])
+    with pytest.raises(UnsafeFileError, match="something other than a tensor's numbers"):
+        FileView(tmp_path).pickled("x.pt")
+
+
 def test_a_big_endian_file_is_refused(tmp_path):
     """Numbers in the other byte order would be read as nonsense without an error."""
     torch.save({"x": torch.zeros(2)}, tmp_path / "a.pt")

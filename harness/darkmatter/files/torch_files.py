@@ -73,7 +73,11 @@ class SavedTensor:
         dtype = getattr(torch, self.storage.dtype)
         if math.prod(self.shape) == 0:
             return torch.empty(self.shape, dtype=dtype)
-        flat = torch.frombuffer(self.storage.read(self.storage), dtype=dtype)
+        content = self.storage.read(self.storage)
+        if len(content) != self.storage.count * self.storage.width:
+            message = f"The file of storage {self.storage.key[:40]!r} changed while it was read."
+            raise SAEFileError(message)
+        flat = torch.frombuffer(content, dtype=dtype)
         return flat.as_strided(self.shape, self.stride, self.offset).contiguous()
 
 
@@ -148,8 +152,8 @@ def _read_legacy(path: Path, stubs: tuple[str, ...]) -> Any:
         with path.open("rb") as file:
             file.seek(starts[storage.key])
             content = bytearray(storage.count * storage.width)
-            file.readinto(content)
-        return content
+            filled = file.readinto(content)
+        return content[:filled]
 
     def persistent(reference: Any) -> Storage:
         storage = _storage(path, reference, read)
@@ -196,7 +200,8 @@ def _storage(path: Path, reference: Any, read: Callable[[Storage], bytearray]) -
     """The storage that a persistent id speaks of: ('storage', type, key, device, count, ...)."""
     fields = reference if isinstance(reference, tuple) and len(reference) >= 5 else (None,) * 5
     tag, kind, key, _, count = fields[:5]
-    if tag != "storage" or not isinstance(kind, tuple) or not isinstance(key, str) or type(count) is not int:
+    known = isinstance(kind, tuple) and kind in STORAGES.values()
+    if tag != "storage" or not known or not isinstance(key, str) or type(count) is not int:
         message = f"{path}: refers to something other than a tensor's numbers."
         raise UnsafeFileError(message)
     if len(fields) > 5 and fields[5] is not None:

@@ -47,6 +47,9 @@ GROUP_BYTES = 8 << 30
 
 SCRATCH = "darkmatter-scratch-"
 
+WARNING = "warning: "
+"""A note of a result that begins so is also said at the end of the run."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -306,6 +309,9 @@ class Engine:
             made = self.results.write(made.result, made.units())
         self._keep(made, hooks)
         result = made.result
+        if not result.sae.is_control:
+            warnings = [note for note in result.notes if note.startswith(WARNING)]
+            self.warnings += [f"{result.sae.name}: {note.removeprefix(WARNING)}" for note in warnings]
         self.plugins.emit(ResultWritten(result.sae.name, result.evaluator.name, str(made.path or "")))
 
     # -- baselines ------------------------------------------------------------------------------

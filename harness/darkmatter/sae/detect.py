@@ -99,4 +99,7 @@ def _hint(view: FileView, claims: list[Claim]) -> str:
     found = [str(folder) for folder in islice(below, HINTS)]
     if found:
         return f"It holds SAEs; give one of them: {', '.join(found)}."
-    return "The folder is empty." if not view.names() else f"Files there: {', '.join(view.names()[:10])}."
+    if view.names():
+        return f"Files there: {', '.join(view.names()[:10])}."
+    folders = [folder.root.name for folder in islice(view.subfolders(), HINTS)]
+    return f"It holds no files; folders below: {', '.join(folders)}." if folders else "The folder is empty."

@@ -1,6 +1,7 @@
 """From a reference to an SAE: detection, conflicts, errors, inspection."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def sample(tmp_path):
     for file in (SAMPLES / "sae_lens" / "standard" / "sae").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
+
+
+def test_parsing_and_detection_import_no_torch():
+    """References, views and detection are used where torch is too slow to import."""
+    code = (
+        "import sys, darkmatter.references, darkmatter.files.view;"
+        "import darkmatter.sae.detect, darkmatter.sae.inspection;"
+        "print([m for m in ('torch', 'numpy', 'yaml') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 def test_two_exact_claims_are_an_error_that_lists_every_reason(sample):

@@ -119,6 +119,7 @@ class Reconstruction:
         constant = "the activations do not vary on the held-out rows"
         floor = variance_floor(out)
         out.ratio("fvu", "error_sq", "variance", floor=floor, undefined=constant)
+        add_warning(out)
         out.ratio("l0", "l0", "rows")
         self._dead(out, ctx)
         zero = "every reconstruction or every activation is zero"
@@ -187,3 +188,14 @@ class Reconstruction:
 def variance_floor(out: api.EvalOutput) -> float:
     """A variance below this is what rounding leaves of activations that do not vary."""
     return 1e-13 * float(out.columns["target_sq"].sum())
+
+
+def add_warning(out: api.EvalOutput) -> None:
+    """An SAE that is worse than the mean was most likely made for other activations."""
+    fvu = out.metrics[0].value
+    if fvu is not None and fvu > 1:
+        out.notes.append(
+            f"warning: fvu is {fvu:.3g}: worse than always giving the mean. These are probably not the "
+            "activations that the SAE was trained on: check the hook point, the model, its weight processing "
+            "and the SAE's normalisation; `darkmatter inspect` shows what was assumed."
+        )
