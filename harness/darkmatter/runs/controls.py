@@ -44,16 +44,20 @@ def baseline_item(host: PluginHost, name: str, label: str, options: Mapping[str,
 
 
 def matched_controls(
-    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], present: Sequence[BaselineItem]
+    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], d: int, present: Sequence[BaselineItem]
 ) -> list[BaselineItem]:
-    """The automatic controls that are not asked for already."""
+    """The automatic controls, at most of rank d, that are not asked for already."""
     if not policy.automatic:
         return []
     wanted: list[tuple[str, str, dict[str, Any]]] = []
     wanted += [("mean", "mean", {})] if "mean" in host.baselines() else []
     if "pca" in host.baselines():
-        have = [k for item in present if (k := getattr(item.config, "k", None)) and item.baseline.name == "pca"]
-        ranks = [k for k in distinct_l0(l0s) if not any(_alike(k, other) for other in have)]
+        have = [
+            k for item in present if (k := getattr(item.config, "k", None)) and item.baseline.name == "pca"
+        ]
+        ranks = [
+            k for k in distinct_l0([min(l0, d) for l0 in l0s]) if not any(_alike(k, other) for other in have)
+        ]
         wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]
     items = [baseline_item(host, name, label, options) for name, label, options in wanted]
     taken = {(item.qualified, item.config) for item in present}

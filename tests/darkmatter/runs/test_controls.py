@@ -28,14 +28,14 @@ def test_one_control_serves_similar_l0s(l0s, ranks):
 def test_controls_that_the_user_named_are_not_added_again():
     """A PCA of about the same rank, or a control of the same name, is enough."""
     mine = [baseline_item(host(), "pca", "mine", {"k": "17"}), baseline_item(host(), "zero", "mean", {})]
-    added = matched_controls(ControlPolicy(), host(), [16.0, 64.0], mine)
+    added = matched_controls(ControlPolicy(), host(), [16.0, 64.0, 900.0], 100, mine)
 
-    assert [item.name for item in added] == ["pca-k64"]
+    assert [item.name for item in added] == ["pca-k64", "pca-k100"]
 
 
 def test_controls_can_be_turned_off():
     """``--no-controls`` adds nothing."""
-    assert matched_controls(ControlPolicy(automatic=False), host(), [16.0], []) == []
+    assert matched_controls(ControlPolicy(automatic=False), host(), [16.0], 100, []) == []
 
 
 def test_a_bad_option_names_the_valid_ones():
