@@ -139,6 +139,7 @@ class PluginHost:
         """Take in one plugin (a module or an object with hook implementations) and its offers."""
         key = f"{distribution}/{name}"  # two distributions may choose the same entry-point name
         try:
+            hash(plugin)  # pluggy keeps plugins in sets: one that cannot be there breaks all others
             self._manager.register(plugin, name=key)
             # Misspelt hooks are silently ignored by pluggy unless asked for.
             self._manager.check_pending()

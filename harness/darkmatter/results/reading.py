@@ -105,7 +105,11 @@ def _candidates(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in [*files, *folders]:
-            if name.endswith(".json") and not name.startswith(".") and _is_result_name(name):
+            if not name.endswith(".json") or name.startswith(".") or not _is_result_name(name):
+                continue
+            # An embedded suite's own files (an SAE's configuration) stand in OUT/suite.
+            of_suite = Path(parent).relative_to(folder).parts[:1] == ("suite",)
+            if not of_suite or OWN_NAME.fullmatch(name):
                 yield Path(parent) / name
 
 

@@ -33,7 +33,9 @@ def check_reporter(reporter: Reporter | str) -> tuple[str, ...]:
     require(isinstance(text, str), "A reporter returns text.", f"{where}: {type(text).__name__}", "a str.")
     require(text == again, "The same table gives the same text.", f"{where}: two texts", "no clock, no sets.")
     require(repr(table) == before, "A reporter does not change the table.", where, "work on copies.")
-    hidden = sorted({char for char in text if char != "\n" and unicodedata.category(char) in {"Cc", "Cf"}})
+    hidden = sorted(
+        {char for char in text if char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cf"}}
+    )
     require(
         not hidden,
         "No control or direction character reaches a terminal or a page.",

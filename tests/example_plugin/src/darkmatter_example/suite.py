@@ -15,7 +15,8 @@ def write(folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     activations = folder / "activations.safetensors"
     save_file({"x": torch.randn(40, 16, 8, generator=generator)}, activations)
-    save_toysae(folder / "toy", torch.randn(16, 8, generator=generator), k=4)
+    decoder = torch.nn.functional.normalize(torch.randn(16, 8, generator=generator), dim=1)
+    save_toysae(folder / "toy", decoder, k=4)
     return {
         "activations": str(activations),
         "saes": {"toy": str(folder / "toy"), "coordinates": "baseline:coordinates,k=4"},
