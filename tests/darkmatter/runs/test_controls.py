@@ -40,7 +40,7 @@ def test_controls_can_be_turned_off():
 
 def test_a_bad_option_names_the_valid_ones():
     """A misspelt option of a baseline is wrong usage, with the nearest option."""
-    with pytest.raises(UsageError, match="Did you mean 'k'|Known: k"):
+    with pytest.raises(UsageError, match=r"Did you mean 'k'|Known: k"):
         baseline_item(host(), "pca", "x", {"kk": "3"})
     with pytest.raises(UsageError, match="Did you mean 'pca"):
         baseline_item(host(), "pcaa", "x", {})
