@@ -36,5 +36,11 @@ class Analysis(Config):
         return self.model_copy(update={"skip_first": first, "skip_last": last})
 
     def record(self) -> dict[str, Any]:
-        """What results keep: the device's class, not its number, since equal devices agree."""
-        return {**self.model_dump(mode="json"), "device": self.device.partition(":")[0]}
+        """What results keep, and what is in their key.
+
+        The device's class, not its number, since equal devices agree; and whether TF32 was allowed.
+        """
+        import torch
+
+        tf32 = bool(torch.backends.cuda.matmul.allow_tf32)
+        return {**self.model_dump(mode="json"), "device": self.device.partition(":")[0], "tf32": tf32}

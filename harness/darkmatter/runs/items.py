@@ -15,7 +15,7 @@ from darkmatter.sae.base import SAE
 
 @dataclass
 class SAEItem:
-    """One SAE under its name. ``load`` may be called more than once; ``failure`` says why it can't."""
+    """One SAE under its name; ``load`` may be called more than once."""
 
     name: str
     reference: str
@@ -23,7 +23,6 @@ class SAEItem:
     is_control: bool = False
     adapter: str = ""
     hook: str | None = None
-    failure: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -80,11 +79,12 @@ def hooks_of(sae: SAE, item: SAEItem, available: Mapping[str, int], raw_hook: st
     return asked, out
 
 
-def check_size(sae: SAE, hook: str, dim: int) -> None:
-    """Refuse an SAE whose input does not fit the hook point."""
-    if sae.d_in != dim:
-        message = (
-            f"takes d_in = {sae.d_in}, but {hook!r} has {dim} features. Expected an SAE made for this model "
-            f"and hook point: check --hook (the file says {sae.hook_in or 'nothing'}) and --model."
-        )
-        raise ItemError(message)
+def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> None:
+    """Refuse an SAE whose input or output does not fit its hook points."""
+    for what, size, hook in (("d_in", sae.d_in, hooks[0]), ("d_out", sae.d_out, hooks[1])):
+        if size != dims[hook]:
+            message = (
+                f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for this "
+                f"model and hook point: check --hook (the file says {sae.hook_in or 'nothing'}) and --model."
+            )
+            raise ItemError(message)

@@ -24,8 +24,9 @@ from darkmatter.results.rows import ItemFailure
 from darkmatter.results.store import ResultStore
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy, baseline_item
-from darkmatter.runs.engine import Chosen, Engine
+from darkmatter.runs.engine import Engine
 from darkmatter.runs.items import BaselineItem, SAEItem
+from darkmatter.runs.recorder import Chosen, Recorder
 from darkmatter.runs.suite import SAESpec, Suite, explain
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import load_sae
@@ -183,7 +184,8 @@ class Job:
             found = engine.run(self.items, self.baselines, ControlPolicy(self.suite.controls))
         order = [*self.suite.saes, *found.names]
         found.order = tuple(dict.fromkeys(order))
-        return Outcome(found, engine.failures, engine.reused, engine.warnings)
+        recorder = engine.recorder
+        return Outcome(found, recorder.failures, recorder.reused, recorder.warnings)
 
 
 @dataclass(frozen=True)
@@ -219,18 +221,13 @@ def make_engine(
 ) -> Engine:
     """An engine with its split."""
     resolved = analysis.resolved(store.default_skip_first, store.default_skip_last)
-    return Engine(
-        store=store,
-        selection=select(store, resolved),
-        analysis=resolved,
-        evaluators=chosen,
-        plugins=host,
-        results=results,
-        jobs=jobs,
-        scratch_parent=None if results is None else results.folder,
-        progress=progress,
-        recompute=recompute,
+    selection = select(store, resolved)
+    counts = {"train_rows": selection.count("train"), "test_rows": selection.count("test")}
+    recorder = Recorder(
+        store, resolved.record(), counts, chosen, host, results, progress, recompute=recompute
     )
+    scratch = None if results is None else results.folder
+    return Engine(store, selection, resolved, recorder, jobs, scratch)
 
 
 def select(store: ActivationStore, analysis: Analysis) -> RowSelection:

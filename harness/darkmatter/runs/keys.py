@@ -42,15 +42,12 @@ def result_key(
 
 def provenance(used: Iterable[Owned]) -> dict[str, Any]:
     """Versions, plugins and machine class behind a result."""
-    import torch
-
     distributions = {owned.distribution: owned.version for owned in used}
     return {
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "plugins": dict(sorted(distributions.items())),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
         **source_revision(),
     }
 

@@ -9,10 +9,10 @@ from typing import Any
 from darkmatter.descriptors import Requirement, import_named
 from darkmatter.errors import DarkmatterError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
-from darkmatter.runs.engine import Chosen
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import Job
 from darkmatter.runs.keys import result_key
+from darkmatter.runs.recorder import Chosen
 from darkmatter.sae.base import SAE
 
 GUESSED_L0 = 64

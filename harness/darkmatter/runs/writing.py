@@ -15,7 +15,7 @@ from darkmatter.sae.base import SAE
 from darkmatter.stream.chunk import RowSelection
 
 if TYPE_CHECKING:
-    from darkmatter.runs.engine import Chosen
+    from darkmatter.runs.recorder import Chosen
 
 
 @dataclass(frozen=True)

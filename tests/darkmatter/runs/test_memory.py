@@ -45,7 +45,7 @@ engine = make_engine(store, Analysis(), choose_evaluators(host(), {"reconstructi
 saes = [SAEItem(str(i), "seeded", lambda i=i: sae(i)) for i in range(4)]
 results = engine.run(saes, [], ControlPolicy(automatic=False))
 running[0] = False; watcher.join()
-assert not engine.failures, engine.failures
+assert not engine.recorder.failures, engine.recorder.failures
 print(peak[0] - base, len(results))
 """
 

@@ -1,0 +1,117 @@
+"""What a run has made, reused and failed at; every result goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkmatter.activations import ActivationStore
+from darkmatter.descriptors import Config, Evaluator
+from darkmatter.events import ItemFailed, ResultWritten
+from darkmatter.plugins import Owned, PluginHost
+from darkmatter.progress import Progress
+from darkmatter.results.reading import StoredResult
+from darkmatter.results.rows import ItemFailure
+from darkmatter.results.store import ResultStore
+from darkmatter.runs.keys import provenance, result_key
+from darkmatter.runs.writing import Draft, failed_result
+
+Hooks = tuple[str, str]
+"""The hook points that an SAE reads and predicts."""
+
+WARNING = "warning: "
+"""A note of a result that begins so is also said at the end of the run."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An evaluator with its configuration."""
+
+    owned: Owned
+    config: Config
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Its descriptor."""
+        assert isinstance(self.owned.descriptor, Evaluator)
+        return self.owned.descriptor
+
+
+@dataclass
+class Recorder:
+    """Finds results that are there, keeps those that are made, and notes what failed.
+
+    ``analysis`` is what results record of rows, split and arithmetic (part of every key);
+    ``counts`` adds the numbers of rows, which follow from it.
+    """
+
+    store: ActivationStore
+    analysis: dict[str, Any]
+    counts: dict[str, int]
+    evaluators: Sequence[Chosen]
+    plugins: PluginHost
+    results: ResultStore | None
+    progress: Progress
+    recompute: bool = False
+    done: list[StoredResult] = field(default_factory=list)
+    failures: list[ItemFailure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    reused: int = 0
+    l0: dict[Hooks, list[float]] = field(default_factory=dict)
+
+    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
+        """The key of one result."""
+        config = chosen.config.model_dump(mode="json")
+        return result_key(chosen.owned, config, fingerprint, hooks, self.store.key, self.analysis)
+
+    def wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
+        """The evaluators whose results on this SAE are still to be made; the others are reused."""
+        return [chosen for chosen in self.evaluators if not self._reuse(draft, chosen, fingerprint, hooks)]
+
+    def _reuse(self, draft: Draft, chosen: Chosen, fingerprint: str, hooks: Hooks) -> bool:
+        if self.results is None or self.recompute:
+            return False
+        found = self.results.find(self.key(chosen, fingerprint, hooks), draft.name)
+        if found is None or found.result.status == "failed":
+            return False
+        self._keep(found, hooks)
+        self.reused += 1
+        return True
+
+    def _keep(self, stored: StoredResult, hooks: Hooks) -> None:
+        self.done.append(stored)
+        record = stored.result.sae
+        if record.l0 is not None and not record.is_control:
+            self.l0.setdefault(hooks, []).append(record.l0)
+
+    def write(self, made: StoredResult, chosen: Chosen, hooks: Hooks, timings: Mapping[str, float]) -> None:
+        """Stamp a result with where it comes from, store it, and tell observers."""
+        extra: dict[str, Any] = {
+            "cache": {"key": self.store.key, **self.store.description},
+            "analysis": {**self.analysis, **self.counts},
+            "provenance": provenance([chosen.owned]),
+            "timings": dict(timings),
+        }
+        stamped = StoredResult.in_memory(made.result.model_copy(update=extra), made.units())
+        if self.results is not None:
+            stamped = self.results.write(stamped.result, stamped.units())
+        self._keep(stamped, hooks)
+        result = stamped.result
+        if not result.sae.is_control:
+            warnings = [note for note in result.notes if note.startswith(WARNING)]
+            self.warnings += [f"{result.sae.name}: {note.removeprefix(WARNING)}" for note in warnings]
+        self.plugins.emit(ResultWritten(result.sae.name, result.evaluator.name, str(stamped.path or "")))
+
+    def fail(self, draft: Draft, reason: str) -> None:
+        """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""
+        self.announce(draft.name, reason, is_control=draft.is_control)
+        for chosen in self.evaluators:
+            key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
+            self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
+
+    def announce(self, item: str, reason: str, *, is_control: bool) -> None:
+        """Note a failure and say it now."""
+        self.failures.append(ItemFailure(item, reason, is_control=is_control))
+        self.progress.note(f"failed: {item}: {reason}")
+        self.plugins.emit(ItemFailed(item, reason))
