@@ -58,7 +58,7 @@ def check_evaluator(
     tensors = synthetic_activations()
     tensors.pop("y")
     saes = synthetic_saes(tensors["x"])
-    with other_seed():  # and whatever a first import does to global state is done
+    with other_seed(), undisturbed(f"the evaluator {described.name!r}", first=True):
         first = _by_sae(run_evaluators([(described, settings)], tensors, saes))
     _check_results(described, first)
     _check_repeats(described, settings, first)
