@@ -348,8 +348,10 @@ def standard_cases() -> dict[str, Case]:
             normalise=True,
             variants=("loaded",),
             notes=(
-                "saved with normalize_activations: the norm is folded into the biases, the"
-                " file needs no scale, the config does not mention it",
+                (
+                    "saved with normalize_activations: the norm is folded into the biases, the"
+                    " file needs no scale, the config does not mention it"
+                ),
             ),
         ),
         "auto_encoder_new": Case(

@@ -75,7 +75,7 @@ class Repository:
         self.root = root
 
     def download(self, repo_id: str, filename: str, subfolder: str | None = None, **_: Any) -> str:
-        path = self.root / repo_id.split("/")[-1] / (subfolder or "") / filename
+        path = self.root / repo_id.rsplit("/", maxsplit=1)[-1] / (subfolder or "") / filename
         if not path.exists():
             raise EntryNotFoundError(f"no {filename} in {repo_id}")
         return str(path)

@@ -384,8 +384,10 @@ def temporal(out: Path, name: str, **fields: Any) -> None:
         decode_only=True,
         facts={"tied_weights": cfg.tied_weights, "sae_diff_type": cfg.sae_diff_type},
         notes=(
-            "codes are the novel codes; forward also decodes codes predicted by attention,"
-            " so decode(codes) is not forward(x)",
+            (
+                "codes are the novel codes; forward also decodes codes predicted by attention,"
+                " so decode(codes) is not forward(x)"
+            ),
         ),
     )
 
@@ -437,7 +439,7 @@ OLD_KEYS = {
 
 
 def legacy_samples() -> dict[str, Build]:
-    ones = lambda gen: plain_weights(gen) | {"scaling_factor": torch.ones(D_SAE)}  # noqa: E731
+    ones = lambda gen: plain_weights(gen) | {"scaling_factor": torch.ones(D_SAE)}
     topk = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": K}}
     v5 = {"sae_lens_training_version": "5.0.0", "finetuning_scaling_factor": False}
     cases: dict[str, dict[str, Any]] = {

@@ -14,12 +14,14 @@ INDEX: list[str] = json.loads((SAMPLES / "index.json").read_text())
 
 
 def test_index_names_every_sample() -> None:
+    """The index that tests are parametrised by misses no sample."""
     found = sorted(p.parent.relative_to(SAMPLES).as_posix() for p in SAMPLES.rglob("golden.json"))
     assert found == INDEX
 
 
 @pytest.mark.parametrize("name", INDEX)
 def test_sample_is_whole(name: str) -> None:
+    """Every sample has what it promises: files, expected tensors of matching shapes, a small size."""
     folder = SAMPLES / name
     golden = json.loads((folder / "golden.json").read_text())
     expected = load_file(folder / "expected.safetensors")

@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from darkmatter.descriptors import Metric
@@ -14,6 +15,10 @@ from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.table import UNDEFINED
 
 HOW_TO_READ = (
+    (
+        "x is an activation of the model, Sae(x) its reconstruction, e = x - Sae(x) the error, the SAE's "
+        "dark matter. FVU is the fraction of variance unexplained, x̄ the mean activation."
+    ),
     "One row is one SAE; controls, which are fitted by simple rules on the same training rows, come last.",
     "↑: higher is better, ↓: lower is better. [low, high]: 95% interval over held-out data.",
     (
@@ -65,11 +70,16 @@ def _said(values: Mapping[str, Any], templates: Sequence[tuple[str, tuple[str, .
         if value == 0 and "skipped" in template:
             continue
         if isinstance(value, str | int) and value != "" and not _is_noise(str(value)):
-            yield template.format(value)
+            yield template.format(_short(value))
+
+
+def _short(value: str | int) -> str | int:
+    """The end of a path: what is above it says nothing to a reader elsewhere."""
+    return "/".join(Path(value).parts[-2:]) if isinstance(value, str) and "/" in value else value
 
 
 def _is_noise(text: str) -> bool:
-    return len(text) > _MAX_TEXT or _HASH.search(text) is not None
+    return len(text.rpartition("/")[2]) > _MAX_TEXT or _HASH.search(text) is not None
 
 
 def _text(value: Any) -> str:
@@ -83,12 +93,16 @@ def describe_metric(metric: MetricValue, described: Metric | None) -> str:
     if metric.unit:
         extras.append(f"in {metric.unit}")
     if described and (described.low is not None or described.high is not None):
-        low = "-inf" if described.low is None else f"{described.low:g}"
-        high = "inf" if described.high is None else f"{described.high:g}"
-        extras.append(f"from {low} to {high}")
+        extras.append(_range(described.low, described.high))
     if metric.higher_is_better is not None:
         extras.append("higher is better" if metric.higher_is_better else "lower is better")
     return f"{meaning} ({', '.join(extras)})." if extras else f"{meaning}."
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if low is None else f"from {low:g} to {high:g}"
 
 
 def evaluator_titles(

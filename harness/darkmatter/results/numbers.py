@@ -8,12 +8,16 @@ import re
 _PLAIN = 4
 """Significant digits where there is no interval."""
 _MAX_DECIMALS = 6
+_NOTHING = 1e-12
+"""Smaller values are what rounding leaves of zero."""
 _ROUND_OFF = 1e-9
 """An interval narrower than this share of the value is no interval but round-off."""
 
 
 def format_value(value: float, low: float | None = None, high: float | None = None) -> str:
     """A value with its interval, as ``0.0221 [0.0217, 0.0226]``; without width, the value alone."""
+    if value != 0 and abs(value) < _NOTHING:
+        return "≈ 0"
     if low is None or high is None or high - low <= _ROUND_OFF * abs(value):
         return format_plain(value)
     if max(abs(value), abs(low), abs(high)) >= 1e6 or _decimals(high - low) > _MAX_DECIMALS:

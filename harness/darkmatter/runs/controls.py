@@ -44,15 +44,21 @@ def baseline_item(host: PluginHost, name: str, label: str, options: Mapping[str,
 
 
 def matched_controls(
-    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], present: Sequence[BaselineItem]
+    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], d: int, present: Sequence[BaselineItem]
 ) -> list[BaselineItem]:
-    """The automatic controls that are not asked for already."""
+    """The automatic controls, at most of rank d, that are not asked for already."""
     if not policy.automatic:
         return []
     wanted: list[tuple[str, str, dict[str, Any]]] = []
     wanted += [("mean", "mean", {})] if "mean" in host.baselines() else []
     if "pca" in host.baselines():
-        wanted += [("pca", f"pca-k{k}", {"k": k}) for k in distinct_l0(l0s)]
+        have = [
+            k for item in present if (k := getattr(item.config, "k", None)) and item.baseline.name == "pca"
+        ]
+        ranks = [
+            k for k in distinct_l0([min(l0, d) for l0 in l0s]) if not any(_alike(k, other) for other in have)
+        ]
+        wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]
     items = [baseline_item(host, name, label, options) for name, label, options in wanted]
     taken = {(item.qualified, item.config) for item in present}
     labels = {item.name for item in present}
@@ -60,12 +66,22 @@ def matched_controls(
 
 
 def distinct_l0(l0s: Sequence[float]) -> list[int]:
-    """Rounded L0s, those within ``SAME_L0`` of the previous one merged, at most ``MOST_CONTROLS``."""
-    chosen: list[int] = []
-    for value in sorted({max(1, round(value)) for value in l0s if value > 0}):
-        if not chosen or value > chosen[-1] * (1 + SAME_L0):
-            chosen.append(value)
+    """The distinct L0s, at most ``MOST_CONTROLS``: each stands for all within ``SAME_L0`` above it.
+
+    Of those that are served by one control, the most frequent rounded L0 is taken.
+    """
+    groups: list[list[int]] = []
+    for value in sorted(max(1, round(value)) for value in l0s if value > 0):
+        if groups and _alike(groups[-1][0], value):
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    chosen = [max(group, key=lambda value: (group.count(value), -value)) for group in groups]
     if len(chosen) <= MOST_CONTROLS:
         return chosen
     step = (len(chosen) - 1) / (MOST_CONTROLS - 1)
     return [chosen[round(i * step)] for i in range(MOST_CONTROLS)]
+
+
+def _alike(a: float, b: float) -> bool:
+    return max(a, b) <= min(a, b) * (1 + SAME_L0)

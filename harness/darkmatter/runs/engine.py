@@ -322,7 +322,9 @@ class Engine:
         for hooks in all_hooks:
             if hooks[0] != hooks[1]:
                 continue  # a control predicts its own input; against a transcoder's target it has no meaning
-            matched = matched_controls(controls, self.plugins, self._l0.get(hooks, []), baselines)
+            matched = matched_controls(
+                controls, self.plugins, self._l0.get(hooks, []), self.store.dim(hooks[0]), baselines
+            )
             candidates = []
             for item in [*baselines, *matched]:
                 candidate = self._admit_baseline(item, hooks, several=len(all_hooks) > 1)

@@ -18,7 +18,7 @@ import click
 @click.option("--jobs", type=int, help="Worker threads; default: the cores. Never changes a number.")
 @click.option("--suite", "name", default="demo", show_default=True, help="Which embedded suite.")
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
-def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> None:
+def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
     """Evaluate real SAEs of a small embedded language model: offline, on a laptop.
 
     Nothing is downloaded. Afterwards OUT holds the results, and OUT/suite the suite as a file.
@@ -29,9 +29,10 @@ def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> None:
 
     owned = host().get("suites", name)
     suite = make_suite(owned.descriptor.resolve()(out / "suite"))
-    execute(suite, out, jobs, recompute=False, all_metrics=all_metrics)
+    status = execute(suite, out, jobs, recompute=False, all_metrics=all_metrics)
     click.echo(
         f"The same with your own SAE: darkmatter run {out / 'suite' / 'suite.yaml'} shows how a suite looks; "
         "darkmatter run --model DIR --text FILE.jsonl --sae PATH does it by options.",
         err=True,
     )
+    return status

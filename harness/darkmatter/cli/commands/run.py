@@ -54,12 +54,12 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_with_options
 @click.option("--recompute", is_flag=True, help="Make results again that are there already.")
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
-def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> None:
+def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
     """Evaluate SAEs and print the comparison table.
 
     Give a SUITE.yaml, or everything by options. Running the same command again resumes it.
     """
-    execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
+    return execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
 
 
 @click.command()
@@ -200,8 +200,8 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
     return options
 
 
-def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_metrics: bool) -> None:
-    """Run, print the table and what failed, and set the exit status."""
+def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_metrics: bool) -> int:
+    """Run, print the table and what failed; returns the exit status."""
     from darkmatter.plugins import host
     from darkmatter.printable import printable
     from darkmatter.progress import Progress
@@ -225,4 +225,5 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
         for failure in outcome.failures:
             click.echo(f"  {failure.sae}: {printable(failure.reason)}", err=True)
         click.echo("What is done is kept. Mend the above and run the same command again to go on.", err=True)
-        raise SystemExit(1)
+        return 1
+    return 0

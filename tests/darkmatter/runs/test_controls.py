@@ -1,0 +1,46 @@
+"""Which controls a run adds by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from darkmatter.errors import UsageError
+from darkmatter.plugins import host
+from darkmatter.runs.controls import ControlPolicy, baseline_item, distinct_l0, matched_controls
+
+
+@pytest.mark.parametrize(
+    ("l0s", "ranks"),
+    [
+        ([], []),
+        ([0.0], []),
+        ([16.0, 16.0, 15.5, 17.4, 41.2], [16, 41]),
+        ([8, 16, 32], [8, 16, 32]),
+        ([0.2], [1]),
+        ([2.0**i for i in range(9)], [1, 4, 16, 64, 256]),
+    ],
+)
+def test_one_control_serves_similar_l0s(l0s, ranks):
+    """PCA is added at each distinct L0, not at every decimal of it, and not without end."""
+    assert distinct_l0(l0s) == ranks
+
+
+def test_controls_that_the_user_named_are_not_added_again():
+    """A PCA of about the same rank, or a control of the same name, is enough."""
+    mine = [baseline_item(host(), "pca", "mine", {"k": "17"}), baseline_item(host(), "zero", "mean", {})]
+    added = matched_controls(ControlPolicy(), host(), [16.0, 64.0, 900.0], 100, mine)
+
+    assert [item.name for item in added] == ["pca-k64", "pca-k100"]
+
+
+def test_controls_can_be_turned_off():
+    """``--no-controls`` adds nothing."""
+    assert matched_controls(ControlPolicy(automatic=False), host(), [16.0], 100, []) == []
+
+
+def test_a_bad_option_names_the_valid_ones():
+    """A misspelt option of a baseline is wrong usage, with the nearest option."""
+    with pytest.raises(UsageError, match=r"Did you mean 'k'|Known: k"):
+        baseline_item(host(), "pca", "x", {"kk": "3"})
+    with pytest.raises(UsageError, match="Did you mean 'pca"):
+        baseline_item(host(), "pcaa", "x", {})
