@@ -41,7 +41,7 @@ def check_baseline(
     described = descriptor_of("baselines", baseline, Baseline)
     settings = default_config(described, config)
     x = synthetic_activations()["x"]
-    with other_seed():  # and whatever a first import does to global state is done
+    with other_seed(), undisturbed(f"the baseline {described.name!r}", first=True):
         again = _fit(described, settings, x)
     with undisturbed(f"the baseline {described.name!r}"):
         made = _fit(described, settings, x)

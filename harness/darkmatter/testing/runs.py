@@ -50,8 +50,7 @@ def run_evaluators(
     for failure in engine.failures:
         refuse(
             "An evaluator gives a result for every SAE; what has no value is undefined with a reason.",
-            f"on {failure.sae} {failure.evaluator or 'the engine'} raised {failure.reason}\n"
-            + "\n".join(tracebacks[:1]),
+            f"on {failure.sae} it raised {failure.reason}\n" + "\n".join(tracebacks[:1]),
             "out.undefined(name, reason) where there is no value; declare what must be there in `requires`.",
         )
     return {(each.result.sae.name, each.result.evaluator.name): each for each in found}
