@@ -104,3 +104,8 @@ class CrossMoments:
         self.mean_x = self.mean_x + delta_x * (other.n / total)
         self.mean_y = self.mean_y + delta_y * (other.n / total)
         self.n = total
+
+    def target(self, column: int) -> CrossMoments:
+        """The moments of one target alone."""
+        one = slice(column, column + 1)
+        return CrossMoments(self.n, self.mean_x, self.mean_y[one], self.cxy[:, one], self.syy[one])

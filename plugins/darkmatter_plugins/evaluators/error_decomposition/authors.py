@@ -66,43 +66,18 @@ class AuthorsCollector:
         return self
 
 
-@dataclass(frozen=True)
-class ErrorNormMoments:
-    """Training moments between x and |e|²."""
-
-    def start(self, info: api.PassInfo) -> ErrorNormCollector:
-        """A fresh collector."""
-        return ErrorNormCollector(CrossMoments.zero(info.d_in, 1))
-
-
-@dataclass
-class ErrorNormCollector:
-    """Collects ``ErrorNormMoments``."""
-
-    moments: CrossMoments
-
-    def update(self, chunk: api.Chunk, rows: api.Rows) -> None:
-        """Take in training rows."""
-        if rows == "train":
-            self.moments.merge(CrossMoments.of(chunk.x_centred, norms((chunk.error,), 2)))
-
-    def merge(self, other: ErrorNormCollector) -> None:
-        """Take in the next shard."""
-        self.moments.merge(other.moments)
-
-    def finish(self) -> CrossMoments:
-        """The moments."""
-        return self.moments
-
-
-def authors_metrics(out: api.EvalOutput, ctx: api.EvalContext, moments: CrossMoments) -> None:
-    """Add ``authors.*`` to the output."""
-    inputs = ctx.info.inputs
+def authors_sums(ctx: api.EvalContext, moments: CrossMoments, error_norm: CrossMoments) -> AuthorsSums:
+    """The maps without intercept, from the training moments of e and of |e|²."""
     linear = fit_error_map(ctx.info, moments, bias=False)
-    (norm_moments,) = ctx.collect([ErrorNormMoments()], "train")
-    norm = fit_error_map(ctx.info, norm_moments, bias=False)
-    spec = AuthorsSums(linear, norm, ctx.collected(MeanError()))
-    test, train = (ctx.collect([spec], rows)[0] for rows in ("test", "train"))
+    norm = fit_error_map(ctx.info, error_norm, bias=False)
+    return AuthorsSums(linear, norm, ctx.collected(MeanError()))
+
+
+def authors_metrics(
+    out: api.EvalOutput, ctx: api.EvalContext, test: AuthorsCollector, train: AuthorsCollector
+) -> None:
+    """Add ``authors.*`` to the output, from the sums over either side."""
+    inputs = ctx.info.inputs
     total_variance = inputs.total_variance
     varies = test.total > 1e-10 * total_variance / max(len(test.total), 1)
     _plain(

@@ -15,6 +15,7 @@ and held-out rows only; ``authors.*`` keep their conventions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,7 +25,7 @@ from darkmatter.collectors import ErrorMoments, MeanError, fit_error_map
 from darkmatter.output import SQUARED_NORM_FLOOR, VARIANCE_FLOOR
 from darkmatter.stats import CrossMoments, LinearMap
 from darkmatter.stats.resample import MeanOfRatios
-from darkmatter_plugins.evaluators.error_decomposition.authors import authors_metrics
+from darkmatter_plugins.evaluators.error_decomposition.authors import authors_metrics, authors_sums
 from darkmatter_plugins.evaluators.error_decomposition.collect import (
     Centres,
     NormMoments,
@@ -53,39 +54,42 @@ class ErrorDecomposition:
         moments: CrossMoments = ctx.collected(ErrorMoments())
         linear = fit_error_map(ctx.info, moments, bias=self.config.bias)
         add_fit_notes(out, linear, ctx.info.d_in)
-        sums = self._residuals(ctx, moments, linear)
-        n_units = 1 if self.config.eval_rows == "all" else ctx.info.n_units
+        power, every_row = self.config.norm_power, self.config.eval_rows == "all"
+        (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
+        norm = fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
+        centres = _centres(ctx, moments, every_row=every_row)
+        specs: dict[str, api.CollectorSpec] = {
+            "residuals": Residuals(linear, norm, power, centres, one_unit=every_row)
+        }
+        if self.config.authors:
+            specs["authors"] = authors_sums(ctx, moments, self._error_norm(ctx, linear, norm_moments))
+        test = _collect(ctx, specs, "test")
+        train = _collect(
+            ctx, {name: spec for name, spec in specs.items() if every_row or name == "authors"}, "train"
+        )
+        sums: ResidualsCollector = test["residuals"]
+        if every_row:
+            sums.merge(train["residuals"])
+        n_units = 1 if every_row else ctx.info.n_units
         out.add_columns(sums.scalars.columns(n_units))
         total_variance = float(out.columns["target_variance"].sum())
-        self._fvu(out, ctx)
+        self._fvu(out, centres)
         self._error_r2(out, sums.per_dim.total(n_units), total_variance)
         self._norms(out, total_variance)
         if self.config.authors:
-            authors_metrics(out, ctx, moments)
+            authors_metrics(out, ctx, test["authors"], train["authors"])
         return out
 
-    def _residuals(
-        self, ctx: api.EvalContext, moments: CrossMoments, linear: LinearMap
-    ) -> ResidualsCollector:
-        """Fit the norm maps on the training rows, then take the sums over the evaluated rows."""
-        power = self.config.norm_power
-        (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
-        norm = fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
-        every_row = self.config.eval_rows == "all"
-        centres = _centres(ctx, moments, every_row=every_row)
-        spec = Residuals(linear, norm, power, centres, one_unit=every_row)
-        (sums,) = ctx.collect([spec], "test")
-        if every_row:
-            (train,) = ctx.collect([spec], "train")
-            sums.merge(train)
-        result: ResidualsCollector = sums
-        return result
+    def _error_norm(self, ctx: api.EvalContext, linear: LinearMap, moments: CrossMoments) -> CrossMoments:
+        """Training moments of |e|² alone; with another norm power they take a pass of their own."""
+        if self.config.norm_power != 2:
+            (moments,) = ctx.collect([NormMoments(linear, 2)], "train")
+        return moments.target(list(VECTORS).index("error"))
 
-    def _fvu(self, out: api.EvalOutput, ctx: api.EvalContext) -> None:
+    def _fvu(self, out: api.EvalOutput, centres: Centres) -> None:
         denominator = "target_sq" if self.config.fvu_center == "none" else "target_variance"
         if self.config.fvu_center == "scalar":
-            mean = ctx.info.inputs.mean_target
-            spread = float((mean - mean.mean()).square().sum())
+            spread = float((centres.target - centres.target.mean()).square().sum())
             out.columns["scalar_variance"] = out.columns["target_variance"] + spread * out.columns["rows"]
             denominator = "scalar_variance"
         floor = 1e-13 * float(out.columns["target_sq"].sum())
@@ -139,6 +143,11 @@ class ErrorDecomposition:
                     floor=max(floor, constant),
                     undefined=f"the norm of {VECTORS[key]} does not vary (round-off at most)",
                 )
+
+
+def _collect(ctx: api.EvalContext, specs: dict[str, api.CollectorSpec], rows: api.Rows) -> dict[str, Any]:
+    """Finished collectors by name, from one pass; no pass where there is nothing to collect."""
+    return dict(zip(specs, ctx.collect(list(specs.values()), rows), strict=True)) if specs else {}
 
 
 def _centres(ctx: api.EvalContext, moments: CrossMoments, *, every_row: bool) -> Centres:
