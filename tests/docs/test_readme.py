@@ -38,7 +38,8 @@ def test_demo_output_in_the_readme_is_what_the_demo_prints(tmp_path, monkeypatch
 
 def test_every_command_in_the_readme_exists():
     """Commands and options that README.md shows are there."""
-    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL))
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    blocks = "\n".join(content for language, content in fenced if not language)
     commands = set(re.findall(r"^darkmatter (\w+)", blocks, flags=re.MULTILINE))
     options = set(re.findall(r"(--[a-z][a-z-]+)", README))
     known = set()
