@@ -11,6 +11,7 @@ import fnmatch
 import io
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -53,7 +54,7 @@ FIXED: dict[str, Callable[[], Any]] = {
 """Opcodes that push something that is always the same."""
 
 IGNORED = {"PROTO", "FRAME"}
-DAMAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, OverflowError, MemoryError)
+DAMAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, OverflowError, MemoryError, Warning)
 """What pickletools and the containers raise on a stream that no pickler wrote."""
 
 
@@ -87,7 +88,10 @@ class Machine:
         self._stack.clear()
         self._memo.clear()
         try:
-            return self._run(source)
+            with warnings.catch_warnings():
+                # An escape that no pickler writes is a DeprecationWarning of the string decoder.
+                warnings.simplefilter("error", DeprecationWarning)
+                return self._run(source)
         except DAMAGE as error:
             what = str(error)[:120] or type(error).__name__
             message = f"{self.where}: its pickle stream is damaged: {what}."

@@ -84,7 +84,8 @@ def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> Non
     for what, size, hook in (("d_in", sae.d_in, hooks[0]), ("d_out", sae.d_out, hooks[1])):
         if size != dims[hook]:
             message = (
-                f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for this "
-                f"model and hook point: check --hook (the file says {sae.hook_in or 'nothing'}) and --model."
+                f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for "
+                "this model and hook point: check --model and --hook "
+                f"(the file says {sae.hook_in or 'nothing'})."
             )
             raise ItemError(message)

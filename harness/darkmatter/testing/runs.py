@@ -16,9 +16,9 @@ from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy
-from darkmatter.runs.engine import Chosen
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine
+from darkmatter.runs.recorder import Chosen
 from darkmatter.sae.base import SAE
 from darkmatter.testing.rules import refuse
 from darkmatter.testing.synthetic import synthetic_store
@@ -47,7 +47,7 @@ def run_evaluators(
     )
     items = [SAEItem(name, f"synthetic:{name}", _giver(sae)) for name, sae in saes.items()]
     found = engine.run(items, [], ControlPolicy(automatic=False)).stored
-    for failure in engine.failures:
+    for failure in engine.recorder.failures:
         refuse(
             "An evaluator gives a result for every SAE; what has no value is undefined with a reason.",
             f"on {failure.sae} it raised {failure.reason}\n" + "\n".join(tracebacks[:1]),

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -130,18 +129,12 @@ def test_light_commands_import_nothing_heavy(arguments):
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
-def test_help_is_fast():
-    """Help answers within 0.8 seconds of a bare interpreter (best of three)."""
+def test_help_imports_little():
+    """What makes help slow is imports: a bound on their number holds it where a clock would flake."""
+    code = "import sys; from darkmatter.cli.main import main; main(['list']); print(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    def best(code):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best("from darkmatter.cli.main import main; main(['list'])") - best("pass") < 0.8
+    assert int(done.stdout.splitlines()[-1]) < 700
 
 
 def test_a_closed_pipe_is_no_error():

@@ -13,7 +13,7 @@ from darkmatter.plugins import KINDS, Owned, host
 
 LOCAL_EXECUTOR = {
     "name": "local",
-    "summary": "this machine, in parallel processes (--jobs)",
+    "summary": "this machine, in parallel threads (--jobs)",
     "distribution": "sae-darkmatter",
 }
 """The executor of the core; others join with the hook for executors."""
