@@ -39,6 +39,11 @@ class EvalOutput:
         self._evaluator = evaluator
         self._resampler = resampler
         self._n = n_rows
+        self._why_no_interval = ""
+
+    def without_intervals(self, reason: str, n_rows: int) -> None:
+        """From here on metrics are over ``n_rows`` rows that are no held-out units, so without intervals."""
+        self._why_no_interval, self._n = reason, n_rows
 
     def add_columns(self, columns: dict[str, np.ndarray]) -> None:
         """Keep sums per unit, float64 [n_units] each, under their names."""
@@ -65,12 +70,18 @@ class EvalOutput:
             return
         share = float(top.sum()) / total
         value = 1.0 - share if complement else share
+        if self._why_no_interval:
+            self.plain(name, value, why_no_interval=self._why_no_interval)
+            return
         interval = self._resampler.interval_ratio(top, bottom, complement=complement)
         kind = Estimator(numerator=numerator, denominator=denominator, complement=complement)
         self._add(name, value, interval, kind)
 
     def statistic(self, name: str, statistic: Statistic, linearised: Influence) -> None:
         """A metric that is no ratio of sums: resampled as it is, kept as contributions per unit."""
+        if self._why_no_interval:
+            self.plain(name, linearised.value, why_no_interval=self._why_no_interval)
+            return
         key = f"{name}:influence"
         self.columns[key] = linearised.contributions
         interval = self._resampler.interval(statistic)
@@ -92,11 +103,19 @@ class EvalOutput:
             self.undefined(name, "it is not a finite number")
             return
         self.estimators[name] = estimator
+        low, high = self._inside(name, interval)
         self.metrics.append(
-            self._value(
-                name, value=value, ci_low=interval.low, ci_high=interval.high, ci_method=interval.method
-            )
+            self._value(name, value=value, ci_low=low, ci_high=high, ci_method=interval.method)
         )
+
+    def _inside(self, name: str, interval: Interval) -> tuple[float | None, float | None]:
+        """The interval cut to the metric's range: with few units, t quantiles reach beyond it."""
+        metric = self._evaluator.metric(name)
+        low, high = interval.low, interval.high
+        if metric is not None and low is not None and high is not None:
+            low = low if metric.low is None else max(low, metric.low)
+            high = high if metric.high is None else min(high, metric.high)
+        return low, high
 
     def _value(self, name: str, **fields: Any) -> MetricValue:
         meaning: Metric | None = self._evaluator.metric(name)

@@ -11,7 +11,6 @@ from darkmatter.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
-"""Pages that are linked to and being written; a page that is there must not stand here."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

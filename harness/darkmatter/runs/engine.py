@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from darkmatter.runs.items import BaselineItem, SAEItem, check_size, hooks_of
 from darkmatter.runs.recorder import Chosen, Hooks, Recorder
 from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
 from darkmatter.sae.base import SAE
+from darkmatter.sae.load import place
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
@@ -90,7 +91,7 @@ class Engine:
         """Load one SAE and look up its results; one that cannot be used becomes a failure."""
         draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
         try:
-            sae = item.load()
+            sae, own = self._placed(item.load())
             dims = {hook: self.store.dim(hook) for hook in self.store.hooks}
             hooks = hooks_of(sae, item, dims, RAW_HOOK if RAW_HOOK in dims else None)
             check_size(sae, hooks, dims)
@@ -98,13 +99,18 @@ class Engine:
             self.recorder.fail(draft, str(error))
             return None
         self._used[hooks] = None
-        draft = Draft(
-            item.name, item.reference, item.adapter, item.is_control, (*sae.assumptions, *item.notes)
-        )
+        draft = replace(draft, assumptions=(*sae.assumptions, *own, *item.notes))
         if sae.fingerprint is None:  # functions are known only by what they will have done
             return Candidate(draft, sae, hooks, "", list(self.recorder.evaluators))
         wanted = self.recorder.wanted(draft, sae.fingerprint, hooks)
         return Candidate(draft, sae, hooks, sae.fingerprint, wanted) if wanted else None
+
+    def _placed(self, sae: SAE) -> tuple[SAE, tuple[str, ...]]:
+        """The SAE where and how this run encodes, and what to say if it cannot be moved there."""
+        wanted = (self.analysis.device, self.analysis.dtype)
+        if not hasattr(sae, "to") and wanted != ("cpu", "float32"):
+            return sae, (f"computes in its own arithmetic; device and dtype {wanted} do not apply to it",)
+        return place(sae, wanted[0], getattr(torch, wanted[1])), ()
 
     # -- the passes -----------------------------------------------------------------------------
 
@@ -226,11 +232,11 @@ class Engine:
             return None
         data = StreamFitData(self.store, hooks[0], self.selection, self.analysis.seed, self.inputs(hooks))
         try:
-            sae = item.fit(data)
+            sae, own = self._placed(item.fit(data))
         except Exception as error:  # noqa: BLE001 - a baseline is a plugin and may raise anything
             self.recorder.fail(draft, f"{type(error).__name__}: {error}")
             return None
-        draft = Draft(name, item.reference, item.qualified, item.is_control, sae.assumptions)
+        draft = replace(draft, assumptions=(*sae.assumptions, *own))
         return Candidate(draft, sae, hooks, recipe, wanted)
 
 

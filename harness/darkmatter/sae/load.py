@@ -60,7 +60,7 @@ def load_sae(
         view = open_view(where)
         chosen = choose(view, detect(view, known_adapters(adapters)), adapter)
         sae = read(view, chosen, LoadOptions(device, dtype))
-    return _moved(sae, device, dtype)
+    return place(sae, device, dtype)
 
 
 def as_reference(reference: str | Path | Reference) -> Reference:
@@ -139,7 +139,8 @@ def known_adapters(adapters: Mapping[str, SAEAdapter] | None) -> Mapping[str, SA
     return found
 
 
-def _moved(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
+def place(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
+    """The SAE on a device and in an arithmetic; one that cannot be moved computes as it does."""
     move: Any = getattr(sae, "to", None)
     if move is None or (device == "cpu" and dtype is None):
         return sae

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,7 +47,7 @@ class Density:
             if len(known) == 0:
                 out.undefined(name, "no latent fires and varies on the held-out rows")
             else:
-                out.plain(name, float(known.median()), why_no_interval=why)
+                out.plain(name, float(np.median(known.numpy())), why_no_interval=why)
         out.curves["log10_rate"] = log_rate_histogram(rate[alive], moments.n, self.config.bins_per_decade)
         return out
 

@@ -74,12 +74,17 @@ def authors_sums(ctx: api.EvalContext, moments: CrossMoments, error_norm: CrossM
 
 
 def authors_metrics(
-    out: api.EvalOutput, ctx: api.EvalContext, test: AuthorsCollector, train: AuthorsCollector
+    out: api.EvalOutput,
+    ctx: api.EvalContext,
+    test: AuthorsCollector,
+    train: AuthorsCollector,
+    *,
+    floor: float,
 ) -> None:
-    """Add ``authors.*`` to the output, from the sums over either side."""
+    """Add ``authors.*`` to the output, from the sums over either side; variance below ``floor`` is none."""
     inputs = ctx.info.inputs
     total_variance = inputs.total_variance
-    varies = test.total > 1e-10 * total_variance / max(len(test.total), 1)
+    varies = test.total > max(1e-10 * total_variance, floor) / max(len(test.total), 1)
     _plain(
         out, "authors.error_r2", float((1 - test.residual[varies] / test.total[varies]).mean()), varies.any()
     )
@@ -90,12 +95,14 @@ def authors_metrics(
         + float(between) * ctx.n_train * ctx.n_test / (ctx.n_train + ctx.n_test)
     )
     missed = float(test.residual.sum() + train.residual.sum())
-    _plain(out, "authors.fvu_nonlinear", missed / everything if everything > 0 else 0.0, everything > 0)
+    _plain(
+        out, "authors.fvu_nonlinear", missed / everything if everything > floor else 0.0, everything > floor
+    )
     residual, total, squares = (float(part) for part in test.norm)
     variance = squares - total**2 / test.n
-    floor = max(1e-20 * (total_variance / test.n) ** 2 * test.n, 1e-12 * total**2 / test.n)
-    value = 1 - residual / variance if variance > floor else 0.0
-    _plain(out, "authors.error_norm_r2", value, variance > floor)
+    least = max(1e-20 * (total_variance / test.n) ** 2 * test.n, 1e-12 * total**2 / test.n)
+    value = 1 - residual / variance if variance > least else 0.0
+    _plain(out, "authors.error_norm_r2", value, variance > least)
 
 
 def _plain(out: api.EvalOutput, name: str, value: float, defined: object) -> None:

@@ -37,6 +37,9 @@ from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS
 NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
 CONSTANT = "the activations do not vary on the held-out rows"
 
+ROUNDING = 1e-13
+"""Variance below this share of the mean square is what float32 leaves of constant activations."""
+
 
 class ErrorDecomposition:
     """The evaluator `error_decomposition`."""
@@ -70,14 +73,17 @@ class ErrorDecomposition:
         sums: ResidualsCollector = test["residuals"]
         if every_row:
             sums.merge(train["residuals"])
+            out.without_intervals("training and held-out rows together", ctx.n_train + ctx.n_test)
         n_units = 1 if every_row else ctx.info.n_units
         out.add_columns(sums.scalars.columns(n_units))
         total_variance = float(out.columns["target_variance"].sum())
-        self._fvu(out, centres)
-        self._error_r2(out, sums.per_dim.total(n_units), total_variance)
+        # Activations that do not vary leave nothing to explain: what is left of them is rounding.
+        constant = ROUNDING * float(out.columns["target_sq"].sum())
+        self._fvu(out, centres, constant)
+        self._error_r2(out, sums.per_dim.total(n_units), max(VARIANCE_FLOOR * total_variance, constant))
         self._norms(out, total_variance)
         if self.config.authors:
-            authors_metrics(out, ctx, test["authors"], train["authors"])
+            authors_metrics(out, ctx, test["authors"], train["authors"], floor=constant)
         return out
 
     def _error_norm(self, ctx: api.EvalContext, linear: LinearMap, moments: CrossMoments) -> CrossMoments:
@@ -86,13 +92,12 @@ class ErrorDecomposition:
             (moments,) = ctx.collect([NormMoments(linear, 2)], "train")
         return moments.target(list(VECTORS).index("error"))
 
-    def _fvu(self, out: api.EvalOutput, centres: Centres) -> None:
+    def _fvu(self, out: api.EvalOutput, centres: Centres, floor: float) -> None:
         denominator = "target_sq" if self.config.fvu_center == "none" else "target_variance"
         if self.config.fvu_center == "scalar":
             spread = float((centres.target - centres.target.mean()).square().sum())
             out.columns["scalar_variance"] = out.columns["target_variance"] + spread * out.columns["rows"]
             denominator = "scalar_variance"
-        floor = 1e-13 * float(out.columns["target_sq"].sum())
         for name, numerator in (
             ("fvu_linear", "linear_sq"),
             ("fvu_nonlinear", "nonlinear_sq"),
@@ -100,8 +105,7 @@ class ErrorDecomposition:
         ):
             out.ratio(name, numerator, denominator, floor=floor, undefined=CONSTANT)
 
-    def _error_r2(self, out: api.EvalOutput, per_dim: Tensor, total_variance: float) -> None:
-        floor = VARIANCE_FLOOR * total_variance
+    def _error_r2(self, out: api.EvalOutput, per_dim: Tensor, floor: float) -> None:
         residual, total = np.split(per_dim.numpy(), 2, axis=1)
         by_dim = MeanOfRatios(residual, total, complement=True, floor=floor / max(total.shape[1], 1))
         pooled_is_primary = self.config.r2_reduction == "pooled"

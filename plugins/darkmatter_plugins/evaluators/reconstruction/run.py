@@ -5,6 +5,7 @@ Notation: x target [n, d], x̂ reconstruction, e = x - x̂, x̄ mean of the held
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,6 +146,7 @@ class Reconstruction:
     @staticmethod
     def _variants(out: api.EvalOutput, ctx: api.EvalContext, floor: float, constant: str) -> None:
         """Other tools' formulas under their own names, so that a different number explains itself."""
+        total = {name: float(column.sum()) for name, column in out.columns.items()}
         out.ratio("fvu_uncentred", "error_sq", "target_sq", undefined="every activation is zero")
         out.ratio(
             "saelens.explained_variance",
@@ -159,27 +161,23 @@ class Reconstruction:
             "legacy_fvu",
             "varying_rows",
             complement=True,
+            # Where the activations do not vary as a whole, no row's distance from the mean means much.
+            floor=0.0 if total["variance"] > floor else math.inf,
             undefined=constant,
         )
         out.ratio("openai.normalized_mse", "nmse", "nonzero_rows", undefined="every activation is zero")
-        total = {name: float(column.sum()) for name, column in out.columns.items()}
         n, d = total["rows"], ctx.info.d_out
         why = "a variant for comparison with another tool"
         scalar_mean = float(ctx.info.inputs.mean_target.mean())
         scalar_variance = total["target_sq"] - n * d * scalar_mean**2
         unmoved = total["error_sq"] - n * float(ctx.collected(MeanError()).square().sum())
-        mean_square = total["target_sq"] / n
+        square = total["target_sq"]
         for name, top, bottom, complement in (
             ("fvu_scalar_centre", total["error_sq"], scalar_variance, False),
             ("dictionary_learning.frac_variance_explained", unmoved, total["variance"], True),
-            (
-                "saebench.explained_variance",
-                total["error_sq"] / n,
-                mean_square - (mean_square / d) ** 2,
-                True,
-            ),
+            ("saebench.explained_variance", total["error_sq"], square - n * (square / n / d) ** 2, True),
         ):
-            if not abs(bottom) > floor / n:
+            if not abs(bottom) > floor:
                 out.undefined(name, constant)
                 continue
             out.plain(name, 1 - top / bottom if complement else top / bottom, why_no_interval=why)
