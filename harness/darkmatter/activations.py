@@ -69,11 +69,11 @@ class ActivationStore(Protocol):
         """Activations of contexts ``start:stop``: [contexts, positions, d], a view where possible."""
         ...
 
-    def tokens(self) -> Tensor | None:
-        """Token ids [contexts, positions] (int64), or None."""
+    def tokens(self, start: int = 0, stop: int | None = None) -> Tensor | None:
+        """Token ids [contexts, positions] (int64) of contexts ``start:stop``, or None."""
         ...
 
-    def loss(self) -> Tensor | None:
+    def loss(self, start: int = 0, stop: int | None = None) -> Tensor | None:
         """Clean loss in nats [contexts, positions]: ``loss[c, t]`` is that of token ``t + 1``."""
         ...
 
@@ -81,7 +81,7 @@ class ActivationStore(Protocol):
         """True where a position may count [contexts, positions] (special tokens are False)."""
         ...
 
-    def labels(self) -> Tensor | None:
+    def labels(self, start: int = 0, stop: int | None = None) -> Tensor | None:
         """Labels [contexts, positions] of raw activations, or None."""
         ...
 

@@ -34,6 +34,10 @@ class CacheError(DarkmatterError):
     """The activation cache cannot be built or read."""
 
 
+class ResultWarning(UserWarning):
+    """Something about results that ``dm.evaluate`` and ``dm.run`` found and a reader must not overlook."""
+
+
 class PluginError(DarkmatterError):
     """A plugin is broken, or two plugins claim the same name."""
 

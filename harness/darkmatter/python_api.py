@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from darkmatter.errors import ResultWarning, UsageError
 from darkmatter.plugins import host
 from darkmatter.progress import Progress
-from darkmatter.references import parse_reference, unique_names
+from darkmatter.references import check_name, parse_reference, unique_names
+from darkmatter.results.rows import ItemFailure
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import BaselineItem, SAEItem
-from darkmatter.runs.job import Job, LoadedFile, choose_evaluators, default_jobs, make_engine, open_results
-from darkmatter.runs.suite import make_suite, read_suite
+from darkmatter.runs.job import (
+    Budget,
+    Job,
+    LoadedFile,
+    choose_evaluators,
+    default_jobs,
+    make_engine,
+    open_results,
+)
+from darkmatter.runs.suite import explain, make_suite, read_suite
 from darkmatter.sae.base import SAE
 
 if TYPE_CHECKING:
@@ -34,7 +47,7 @@ def evaluate(
     labels: Tensor | None = None,
     mask: Tensor | None = None,
     y: Tensor | None = None,
-    evaluators: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    evaluators: str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -60,10 +73,14 @@ def evaluate(
 
     store = tensor_activations(activations, tokens=tokens, loss=loss, labels=labels, mask=mask, y=y)
     named = saes if isinstance(saes, Mapping) else {_name_of(saes): saes}
-    settings = Analysis(seed=seed, **analysis)
+    if not named:
+        message = "no SAE: give one, or a mapping from names to SAEs"
+        raise UsageError(message)
+    settings = _analysis(seed=seed, **analysis)
+    evaluators = [evaluators] if isinstance(evaluators, str) else evaluators
     asked = evaluators if isinstance(evaluators, Mapping | None) else {name: {} for name in evaluators}
     plugin_host = host()
-    items, baselines = _items(named, settings)
+    items, baselines = _items(named)
     with open_results(None if out is None else Path(out)) as results:
         engine = make_engine(
             store,
@@ -76,6 +93,7 @@ def evaluate(
         )
         found = engine.run(items, baselines, ControlPolicy(automatic=False))
     found.order = tuple(named)
+    _warn(engine.recorder.failures, engine.recorder.warnings)
     return found
 
 
@@ -91,21 +109,45 @@ def run(
 
     ``out`` keeps the results in a folder and lets a later call reuse them.
     """
+    if suite is not None and fields:
+        message = (
+            f"{', '.join(fields)} cannot be combined with the suite file {str(suite)!r}; change the file."
+        )
+        raise UsageError(message)
     checked = read_suite(Path(suite)) if suite is not None else make_suite(fields)
     plugin_host = host()
     job = Job.of(checked, plugin_host, Progress(emit=plugin_host.emit), jobs)
-    return job.run(None if out is None else Path(out), recompute=recompute).results
+    outcome = job.run(None if out is None else Path(out), recompute=recompute)
+    _warn(outcome.failures, outcome.warnings)
+    return outcome.results
 
 
-def _items(named: Mapping[str, SAELike], settings: Analysis) -> tuple[list[SAEItem], list[BaselineItem]]:
+def _warn(failures: Sequence[ItemFailure], found: Sequence[str]) -> None:
+    """Say in Python what the command line says at its end: a failed row is easily overlooked."""
+    for failure in failures:
+        warnings.warn(f"{failure.sae} failed: {failure.reason}", ResultWarning, stacklevel=3)
+    for text in found:
+        warnings.warn(text, ResultWarning, stacklevel=3)
+
+
+def _analysis(**fields: Any) -> Analysis:
+    try:
+        return Analysis.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(explain(error, Analysis, "dm.evaluate")) from None
+
+
+def _items(named: Mapping[str, SAELike]) -> tuple[list[SAEItem], list[BaselineItem]]:
     items: list[SAEItem] = []
     baselines: list[BaselineItem] = []
+    budget = Budget()
     for name, given in named.items():
+        check_name(name)
         if isinstance(given, str) and given.startswith("baseline:"):
             reference = parse_reference(given)
             baselines.append(baseline_item(host(), reference.target, name, reference.fields))
         elif isinstance(given, str | Path):
-            file = LoadedFile(str(given), None, settings.device, settings.dtype)
+            file = LoadedFile(str(given), None, budget)
             items.append(SAEItem(name, str(given), file))
         else:
             items.append(SAEItem(name, f"object:{type(given).__name__}", _loader(given)))

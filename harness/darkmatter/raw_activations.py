@@ -121,24 +121,24 @@ class RawActivations:
         rows = self._array(hook).rows(start, stop).float()
         return rows.unsqueeze(1) if self.independent_rows else rows
 
-    def _side(self, name: str) -> Tensor | None:
+    def _side(self, name: str, start: int = 0, stop: int | None = None) -> Tensor | None:
         """One value per row [C, P]; values per context are repeated over its positions."""
         array = self._arrays.get(name)
         if array is None:
             return None
-        values = array.rows(0, self.n_contexts)
+        values = array.rows(start, self.n_contexts if stop is None else stop)
         if values.ndim == 1:
             values = values.unsqueeze(1).expand(-1, self.n_positions)
         return values
 
-    def tokens(self) -> Tensor | None:
+    def tokens(self, start: int = 0, stop: int | None = None) -> Tensor | None:
         """Token ids [C, P] int64, or None."""
-        tokens = self._side("tokens")
+        tokens = self._side("tokens", start, stop)
         return None if tokens is None else tokens.long()
 
-    def loss(self) -> Tensor | None:
+    def loss(self, start: int = 0, stop: int | None = None) -> Tensor | None:
         """Losses [C, P] float32, or None."""
-        loss = self._side("loss")
+        loss = self._side("loss", start, stop)
         return None if loss is None else loss.float()
 
     def mask(self) -> Tensor | None:
@@ -146,9 +146,9 @@ class RawActivations:
         mask = self._side("mask")
         return None if mask is None else mask.bool()
 
-    def labels(self) -> Tensor | None:
+    def labels(self, start: int = 0, stop: int | None = None) -> Tensor | None:
         """Labels [C, P]: int64, or float32 where they are no integers; or None."""
-        labels = self._side("labels")
+        labels = self._side("labels", start, stop)
         if labels is None:
             return None
         return labels.float() if labels.is_floating_point() else labels.long()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from darkmatter.activations import ActivationStore
 from darkmatter.errors import UsageError
 from darkmatter.shuffle import permutation
@@ -120,7 +118,9 @@ def make_split(
         )
         raise UsageError(message)
     has_test = (rows & (wide == _TEST)).any(dim=1)
-    unit_of_context, n_units, unit = units(has_test, independent_rows=store.independent_rows)
+    unit_of_context, n_units, unit = units(
+        has_test, independent_rows=store.independent_rows, documents=store.documents()
+    )
     return Split(kind, role, rows, dropped, n_train, n_test, unit_of_context, n_units, unit)
 
 
@@ -181,23 +181,32 @@ def _border(documents: Tensor | None, usable: Tensor, cut: int) -> tuple[int, in
     return int(ends[best]), int(begins[best])
 
 
-def units(has_test: Tensor, *, independent_rows: bool) -> tuple[Tensor, int, str]:
+def units(
+    has_test: Tensor, *, independent_rows: bool, documents: Tensor | None = None
+) -> tuple[Tensor, int, str]:
     """Resampling units of the contexts with test rows.
+
+    Contexts that begin in the same document are one unit: they are no independent draws. Above
+    ``MOST_UNITS`` units, neighbours are taken together in blocks.
 
     Args:
         has_test: [C] bool.
         independent_rows: whether a context is one row.
+        documents: first and last document of each context [C, 2], where known.
 
     Returns:
         unit of each context [C] int64 (-1 for none), the number of units, and what one unit is.
-        Above ``MOST_UNITS`` contexts a unit is a block of neighbours.
     """
     import torch
 
     contexts = has_test.nonzero().squeeze(1)
-    size = max(1, -(-len(contexts) // MOST_UNITS))
+    number, noun = torch.arange(len(contexts)), "row" if independent_rows else "context"
+    if documents is not None and len(contexts):
+        _, number = torch.unique_consecutive(documents[contexts, 0], return_inverse=True)
+        noun = noun if int(number[-1]) + 1 == len(contexts) else "document"
+    found = int(number[-1]) + 1 if len(contexts) else 0
+    size = max(1, -(-found // MOST_UNITS))
     unit_of_context = torch.full(has_test.shape, -1, dtype=torch.int64)
-    unit_of_context[contexts] = torch.from_numpy(np.arange(len(contexts)) // size)
-    noun = "row" if independent_rows else "context"
+    unit_of_context[contexts] = number // size
     name = noun if size == 1 else f"block of {size} {noun}s"
-    return unit_of_context, -(-len(contexts) // size), name
+    return unit_of_context, -(-found // size), name

@@ -49,6 +49,9 @@ class TextSpec(Config):
         description="packed: documents one after another; truncate: the start of one document per "
         "context, shorter documents dropped (the dark matter papers' way)",
     )
+    document_limit: int | None = Field(
+        8, ge=1, description="contexts that one document may fill, the rest of it is left out; null: no limit"
+    )
     seed: int = Field(0, ge=0, description="shuffles the documents before packing")
 
     @model_validator(mode="before")

@@ -151,19 +151,19 @@ class CachedActivations:
             self._contexts = map_contexts(self.entry)
         return self._contexts
 
-    def tokens(self) -> Tensor | None:
-        """Token ids [C, P] int64."""
-        return self._context_arrays()["tokens"].long()
+    def tokens(self, start: int = 0, stop: int | None = None) -> Tensor | None:
+        """Token ids [C, P] int64 of contexts ``start:stop``."""
+        return self._context_arrays()["tokens"][start:stop].long()
 
-    def loss(self) -> Tensor | None:
-        """Clean losses [C, P] float32; the last position is NaN."""
-        return self._rows(LOSS, 0, self.n_contexts)
+    def loss(self, start: int = 0, stop: int | None = None) -> Tensor | None:
+        """Clean losses [C, P] float32 of contexts ``start:stop``; the last position is NaN."""
+        return self._rows(LOSS, start, self.n_contexts if stop is None else stop)
 
     def mask(self) -> Tensor | None:
         """False at special tokens [C, P]."""
         return self._context_arrays()["mask"]
 
-    def labels(self) -> Tensor | None:
+    def labels(self, start: int = 0, stop: int | None = None) -> Tensor | None:  # noqa: ARG002 - the protocol's
         """A model gives no labels."""
         return None
 

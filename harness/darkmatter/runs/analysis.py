@@ -27,7 +27,7 @@ class Analysis(Config):
         "float32", description="arithmetic in which SAEs encode; statistics are float64 always"
     )
     device: str = Field("cpu", description="where SAEs encode: cpu, cuda, cuda:1, ...")
-    chunk_rows: int = Field(4096, ge=1, description="rows encoded at a time")
+    chunk_rows: int = Field(2048, ge=1, description="rows encoded at a time")
 
     def resolved(self, default_first: int, default_last: int) -> Analysis:
         """The same with the store's defaults written out."""
@@ -38,9 +38,6 @@ class Analysis(Config):
     def record(self) -> dict[str, Any]:
         """What results keep, and what is in their key.
 
-        The device's class, not its number, since equal devices agree; and whether TF32 was allowed.
+        The device's class, not its number, since equal devices agree. TF32 is off during every run.
         """
-        import torch
-
-        tf32 = bool(torch.backends.cuda.matmul.allow_tf32)
-        return {**self.model_dump(mode="json"), "device": self.device.partition(":")[0], "tf32": tf32}
+        return {**self.model_dump(mode="json"), "device": self.device.partition(":")[0], "tf32": False}

@@ -53,7 +53,7 @@ class Context:
 
     def collected(self, spec: CollectorSpec) -> Any:
         """What a collector found in the shared pass."""
-        return self.encoded.collectors[spec].finish()
+        return self.encoded.collected(spec)
 
     def collect(self, specs: Sequence[CollectorSpec], rows: Rows) -> list[Any]:
         """Another pass over one side's rows; nothing is encoded again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,12 @@ def baseline_item(host: PluginHost, name: str, label: str, options: Mapping[str,
 
 
 def matched_controls(
-    policy: ControlPolicy, host: PluginHost, l0s: Sequence[float], d: int, present: Sequence[BaselineItem]
+    policy: ControlPolicy,
+    host: PluginHost,
+    l0s: Sequence[float],
+    d: int,
+    present: Sequence[BaselineItem],
+    taken: Collection[str] = (),
 ) -> list[BaselineItem]:
     """The automatic controls, at most of rank d, that are not asked for already."""
     if not policy.automatic:
@@ -60,9 +65,9 @@ def matched_controls(
         ]
         wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]
     items = [baseline_item(host, name, label, options) for name, label, options in wanted]
-    taken = {(item.qualified, item.config) for item in present}
+    made = {(item.qualified, item.config) for item in present}
     labels = {item.name for item in present}
-    return [i for i in items if (i.qualified, i.config) not in taken and i.name not in labels]
+    return [i for i in items if (i.qualified, i.config) not in made and i.name not in labels]
 
 
 def distinct_l0(l0s: Sequence[float]) -> list[int]:

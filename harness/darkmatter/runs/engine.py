@@ -7,10 +7,8 @@ soon as it is there. An item that fails becomes a failed result, and the others 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,16 +17,18 @@ import torch
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
 from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.errors import DarkmatterError
-from darkmatter.evaluation import CollectorSpec, PassInfo
+from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation, PassInfo
 from darkmatter.events import RunFinished, RunStarted
+from darkmatter.output import EvalOutput
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.baselines import StreamFitData
 from darkmatter.runs.context import Context
 from darkmatter.runs.controls import ControlPolicy, matched_controls
-from darkmatter.runs.items import BaselineItem, SAEItem, check_size, hooks_of
+from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.recorder import Chosen, Hooks, Recorder
+from darkmatter.runs.scratch import scratch_folder, sweep_scratch
 from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -41,18 +41,18 @@ from darkmatter.stream.shards import one_thread_each
 GROUP_BYTES = 8 << 30
 """SAEs whose weights fit together into so much memory share one encoding pass."""
 
-SCRATCH = "darkmatter-scratch-"
-
 
 @dataclass
 class Candidate:
-    """A loaded SAE at its hook points with the results that are still to be made."""
+    """An SAE at its hook points with the results that are still to be made; loaded when its turn comes."""
 
     draft: Draft
-    sae: SAE
+    load: Callable[[], SAE]
+    facts: Facts
     hooks: Hooks
     fingerprint: str
     wanted: list[Chosen]
+    evaluators: list[EvaluatorImplementation] = field(default_factory=list)
 
 
 @dataclass
@@ -73,14 +73,12 @@ class Engine:
     ) -> ResultSet:
         """Evaluate all items, then the baselines at every hook point that was used."""
         if self.scratch_parent is not None:
-            # What a killed run left behind; the results folder has no other writer now.
-            for stale in self.scratch_parent.glob(f"{SCRATCH}*"):
-                shutil.rmtree(stale, ignore_errors=True)
+            sweep_scratch(self.scratch_parent)
         recorder = self.recorder
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
         with one_thread_each():
             self._evaluate([c for item in items if (c := self._admit(item)) is not None])
-            self._evaluate_baselines(baselines, controls)
+            self._evaluate_baselines(baselines, controls, taken=[item.name for item in items])
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
         return ResultSet(recorder.done)
@@ -100,10 +98,14 @@ class Engine:
             return None
         self._used[hooks] = None
         draft = replace(draft, assumptions=(*sae.assumptions, *own, *item.notes))
+
+        def load() -> SAE:
+            return self._placed(item.load())[0]
+
         if sae.fingerprint is None:  # functions are known only by what they will have done
-            return Candidate(draft, sae, hooks, "", list(self.recorder.evaluators))
+            return Candidate(draft, load, Facts.of(sae), hooks, "", list(self.recorder.evaluators))
         wanted = self.recorder.wanted(draft, sae.fingerprint, hooks)
-        return Candidate(draft, sae, hooks, sae.fingerprint, wanted) if wanted else None
+        return Candidate(draft, load, Facts.of(sae), hooks, sae.fingerprint, wanted) if wanted else None
 
     def _placed(self, sae: SAE) -> tuple[SAE, tuple[str, ...]]:
         """The SAE where and how this run encodes, and what to say if it cannot be moved there."""
@@ -138,17 +140,21 @@ class Engine:
 
     def _evaluate(self, candidates: Sequence[Candidate]) -> None:
         for group in _groups(candidates, GROUP_BYTES):
-            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.scratch_parent))
-            try:
-                self._evaluate_group(group, scratch)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            with scratch_folder(self.scratch_parent) as scratch:
+                try:
+                    self._evaluate_group(group, scratch)
+                except DarkmatterError as error:  # activations that cannot be used cost this hook point
+                    for candidate in group:
+                        self.recorder.fail(candidate.draft, str(error))
 
     def _evaluate_group(self, group: Sequence[Candidate], scratch: Path) -> None:
         hooks = group[0].hooks
         started = time.perf_counter()
         inputs, settings = self.inputs(hooks), self._settings(hooks)
-        work = {c.draft.name: (c.sae, self._info(c.sae, inputs), _specs(c)) for c in group}
+        work = {}
+        for candidate in group:
+            sae = candidate.load()
+            work[candidate.draft.name] = (sae, self._info(sae, inputs), self._specs(candidate))
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
             encoded = encode_all(settings, work, scratch, advance)
@@ -161,6 +167,18 @@ class Engine:
                 finished += len(candidate.wanted)
                 advance(finished, total)
 
+    def _specs(self, candidate: Candidate) -> list[CollectorSpec]:
+        """The collectors that an SAE's evaluators want, each once; who cannot say has failed."""
+        specs: dict[CollectorSpec, None] = {}
+        for chosen in candidate.wanted:
+            try:
+                made = chosen.evaluator.resolve()(chosen.config)
+                specs.update(dict.fromkeys(made.collectors()))
+            except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
+                made = Broken(error)
+            candidate.evaluators.append(made)
+        return list(specs)
+
     def _info(self, sae: SAE, inputs: InputStatistics) -> PassInfo:
         return PassInfo(sae.d_in, sae.d_out, sae.d_sae, self.selection.n_units, inputs)
 
@@ -172,30 +190,36 @@ class Engine:
             self.recorder.fail(candidate.draft, str(encoded.failure))
             return
         fingerprint = candidate.fingerprint or encoded.behaviour
-        for chosen in candidate.wanted:
+        for chosen, evaluator in zip(candidate.wanted, candidate.evaluators, strict=True):
             started = time.perf_counter()
             key = self.recorder.key(chosen, fingerprint, candidate.hooks)
-            draft = candidate.draft.of(candidate.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
-            made = self._one(draft, chosen, encoded, settings)
+            draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
+            made = self._one(draft, evaluator, encoded, settings)
             timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
             self.recorder.write(made, chosen, candidate.hooks, timings)
 
     def _one(
-        self, draft: ResultDraft, chosen: Chosen, encoded: Encoded, settings: StreamSettings
+        self,
+        draft: ResultDraft,
+        evaluator: EvaluatorImplementation,
+        encoded: Encoded,
+        settings: StreamSettings,
     ) -> StoredResult:
-        missing = self._missing(chosen.evaluator, encoded.sae)
+        descriptor = draft.chosen.evaluator
+        missing = self._missing(descriptor, encoded.sae)
         if missing:
             return skipped_result(draft, f"needs {missing}")
         resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
         context = Context(
-            draft.name, settings.hooks[0], self.analysis.seed, chosen.evaluator, settings, encoded, resampler
+            draft.name, settings.hooks[0], self.analysis.seed, descriptor, settings, encoded, resampler
         )
         try:
-            output = chosen.evaluator.resolve()(chosen.config).run(context)
-            return finished_result(draft, output, self.selection)
+            return finished_result(draft, evaluator.run(context), self.selection)
+        except OSError:
+            raise  # a full disk is no evaluator's fault; the run stops and says how to go on
         except Exception as error:  # noqa: BLE001 - an evaluator may raise anything; the others go on
             reason = f"{type(error).__name__}: {error}"
-            name = f"{draft.name} / {chosen.evaluator.name}"
+            name = f"{draft.name} / {descriptor.name}"
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
             return failed_result(draft, reason)
 
@@ -211,15 +235,28 @@ class Engine:
 
     # -- baselines ------------------------------------------------------------------------------
 
-    def _evaluate_baselines(self, baselines: Sequence[BaselineItem], controls: ControlPolicy) -> None:
-        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks if hook != TARGET_HOOK]
-        # A control predicts its own input; against a transcoder's target it has no meaning.
-        for hook in dict.fromkeys(hooks[0] for hooks in used if hooks[0] == hooks[1]):
-            hooks = (hook, hook)
-            l0s, d = self.recorder.l0.get(hooks, []), self.store.dim(hook)
-            matched = matched_controls(controls, self.recorder.plugins, l0s, d, baselines)
-            admitted = [self._admit_baseline(i, hooks, several=len(used) > 1) for i in [*baselines, *matched]]
+    def _evaluate_baselines(
+        self, baselines: Sequence[BaselineItem], controls: ControlPolicy, *, taken: Sequence[str]
+    ) -> None:
+        """The baselines at every hook point that was used and is its own target.
+
+        A baseline reconstructs its input; where only other targets are predicted it is skipped, in a
+        row that says so.
+        """
+        # What was used, reused results included: a resumed run must not lose or rename a control.
+        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
+        raw_targets = TARGET_HOOK in self.store.hooks
+        own = [hook for hook in dict.fromkeys(h[0] for h in used if h[0] == h[1]) if not raw_targets]
+        several = len(self.store.hooks) > 1
+        for hook in own:
+            hooks, recorder = (hook, hook), self.recorder
+            l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
+            matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
+            admitted = [self._admit_baseline(i, hooks, several=several) for i in [*baselines, *matched]]
             self._evaluate([candidate for candidate in admitted if candidate is not None])
+        for item in [] if own else baselines:
+            draft = Draft(item.name, item.reference, item.qualified, item.is_control, ())
+            self.recorder.skip(draft, "needs a hook point that is its own target: it reconstructs its input")
 
     def _admit_baseline(self, item: BaselineItem, hooks: Hooks, *, several: bool) -> Candidate | None:
         """Fit one control, unless all its results are there."""
@@ -230,20 +267,33 @@ class Engine:
         wanted = self.recorder.wanted(draft, recipe, hooks)
         if not wanted:
             return None
-        data = StreamFitData(self.store, hooks[0], self.selection, self.analysis.seed, self.inputs(hooks))
         try:
+            inputs = self.inputs(hooks)
+            data = StreamFitData(self.store, hooks[0], self.selection, self.analysis.seed, inputs)
             sae, own = self._placed(item.fit(data))
+        except DarkmatterError as error:
+            self.recorder.fail(draft, str(error))
+            return None
         except Exception as error:  # noqa: BLE001 - a baseline is a plugin and may raise anything
             self.recorder.fail(draft, f"{type(error).__name__}: {error}")
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
-        return Candidate(draft, sae, hooks, recipe, wanted)
+        return Candidate(draft, lambda: sae, Facts.of(sae), hooks, recipe, wanted)
 
 
-def _specs(candidate: Candidate) -> list[CollectorSpec]:
-    """The collectors that an SAE's evaluators want, each once."""
-    wanted = (chosen.evaluator.resolve()(chosen.config).collectors() for chosen in candidate.wanted)
-    return list(dict.fromkeys(spec for specs in wanted for spec in specs))
+class Broken:
+    """Stands for an evaluator that could not be made; running it raises why."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def collectors(self) -> Sequence[CollectorSpec]:
+        """None."""
+        return ()
+
+    def run(self, ctx: EvalContext) -> EvalOutput:  # noqa: ARG002 - the protocol's
+        """Raise what went wrong when it was made."""
+        raise self._error
 
 
 def _groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candidate]]:
@@ -255,7 +305,7 @@ def _groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candid
         group: list[Candidate] = []
         size = 0
         for candidate in members:
-            weight = 8 * candidate.sae.d_sae * (candidate.sae.d_in + candidate.sae.d_out)
+            weight = candidate.facts.weight_bytes
             if group and size + weight > limit:
                 yield group
                 group, size = [], 0

@@ -26,6 +26,28 @@ class SAEItem:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is remembered of an SAE whose weights are not: sizes and where it belongs."""
+
+    d_in: int
+    d_out: int
+    d_sae: int
+    hook_in: str | None
+    hook_out: str | None
+    context_length: int | None
+
+    @classmethod
+    def of(cls, sae: SAE) -> Facts:
+        """The facts of a loaded SAE."""
+        return cls(sae.d_in, sae.d_out, sae.d_sae, sae.hook_in, sae.hook_out, sae.metadata.context_length)
+
+    @property
+    def weight_bytes(self) -> int:
+        """About how much memory its weights take in float32."""
+        return 4 * self.d_sae * (self.d_in + self.d_out)
+
+
 @dataclass
 class BaselineItem:
     """A control that is fitted at a hook point before it is evaluated like any SAE."""

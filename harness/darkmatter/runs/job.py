@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from darkmatter.activations import ActivationStore
 from darkmatter.cache.spec import ActivationRequest, TextSpec
 from darkmatter.descriptors import Evaluator
-from darkmatter.errors import DarkmatterError, UsageError
+from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, PluginHost
 from darkmatter.progress import Progress
 from darkmatter.references import parse_reference
@@ -24,8 +24,8 @@ from darkmatter.results.rows import ItemFailure
 from darkmatter.results.store import ResultStore
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy, baseline_item
-from darkmatter.runs.engine import Engine
-from darkmatter.runs.items import BaselineItem, SAEItem
+from darkmatter.runs.engine import GROUP_BYTES, Engine
+from darkmatter.runs.items import BaselineItem, Facts, SAEItem
 from darkmatter.runs.recorder import Chosen, Recorder
 from darkmatter.runs.suite import SAESpec, Suite, explain
 from darkmatter.sae.base import SAE
@@ -38,33 +38,53 @@ DEFAULT_CONTEXT_LENGTH = 256
 
 @dataclass
 class LoadedFile:
-    """Loads an SAE once and remembers it, or why it cannot be loaded."""
+    """Loads an SAE, and remembers its facts or why it cannot be loaded.
+
+    The weights are kept while ``budget`` lasts and loaded again otherwise: a family of wide SAEs
+    need not fit into memory together.
+    """
 
     reference: str
     adapter: str | None
-    device: str
-    dtype: str
+    budget: Budget
+    _kept: SAE | None = None
 
     @cached_property
-    def _outcome(self) -> SAE | DarkmatterError:
-        import torch
-
-        dtype = None if self.dtype == "float32" else getattr(torch, self.dtype)
+    def outcome(self) -> Facts | DarkmatterError:
+        """What is known after loading it once."""
         try:
-            return load_sae(self.reference, adapter=self.adapter, device=self.device, dtype=dtype)
+            sae = load_sae(self.reference, adapter=self.adapter)
         except DarkmatterError as error:
             return error
+        facts = Facts.of(sae)
+        if self.budget.take(facts.weight_bytes):
+            self._kept = sae
+        return facts
 
     def __call__(self) -> SAE:
         """The SAE."""
-        if isinstance(self._outcome, DarkmatterError):
-            raise self._outcome
-        return self._outcome
+        if isinstance(self.outcome, DarkmatterError):
+            raise self.outcome
+        return self._kept or load_sae(self.reference, adapter=self.adapter)
 
     @property
-    def sae(self) -> SAE | None:
-        """The SAE, or None where it cannot be loaded."""
-        return None if isinstance(self._outcome, DarkmatterError) else self._outcome
+    def facts(self) -> Facts | None:
+        """Its facts, or None where it cannot be loaded."""
+        return None if isinstance(self.outcome, DarkmatterError) else self.outcome
+
+
+@dataclass
+class Budget:
+    """Memory that loaded SAEs may hold together."""
+
+    bytes: int = GROUP_BYTES
+
+    def take(self, wanted: int) -> bool:
+        """Whether there is so much left; if so, it is taken."""
+        if wanted > self.bytes:
+            return False
+        self.bytes -= wanted
+        return True
 
 
 @dataclass
@@ -78,6 +98,7 @@ class Job:
     items: list[SAEItem] = field(default_factory=list)
     baselines: list[BaselineItem] = field(default_factory=list)
     files: list[LoadedFile] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def of(cls, suite: Suite, host: PluginHost, progress: Progress, jobs: int | None = None) -> Job:
@@ -93,8 +114,7 @@ class Job:
         if reference.kind == "baseline":
             self.baselines.append(baseline_item(self.host, reference.target, name, reference.fields))
             return
-        analysis = self.suite.analysis
-        file = LoadedFile(spec.ref, spec.adapter, analysis.device, analysis.dtype)
+        file = LoadedFile(spec.ref, spec.adapter, self.budget)
         self.files.append(file)
         self.items.append(SAEItem(name, spec.ref, file, adapter=spec.adapter or "", hook=spec.hook))
 
@@ -111,26 +131,26 @@ class Job:
             return self.suite.hooks
         recorded = [item.hook for item in self.items if item.hook]
         for file in self.files:
-            if file.sae is not None:
-                recorded += [hook for hook in (file.sae.hook_in, file.sae.hook_out) if hook]
-        if not recorded:
-            message = (
-                "no hook point: none was given and no SAE records one. Name one, for example "
-                "--hook blocks.2.hook_resid_post."
-            )
-            raise UsageError(message)
-        return tuple(dict.fromkeys(recorded))
+            if file.facts is not None:
+                recorded += [hook for hook in (file.facts.hook_in, file.facts.hook_out) if hook]
+        if recorded:
+            return tuple(dict.fromkeys(recorded))
+        unreadable = [f"{file.reference}: {file.outcome}" for file in self.files if file.facts is None]
+        if unreadable:
+            message = "no SAE can be read, so there is no hook point to measure at. " + " ".join(unreadable)
+            raise ItemError(message)
+        message = (
+            "no hook point: none was given and no SAE records one. Name one, for example "
+            "--hook blocks.2.hook_resid_post."
+        )
+        raise UsageError(message)
 
     def context_length(self) -> int:
         """What was asked for, else what the SAEs record (the shortest), else 256."""
         text = self.suite.text
         if text is not None and text.context_length is not None:
             return text.context_length
-        recorded = {
-            file.sae.metadata.context_length
-            for file in self.files
-            if file.sae is not None and file.sae.metadata.context_length
-        }
+        recorded = {f.facts.context_length for f in self.files if f.facts and f.facts.context_length}
         if len(recorded) > 1:
             self.progress.note(f"the SAEs record context lengths {sorted(recorded)}; taking {min(recorded)}")
         return min(recorded, default=DEFAULT_CONTEXT_LENGTH)
@@ -169,6 +189,17 @@ class Job:
 
     def run(self, out: Path | None, *, recompute: bool = False) -> Outcome:
         """Evaluate everything; results go to ``out`` as they are made."""
+        try:
+            return self._run(out, recompute=recompute)
+        except OSError as error:
+            place = error.filename or out or "the disk"
+            message = (
+                f"{place}: {error.strerror or error}. What is finished is kept; make room or choose another "
+                "--out (scratch files go there) or DARKMATTER_CACHE, and run the same command again to go on."
+            )
+            raise DarkmatterError(message) from error
+
+    def _run(self, out: Path | None, *, recompute: bool) -> Outcome:
         with open_results(out) as results:
             store = self.open_store()
             engine = make_engine(

@@ -131,7 +131,7 @@ def _one(
 
 def _needs(job: Job, activations: dict[str, Any]) -> dict[str, str]:
     tokens = activations["tokens"]
-    loaded = [file.sae for file in job.files if file.sae is not None]
+    loaded = [item.load() for item, file in zip(job.items, job.files, strict=True) if file.facts is not None]
     codes = sum(int(sae.metadata.extra.get("k") or GUESSED_L0) for sae in loaded)
     weights = sum(4 * sae.d_sae * (sae.d_in + sae.d_out) for sae in loaded)
     dims = {(sae.hook_in or "").lower(): sae.d_in for sae in loaded}

@@ -15,7 +15,7 @@ from darkmatter.results.reading import StoredResult
 from darkmatter.results.rows import ItemFailure
 from darkmatter.results.store import ResultStore
 from darkmatter.runs.keys import provenance, result_key
-from darkmatter.runs.writing import Draft, failed_result
+from darkmatter.runs.writing import Draft, failed_result, skipped_result
 
 Hooks = tuple[str, str]
 """The hook points that an SAE reads and predicts."""
@@ -109,6 +109,12 @@ class Recorder:
         for chosen in self.evaluators:
             key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
             self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
+
+    def skip(self, draft: Draft, reason: str) -> None:
+        """An item that this run has no use for: a skipped result per evaluator."""
+        for chosen in self.evaluators:
+            key = self.key(chosen, f"skipped:{draft.name}:{draft.reference}", ("", ""))
+            self.write(skipped_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
     def announce(self, item: str, reason: str, *, is_control: bool) -> None:
         """Note a failure and say it now."""

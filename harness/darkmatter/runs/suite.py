@@ -38,6 +38,9 @@ class TextChoice(Config):
     contexts: int = Field(400, ge=1, description="how many contexts")
     bos: str | None = Field(None, description="always or never begin a context with BOS")
     packing: str = Field("packed", description="packed or truncate")
+    document_limit: int | None = Field(
+        8, ge=1, description="contexts that one document may fill; null: no limit"
+    )
 
     @model_validator(mode="before")
     @classmethod

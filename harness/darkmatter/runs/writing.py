@@ -110,6 +110,7 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
         curves=output.curves,
         notes=tuple(output.notes),
     )
+    result.model_dump_json()  # tables and curves come from a plugin: what no file can hold fails here
     used = {e.numerator for e in output.estimators.values()} | {
         e.denominator for e in output.estimators.values() if e.denominator
     }

@@ -85,15 +85,19 @@ class SAE(abc.ABC):
         d_sae: int,
         d_out: int | None = None,
         hook: str | None = None,
+        reconstruct: Callable[[Tensor], Tensor] | None = None,
     ) -> SAE:
         """Wrap two functions: ``encode`` [n, d_in] -> [n, d_sae], ``decode`` [n, d_sae] -> [n, d_out].
 
         They are called only on the rows given, never probed, and their results are never reused
-        by name.
+        by name. Codes are decoded more than once; where ``decode`` needs more than the codes (a skip
+        connection, a scale that ``encode`` remembers), give ``reconstruct`` [n, d_in] -> [n, d_out].
         """
         from darkmatter.sae.opaque import OpaqueSAE
 
-        return OpaqueSAE(encode, decode, d_in=d_in, d_sae=d_sae, d_out=d_out or d_in, hook=hook)
+        return OpaqueSAE(
+            encode, decode, d_in=d_in, d_sae=d_sae, d_out=d_out or d_in, hook=hook, reconstruct=reconstruct
+        )
 
     @staticmethod
     def from_object(obj: Any) -> SAE:

@@ -44,6 +44,8 @@ def from_object(obj: Any) -> SAE:
     if forward is not None and getattr(obj, "use_error_term", False):
         assumptions.append("use_error_term is on, so forward(x) is x; decode(encode(x)) was taken instead.")
         forward = _chain(obj)
+    # Without a forward, both calls are made together: decode may rely on what encode left behind.
+    forward = forward or _chain(obj)
     heads = _reshapes_heads(obj)
     return OpaqueSAE(
         _adapted(obj.encode, obj, heads_in=heads),
@@ -54,7 +56,7 @@ def from_object(obj: Any) -> SAE:
         hook=_find(obj, "hook_name"),
         hook_out=_find(obj, "hook_name_out"),
         W_dec=decoder,
-        reconstruct=None if forward is None else _adapted(forward, obj, heads_in=heads, heads_out=heads),
+        reconstruct=_adapted(forward, obj, heads_in=heads, heads_out=heads),
         metadata=_metadata(obj),
         assumptions=tuple(assumptions),
         any_heads=heads,

@@ -135,7 +135,9 @@ def read_rows(
     hook_in, hook_out = hooks
     x_all = store.read(hook_in, shard.start, shard.stop).flatten(0, 1)
     y_all = x_all if hook_out == hook_in else store.read(hook_out, shard.start, shard.stop).flatten(0, 1)
-    extras = [_flat(part, span) for part in (store.tokens(), store.loss(), store.labels())]
+    whole = (shard.start, shard.stop)
+    parts = (store.tokens(*whole), store.loss(*whole), store.labels(*whole))
+    extras = [None if part is None else part.flatten() for part in parts]
     n_positions = store.n_positions
     for number, rows, index in _indices(selection, span, chunk_rows):
         if only in {None, rows}:
@@ -154,7 +156,3 @@ def _indices(selection: RowSelection, span: slice, chunk_rows: int) -> Iterator[
         for index in torch.split(chosen, chunk_rows) if len(chosen) else ():
             yield number, rows, index
             number += 1
-
-
-def _flat(part: Tensor | None, span: slice) -> Tensor | None:
-    return None if part is None else part[span].flatten()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import xxhash
 from darkmatter.activations import ActivationStore, Shard
 from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
+from darkmatter.files.atomic import content_hash
 from darkmatter.sae.base import SAE
 from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows
 from darkmatter.stream.shards import map_shards
@@ -50,11 +52,16 @@ class StreamSettings:
 
 @dataclass
 class Encoded:
-    """One SAE after the shared pass: spooled codes and finished collectors, or why it failed."""
+    """One SAE after the shared pass: spooled codes and collectors, or why it failed.
+
+    ``broken`` holds what a collector raised; it is the fault of the evaluators that wanted it, and
+    costs no other result.
+    """
 
     sae: SAE
     info: PassInfo
-    collectors: dict[CollectorSpec, Collector]
+    collectors: dict[CollectorSpec, Collector] = field(default_factory=dict)
+    broken: dict[CollectorSpec, Exception] = field(default_factory=dict)
     spools: dict[int, ShardSpool] = field(default_factory=dict)
     digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     test_codes: int = 0
@@ -63,21 +70,34 @@ class Encoded:
 
     @property
     def behaviour(self) -> str:
-        """Hash of all codes and reconstructions: what identifies an SAE without known weights."""
-        return f"behaviour:{self.digest.hexdigest()}"
+        """Hash of sizes, codes, reconstructions and decoder: identifies an SAE of unknown weights."""
+        decoder = self.sae.W_dec
+        weights = b""
+        if decoder is not None:
+            weights = decoder.detach().cpu().to(torch.float32).contiguous().numpy().tobytes()
+        shown = [self.sae.d_in, self.sae.d_out, self.sae.d_sae, self.digest.hexdigest()]
+        return f"behaviour:{content_hash(shown, weights)}"
 
     @property
     def l0(self) -> float:
         """Mean number of active latents on the test rows."""
         return self.test_codes / max(self.test_rows, 1)
 
+    def collected(self, spec: CollectorSpec) -> Any:
+        """What a collector found; raises what it raised."""
+        if spec in self.broken:
+            raise self.broken[spec]
+        return self.collectors[spec].finish()
+
     def merge(self, shard: Shard, part: _ShardPart) -> None:
         """Take in the next shard's share."""
         if self.failure is not None or part.failure is not None:
             self.failure = self.failure or part.failure
             return
+        self.broken = {**part.broken, **self.broken}
         for spec, collector in self.collectors.items():
-            collector.merge(part.collectors[spec])
+            if spec not in self.broken:
+                _guarded(self.broken, spec, partial(collector.merge, part.collectors[spec]))
         assert part.spool is not None
         self.spools[shard.index] = part.spool
         self.digest.update(part.spool.digest.digest())
@@ -85,9 +105,27 @@ class Encoded:
         self.test_rows += part.test_rows
 
 
+def _guarded(broken: dict[CollectorSpec, Exception], spec: CollectorSpec, step: Callable[[], Any]) -> Any:
+    """Do one step of a collector; what it raises is kept as the collector's own fault."""
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - a collector is a plugin's and may raise anything
+        broken[spec] = error
+        return None
+
+
+def _started(
+    info: PassInfo, specs: Sequence[CollectorSpec], broken: dict[CollectorSpec, Exception]
+) -> dict[CollectorSpec, Collector]:
+    """Fresh collectors, without those that cannot even start."""
+    made = {spec: _guarded(broken, spec, partial(spec.start, info)) for spec in specs}
+    return {spec: collector for spec, collector in made.items() if spec not in broken}
+
+
 @dataclass
 class _ShardPart:
     collectors: dict[CollectorSpec, Collector]
+    broken: dict[CollectorSpec, Exception] = field(default_factory=dict)
     spool: ShardSpool | None = None
     test_codes: int = 0
     test_rows: int = 0
@@ -101,10 +139,9 @@ def encode_all(
     progress: Callable[[int, int], None],
 ) -> dict[str, Encoded]:
     """The shared pass. An SAE that fails on any shard is reported as failed, the others go on."""
-    encoded = {
-        name: Encoded(sae, info, {spec: spec.start(info) for spec in specs})
-        for name, (sae, info, specs) in saes.items()
-    }
+    encoded = {name: Encoded(sae, info) for name, (sae, info, _) in saes.items()}
+    for name, (_, info, specs) in saes.items():
+        encoded[name].collectors = _started(info, specs, encoded[name].broken)
     folders = {name: scratch / f"spool-{number}" for number, name in enumerate(saes)}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,36 +174,36 @@ class _ShardEncoder:
 
     def __init__(self, state: Encoded, path: Path) -> None:
         self._sae, self._info = state.sae, state.info
-        self.part = _ShardPart({spec: spec.start(state.info) for spec in state.collectors})
+        broken: dict[CollectorSpec, Exception] = {}
+        self.part = _ShardPart(_started(state.info, list(state.collectors), broken), broken)
         self.part.spool = ShardSpool(path, state.sae.d_sae)
         self._file = path.open("wb")
 
     def take(self, rows: Rows, inputs: InputRows) -> None:
-        if self.part.failure is not None:
-            return
-        try:
-            self._take(rows, inputs)
-        except DarkmatterError as error:
-            self.part.failure = error
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
-            message = f"the SAE raised {type(error).__name__}: {error}"
-            self.part.failure = ItemError(message)
-
-    def _take(self, rows: Rows, inputs: InputRows) -> None:
+        """Work on one chunk. Only what the SAE does can fail the SAE: a full disk is no fault of its."""
         part, spool = self.part, self.part.spool
         assert spool is not None
-        codes = self._sae.encode(inputs.x)
-        reconstruction = self._sae.reconstruct_from(codes, inputs.x)
-        _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
-        spool.append(self._file, codes)
-        if self._sae.fingerprint is None:
-            spool.digest.update(reconstruction.cpu().contiguous().numpy().data)
+        if part.failure is not None:
+            return
+        try:
+            codes = self._sae.encode(inputs.x)
+            reconstruction = self._sae.reconstruct_from(codes, inputs.x)
+            _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
+        except DarkmatterError as error:
+            part.failure = error
+            return
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            message = f"the SAE raised {type(error).__name__}: {error}"
+            part.failure = ItemError(message)
+            return
+        spool.append(self._file, codes, reconstruction if self._sae.fingerprint is None else None)
         if rows == "test":
             part.test_rows += len(inputs.x)
             part.test_codes += len(codes.values)
         chunk = ChunkRows(inputs, codes, reconstruction)
-        for collector in part.collectors.values():
-            collector.update(chunk, rows)
+        for spec, collector in part.collectors.items():
+            if spec not in part.broken:
+                _guarded(part.broken, spec, partial(collector.update, chunk, rows))
 
     def close(self) -> None:
         self._file.close()
@@ -195,7 +232,9 @@ def collect_again(
         spool = encoded.spools[shard.index]
         for number, rows, inputs in settings.chunks(shard, only):
             codes = spool.read(number, settings.device)
-            chunk = ChunkRows(inputs, codes, encoded.sae.reconstruct_from(codes, inputs.x))
+            reconstruction = encoded.sae.reconstruct_from(codes, inputs.x)
+            spool.require_same(number, reconstruction)
+            chunk = ChunkRows(inputs, codes, reconstruction)
             for collector in collectors:
                 collector.update(chunk, rows)
         return collectors

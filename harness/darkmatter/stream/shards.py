@@ -23,13 +23,15 @@ Part = TypeVar("Part")
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Let torch compute with one thread per worker, and restore its setting afterwards."""
-    before = torch.get_num_threads()
+    """Let torch compute with one thread per worker and without TF32; restores both afterwards."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
 def map_shards(

@@ -13,7 +13,9 @@ from typing import BinaryIO
 import numpy as np
 import torch
 import xxhash
+from torch import Tensor
 
+from darkmatter.errors import ItemError
 from darkmatter.sae.codes import Codes
 
 
@@ -22,6 +24,7 @@ class _Place:
     offset: int
     n_rows: int
     n_codes: int
+    reconstruction: int | None
 
 
 @dataclass
@@ -33,14 +36,27 @@ class ShardSpool:
     places: list[_Place] = field(default_factory=list)
     digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
 
-    def append(self, file: BinaryIO, codes: Codes) -> None:
-        """Write the codes of the next chunk."""
+    def append(self, file: BinaryIO, codes: Codes, reconstruction: Tensor | None = None) -> None:
+        """Write the codes of the next chunk; of a reconstruction that is given, the hash is kept."""
         counts = codes.offsets.diff().to(torch.int32)
-        self.places.append(_Place(file.tell(), len(counts), len(codes.values)))
+        seen = None if reconstruction is None else _hash(reconstruction)
+        self.places.append(_Place(file.tell(), len(counts), len(codes.values), seen))
         for part in (counts, codes.indices.to(torch.int32), codes.values.to(torch.float32)):
             block = part.cpu().contiguous().numpy()
             file.write(block.data)
             self.digest.update(block.data)
+        if seen is not None:
+            self.digest.update(seen.to_bytes(8, "little"))
+
+    def require_same(self, chunk: int, reconstruction: Tensor) -> None:
+        """Refuse an SAE that decodes the same codes to something else than before."""
+        seen = self.places[chunk].reconstruction
+        if seen is not None and seen != _hash(reconstruction):
+            message = (
+                "the SAE's functions keep state: decoding the same codes again gave another reconstruction. "
+                "Pass the whole map too: from_functions(encode, decode, reconstruct=...)."
+            )
+            raise ItemError(message)
 
     def read(self, chunk: int, device: torch.device) -> Codes:
         """The codes of one chunk."""
@@ -59,3 +75,7 @@ class ShardSpool:
             d_sae=self.d_sae,
             batch_shape=(place.n_rows,),
         )
+
+
+def _hash(reconstruction: Tensor) -> int:
+    return xxhash.xxh3_64_intdigest(reconstruction.cpu().contiguous().numpy().data)

@@ -16,7 +16,7 @@ from darkmatter.text.documents import Documents
 if TYPE_CHECKING:
     from darkmatter.models import TextTokenizer
 
-PACKING_VERSION = 1
+PACKING_VERSION = 2
 """Part of every cache key: a bump says that the same text gives other contexts."""
 
 _TOKENISED_AT_ONCE = 256
@@ -44,12 +44,15 @@ def pack(documents: Documents, spec: TextSpec, tokenizer: TextTokenizer) -> Cont
 
     Packed contexts are BOS (unless ``bos: never``) followed by the next tokens of one long stream:
     document, separator, document, ... The separator is BOS if the tokenizer has one, else EOS, else
-    nothing; right after a BOS it is left out. A separator belongs to the document before it.
+    nothing; right after a BOS it is left out. A separator belongs to the document before it. Of a
+    document that would fill more than ``spec.document_limit`` contexts, the rest is left out: else one
+    very long document may be all of the held-out half.
     """
     bos = _bos(spec, tokenizer)
     separator = tokenizer.bos if tokenizer.bos is not None else tokenizer.eos
     order = permutation(len(documents.texts), spec.seed, "documents")
-    stream = _tokenised(documents, order, tokenizer)
+    cut: set[int] = set()
+    stream = _limited(_tokenised(documents, order, tokenizer), spec, cut)
     if spec.packing == "truncate":
         separator = None
         rows = _truncated(stream, spec, bos)
@@ -68,6 +71,8 @@ def pack(documents: Documents, spec: TextSpec, tokenizer: TextTokenizer) -> Cont
         documents=np.asarray([[first, last] for _, first, last in found], dtype=np.int32),
         description={
             "documents": len(documents.texts),
+            "documents_used": int(found[-1][2]) + 1,
+            "documents_cut": len(cut),
             "bos_token": bos,
             "separator_token": separator,
             "contexts": len(found),
@@ -93,6 +98,17 @@ def _tokenised(
         for offset, tokens in enumerate(tokenizer.encode(texts)):
             if tokens:
                 yield start + offset, tokens
+
+
+def _limited(
+    stream: Iterator[tuple[int, list[int]]], spec: TextSpec, cut: set[int]
+) -> Iterator[tuple[int, list[int]]]:
+    """Documents of at most ``document_limit`` contexts; ``cut`` collects those that were longer."""
+    for rank, tokens in stream:
+        most = len(tokens) if spec.document_limit is None else spec.document_limit * spec.context_length
+        if len(tokens) > most:
+            cut.add(rank)
+        yield rank, tokens[:most]
 
 
 def _truncated(

@@ -15,7 +15,14 @@ REQUEST = ActivationRequest(ModelSpec(name="m"), TextSpec(path="t.txt"), ("block
 
 SHAPING = {
     "model": {"dtype": "bfloat16", "processing": "compat"},
-    "text": {"context_length": 128, "contexts": 401, "bos": "never", "packing": "truncate", "seed": 1},
+    "text": {
+        "context_length": 128,
+        "contexts": 401,
+        "bos": "never",
+        "packing": "truncate",
+        "document_limit": None,
+        "seed": 1,
+    },
     "identity": {
         "fingerprint": "other",
         "tokenizer": "other",

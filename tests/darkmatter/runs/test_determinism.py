@@ -63,7 +63,7 @@ def test_the_same_call_twice_gives_the_same_bytes(reference):
     assert json.dumps(evaluated(jobs=1), sort_keys=True) == json.dumps(reference, sort_keys=True)
 
 
-@pytest.mark.parametrize("chunk_rows", [7, 512])
+@pytest.mark.parametrize("chunk_rows", [7, 512, 4096])
 def test_chunk_size_moves_values_by_no_more_than_rounding(reference, chunk_rows):
     """float32 kernels round differently by shape; supports are decided in float64 where it matters."""
     expected, seen = values(reference), values(evaluated(chunk_rows=chunk_rows))
