@@ -186,9 +186,7 @@ def tensor_activations(x: Any, **others: Any) -> RawActivations:
 def open_activations_file(path: Path) -> RawActivations:
     """Activations from a safetensors file, memory-mapped: only what is read costs memory."""
     if not path.is_file():
-        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        message = f"There is no activations file {path}. {did_you_mean(path.name, siblings[:200])}"
-        raise UsageError(message)
+        raise UsageError(_no_file(path))
     if path.suffix != ".safetensors":
         message = (
             f"{path}: activations are read from .safetensors files alone. Save yours with "
@@ -200,6 +198,17 @@ def open_activations_file(path: Path) -> RawActivations:
     except TensorFileError as error:
         raise UsageError(str(error)) from error
     return RawActivations(arrays, str(path))
+
+
+def _no_file(path: Path) -> str:
+    """What stands at ``path`` instead of an activations file, and the nearest files."""
+    if path.is_dir():
+        inside = [entry.name for entry in path.glob("*.safetensors")][:200]
+        files = did_you_mean("activations.safetensors", inside) if inside else f"Expected {_MEANING}."
+        return f"{path} is a folder; activations are one .safetensors file. {files}"
+    siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = [entry.name for entry in siblings if entry.name != path.name and entry.is_file()]
+    return f"There is no activations file {path}. {did_you_mean(path.name, names[:200])}"
 
 
 def _check(arrays: Mapping[str, Array], source: str) -> None:

@@ -121,8 +121,8 @@ def test_wrong_tensors_are_one_paragraph(tmp_path, arrays, message):
         ("a.pt", b"x", "save_file"),
         ("a.safetensors", b"", "not a safetensors file"),
         ("a.safetensors", b"\xff" * 40, "not a safetensors file"),
-        ("a.safetensors", (2).to_bytes(8, "little") + b"[]", "not a JSON object"),
-        ("a.safetensors", (9).to_bytes(8, "little") + b'{"x": 1} ' + b"0" * 8, "cannot be read"),
+        ("a.safetensors", (2).to_bytes(8, "little") + b"[]", "expected a JSON object"),
+        ("a.safetensors", (9).to_bytes(8, "little") + b'{"x": 1} ' + b"0" * 8, "expected dtype, shape"),
     ],
 )
 def test_files_that_are_no_tensors_are_refused(tmp_path, name, content, message):
@@ -187,3 +187,22 @@ def test_reading_a_file_takes_little_memory(tmp_path):
         [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 16 * 1024
+
+
+def test_a_folder_in_place_of_a_file_is_named_as_one(tmp_path):
+    """A folder is called one, and what is suggested is a file in it, never the folder's own name."""
+    folder = tmp_path / "sd"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=r"sd is a folder.*Expected x"):
+        open_activations_file(folder)
+    (folder / "acts.safetensors").touch()
+    with pytest.raises(UsageError, match=r"sd is a folder.*Did you mean 'acts\.safetensors'\?"):
+        open_activations_file(folder)
+
+
+def test_only_files_are_suggested(tmp_path):
+    """A missing file's neighbours are suggested where they are files."""
+    (tmp_path / "acts1").mkdir()
+    (tmp_path / "acts2").touch()
+    with pytest.raises(UsageError, match=r"Did you mean 'acts2'\?"):
+        open_activations_file(tmp_path / "acts")

@@ -5,6 +5,9 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -13,8 +16,10 @@ import torch
 
 from darkmatter.errors import DarkmatterError, SAEFileError, UnsafeFileError, UsageError
 from darkmatter.files import limits
+from darkmatter.files.text import bad_escapes_raise
 from darkmatter.files.view import FileView
 from darkmatter.references import parse_named, parse_reference
+from darkmatter.sae.inspection import inspect_reference
 from darkmatter.sae.load import load_sae
 from darkmatter_plugins.adapters import ADAPTERS
 
@@ -150,6 +155,152 @@ def test_a_crafted_pickle_stream_is_refused(tmp_path, name):
     """Streams that no pickler writes are refused, whatever they would do to Python's own reader."""
     torch_zip(tmp_path / "x.pt", STREAMS[name])
     with pytest.raises(SAEFileError):
+        FileView(tmp_path).pickled("x.pt")
+
+
+def test_a_bad_escape_in_a_pickle_is_damage_and_no_warning(tmp_path):
+    """Python's string decoder warns of escapes that no pickler writes; here they are damage."""
+    torch_zip(tmp_path / "x.pt", b"S'a\\d'\n.")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(SAEFileError, match="damaged"):
+            FileView(tmp_path).pickled("x.pt")
+    assert not seen
+
+
+@pytest.mark.parametrize("category", [DeprecationWarning, SyntaxWarning])
+@pytest.mark.parametrize("text", ["invalid escape sequence '\\d'", '"\\d" is an invalid escape sequence'])
+def test_escapes_are_errors_in_either_category(category, text):
+    """Python 3.12 warns of bad escapes by another category than 3.11; both become errors, others do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bad_escapes_raise()
+        with pytest.raises(category):
+            warnings.warn(text, category, stacklevel=1)
+        warnings.warn("something else", category, stacklevel=1)
+
+
+def memoised(count):
+    """A stream's beginning: a dictionary of ``count`` integers in memo slot 0, popped again."""
+    items = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(count))
+    return b"\x80\x04}q\x00(" + items + b"u0"
+
+
+COPIES = {
+    "states": memoised(100_000) + b"](" + b"cpathlib\nP\n)Rh\x00b" * 50 + b"e.",
+    "ordered dictionaries": b"\x80\x04](" + b"K\x01K\x02\x86" * 100_000 + b"eq\x000]("
+    b"" + b"ccollections\nOrderedDict\nh\x00\x85R" * 50 + b"e.",
+    "sets": b"\x80\x04](" + b"K\x01" * 100_000 + b"eq\x000](" + b"cbuiltins\nset\nh\x00\x85R" * 50 + b"e.",
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_container_is_not_copied_as_often_as_the_stream_likes(tmp_path, name):
+    """A few bytes that name a large container again may not each cost a copy of it."""
+    torch_zip(tmp_path / "x.pt", COPIES[name])
+    with pytest.raises(SAEFileError, match="copies more than"):
+        FileView(tmp_path).pickled("x.pt")
+
+
+def test_a_long_class_name_is_refused(tmp_path):
+    """A class name of megabytes would be copied by each mention; no class is called that."""
+    attribute = b"A" * 100_000
+    stream = b"\x80\x04X\x07\x00\x00\x00pathlibX" + struct.pack("<I", len(attribute)) + attribute + b"\x93."
+    torch_zip(tmp_path / "x.pt", stream)
+    with pytest.raises(UnsafeFileError, match="a name of 100007 characters"):
+        FileView(tmp_path).pickled("x.pt")
+
+
+def test_a_long_tuple_is_no_key(tmp_path):
+    """A tuple is hashed anew whenever it is used as a key, so a long one would cost hours."""
+    torch_zip(tmp_path / "x.pt", pickle.dumps({tuple(range(1000)): 1}))
+    with pytest.raises(SAEFileError, match="used as a key"):
+        FileView(tmp_path).pickled("x.pt")
+
+
+def test_inspecting_a_dictionary_under_many_keys_is_quick(tmp_path):
+    """Twenty thousand keys that all hold one dictionary are not four hundred million entries."""
+    keys = b"".join(b"J" + struct.pack("<i", number) + b"h\x00" for number in range(20_000))
+    torch_zip(tmp_path / "ae.pt", memoised(20_000) + b"}(" + keys + b"u.")
+    script = (
+        "import sys\nfrom darkmatter.files.view import FileView\nFileView(sys.argv[1]).saved_header('ae.pt')"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "ae.pt")], check=True, timeout=20)
+
+
+def repeated(tmp_path, inner, outer):
+    """A .pt with a dictionary of ``inner`` tensors under ``outer`` keys."""
+    x = torch.zeros(1)
+    shared = {str(number): x for number in range(inner)}
+    torch.save({str(number): shared for number in range(outer)}, tmp_path / "ae.pt")
+    return tmp_path
+
+
+def test_inspecting_lists_no_more_tensors_than_a_file_may_have(tmp_path, monkeypatch):
+    """Tensors that one dictionary has under each of many keys are counted, and too many are refused."""
+    monkeypatch.setattr(limits, "ENTRIES", 100)
+    found = inspect_reference(repeated(tmp_path, 20, 6), adapters=BY_NAME)
+    assert "names 120 tensors; expected at most 100" in found.files[0]["problem"]
+    assert not found.tensors
+    repeated(tmp_path, 20, 5)
+    assert len(inspect_reference(tmp_path, adapters=BY_NAME).tensors) == 100
+
+
+def test_inspecting_many_files_stops_listing_their_tensors(tmp_path, monkeypatch):
+    """The limit holds for a folder too: files beyond it are named and not looked into."""
+    repeated(tmp_path, 20, 4)
+    for name in "bcd":
+        (tmp_path / f"{name}.pt").write_bytes((tmp_path / "ae.pt").read_bytes())
+    monkeypatch.setattr(limits, "ENTRIES", 100)
+    found = inspect_reference(tmp_path, adapters=BY_NAME)
+    assert ["problem" in file for file in found.files] == [False, False, True, True]
+    assert len(found.tensors) == 160
+
+
+@pytest.mark.parametrize("key", ["n" * 600, (1, 2), 1.5])
+def test_a_tensor_has_a_short_name(tmp_path, key):
+    """A name of megabytes would be joined with those below it; tensors are called by short text."""
+    torch.save({key: torch.zeros(1)}, tmp_path / "x.pt")
+    for read in (FileView(tmp_path).tensors, FileView(tmp_path).saved_header):
+        with pytest.raises(SAEFileError, match="name is not text"):
+            read("x.pt")
+
+
+def test_views_cost_what_they_hold_and_their_storage_once(tmp_path):
+    """A hundred views of one number each, over megabytes, need the megabytes once."""
+    flat = torch.zeros(4_000_000)
+    torch.save({f"t{number}": flat[number : number + 1] for number in range(100)}, tmp_path / "x.pt")
+    tensors = FileView(tmp_path).tensors("x.pt")
+    assert sum(tensor.untyped_storage().nbytes() for tensor in tensors.values()) == 400
+
+
+def test_storages_count_towards_what_a_file_may_need(tmp_path, monkeypatch):
+    """What must be read to make the views is counted, not only what they hold."""
+    torch.save({"x": torch.zeros(1_000)[:1]}, tmp_path / "x.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as old,
+        zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    monkeypatch.setattr(limits, "INFLATION_FLOOR", 1000)
+    assert (tmp_path / "y.pt").stat().st_size < 1_000
+    with pytest.raises(SAEFileError, match="overlap"):
+        FileView(tmp_path).tensors("y.pt")
+
+
+def test_a_storage_described_twice_is_refused(tmp_path):
+    """Two descriptions of one storage would be two readings of the same bytes."""
+
+    class Reference(pickle._Pickler):
+        def persistent_id(self, obj):
+            return ("storage", getattr(torch, obj), "0", "cpu", 4) if obj in names else None
+
+    names = ("FloatStorage", "IntStorage")
+    out = io.BytesIO()
+    Reference(out, 2).dump({"x": names[0], "y": names[1]})
+    torch_zip(tmp_path / "x.pt", out.getvalue(), [("0", bytes(16))])
+    with pytest.raises(SAEFileError, match="twice, differently"):
         FileView(tmp_path).pickled("x.pt")
 
 
@@ -308,6 +459,8 @@ NPYS = {
     "big-endian": npy("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", b"\0" * 4),
     "huge shape": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,)}"),
     "short data": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,)}", b"\0" * 8),
+    "bad escape": npy("{'descr': '<f4\\d', 'fortran_order': False, 'shape': (1,)}", b"\0" * 4),
+    "bad number": npy("{'descr': '<f4', 'fortran_order': 1or 2, 'shape': (1,)}", b"\0" * 4),
     "code for a header": npy("__import__('os').system('true')"),
     "deep header": npy("(" * 3000 + ")" * 3000),
     "missing field": npy("{'descr': '<f4', 'shape': (1,)}", b"\0" * 4),
@@ -321,8 +474,12 @@ def test_a_crafted_npy_is_refused(tmp_path, name):
     """Arrays of objects, and headers that lie or are no literal, are refused."""
     with zipfile.ZipFile(tmp_path / "params.npz", "w") as archive:
         archive.writestr("W_enc.npy", NPYS[name])
-    with pytest.raises(SAEFileError):
-        FileView(tmp_path).tensors("params.npz")
+    # As for a user: nothing is turned into an error, so nothing may be warned about either.
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(SAEFileError):
+            FileView(tmp_path).tensors("params.npz")
+    assert not seen
 
 
 JSONS = {

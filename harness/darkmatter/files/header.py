@@ -9,20 +9,8 @@ from typing import Any
 
 from darkmatter.errors import SAEFileError
 from darkmatter.files import limits
+from darkmatter.files.dtypes import BY_SAFETENSORS
 from darkmatter.files.text import parse_json
-
-SAFETENSORS_DTYPES = {
-    "F64": ("float64", 8),
-    "F32": ("float32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "I64": ("int64", 8),
-    "I32": ("int32", 4),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
-}
 
 
 @dataclass(frozen=True)
@@ -44,17 +32,22 @@ class TensorInfo:
 def check_shape(shape: Any, where: str) -> tuple[int, ...]:
     """A declared shape as a tuple of sane sizes."""
     sizes = shape if isinstance(shape, list | tuple) else None
+    if sizes is not None and len(sizes) > limits.RANK:
+        message = f"{where}: has {len(sizes)} dimensions; an SAE's tensors have at most {limits.RANK}."
+        raise SAEFileError(message)
     if sizes is None or not all(type(size) is int and 0 <= size < 1 << 48 for size in sizes):
         message = f"{where}: its shape is not a list of sizes between 0 and 2^48."
-        raise SAEFileError(message)
-    if len(sizes) > limits.RANK:
-        message = f"{where}: has {len(sizes)} dimensions; an SAE's tensors have at most {limits.RANK}."
         raise SAEFileError(message)
     return tuple(sizes)
 
 
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:
-    """Names, shapes and dtypes, after checking that they fill the file exactly.
+    """Names, shapes and dtypes, after checking that they fill the file exactly."""
+    return {name: info for name, (info, _) in safetensors_layout(path).items()}
+
+
+def safetensors_layout(path: Path) -> dict[str, tuple[TensorInfo, int]]:
+    """Each tensor's shape and dtype, and the byte of the file at which its numbers begin.
 
     The checks repeat those of the safetensors library on purpose: ours name the tensor and what
     was expected, and come before a byte of the numbers is read.
@@ -72,7 +65,7 @@ def safetensors_header(path: Path) -> dict[str, TensorInfo]:
         raise SAEFileError(message)
     spans = [_span(path, name, entry) for name, entry in declared.items()]
     _check_cover(path, spans, size - 8 - length)
-    return {name: info for name, info, _, _ in spans}
+    return {name: (info, 8 + length + start) for name, info, start, _ in spans}
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[str, TensorInfo, int, int]:
@@ -81,11 +74,11 @@ def _span(path: Path, name: str, entry: Any) -> tuple[str, TensorInfo, int, int]
     if not isinstance(entry, dict):
         message = f"{where}: expected dtype, shape and data_offsets."
         raise SAEFileError(message)
-    if not isinstance(entry.get("dtype"), str) or entry["dtype"] not in SAFETENSORS_DTYPES:
-        known = ", ".join(SAFETENSORS_DTYPES)
+    if not isinstance(entry.get("dtype"), str) or entry["dtype"] not in BY_SAFETENSORS:
+        known = ", ".join(BY_SAFETENSORS)
         message = f"{where}: has dtype {str(entry.get('dtype'))[:20]!r}; expected one of {known}."
         raise SAEFileError(message)
-    dtype, width = SAFETENSORS_DTYPES[entry["dtype"]]
+    dtype = BY_SAFETENSORS[entry["dtype"]]
     shape = check_shape(entry.get("shape"), where)
     offsets = entry.get("data_offsets")
     if not (
@@ -94,12 +87,11 @@ def _span(path: Path, name: str, entry: Any) -> tuple[str, TensorInfo, int, int]
         message = f"{where}: its data_offsets are not two integers."
         raise SAEFileError(message)
     start, end = offsets
-    if end - start != math.prod(shape) * width:
-        message = (
-            f"{where}: {dtype}{list(shape)} needs {math.prod(shape) * width} bytes, {end - start} given."
-        )
+    needed = math.prod(shape) * dtype.width
+    if end - start != needed:
+        message = f"{where}: {dtype.name}{list(shape)} needs {needed} bytes, {end - start} given."
         raise SAEFileError(message)
-    return name, TensorInfo(shape, dtype), start, end
+    return name, TensorInfo(shape, dtype.name), start, end
 
 
 def _check_cover(path: Path, spans: list[tuple[str, TensorInfo, int, int]], size: int) -> None:

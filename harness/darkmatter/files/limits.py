@@ -26,6 +26,15 @@ PICKLE_BYTES = 16 << 20
 PICKLE_STEPS = 2_000_000
 """Opcodes that the reader follows in one pickle stream."""
 
+PICKLE_COPIES = 2_000_000
+"""Entries that may be copied from one container to another while a file's pickles are read.
+
+A stream can name one large container as often as it likes; an honest one copies each entry once.
+"""
+
+NAME = 512
+"""Characters in the name of a tensor or of a class."""
+
 ENTRIES = 100_000
 """Tensors in a file, or members of an archive."""
 

@@ -1,4 +1,8 @@
-"""One writer per folder: a lock file with pid and host; a dead process's lock is taken over."""
+"""One writer per folder: a lock file with pid and host; a dead process's lock is taken over.
+
+A lock file appears whole and synced to the disk, so one that cannot be understood was damaged, by a
+crash of the machine for instance, and has no owner either.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +40,9 @@ def _started(pid: int) -> str:
 
 def _alive(owner: dict[str, object]) -> bool:
     """Whether the lock's owner may still be writing; processes of other hosts count as alive."""
-    if owner.get("host") != socket.gethostname():
+    host, pid = owner.get("host"), owner.get("pid")
+    if isinstance(host, str) and host != socket.gethostname():
         return True
-    pid = owner.get("pid")
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -53,12 +57,35 @@ def _alive(owner: dict[str, object]) -> bool:
 def read_owner(folder: Path) -> dict[str, object] | None:
     """Host, pid and start of the process that holds the lock, or None where there is no lock."""
     try:
-        owner = json.loads((folder / LOCK_NAME).read_text(encoding="utf-8"))
+        content = _read(folder / LOCK_NAME)
+    except OSError:
+        return {}
+    return None if content is None else _parse(content)
+
+
+def _read(path: Path) -> bytes | None:
+    """What stands in a lock file, or None where there is none."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+
+
+def _parse(content: bytes) -> dict[str, object]:
+    """The owner that a lock file names; an empty one where the file is damaged."""
+    try:
+        owner = json.loads(content)
+    except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
+
+
+def _write(path: Path) -> None:
+    """Write who we are, durably: after a crash of the machine a lock is whole or absent."""
+    with path.open("xb") as handle:
+        handle.write(json.dumps(_identity()).encode())
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _try_lock(folder: Path) -> bool:
@@ -66,21 +93,24 @@ def _try_lock(folder: Path) -> bool:
     path = folder / LOCK_NAME
     # The lock appears with its content: a lock that is written after it exists could be read empty.
     mine = folder / f"{LOCK_NAME}-{os.getpid()}-{os.urandom(6).hex()}"
-    mine.write_text(json.dumps(_identity()), encoding="utf-8")
     try:
+        _write(mine)
         try:
             os.link(mine, path)
         except FileExistsError:
-            owner = read_owner(folder)
-            if owner is None or _alive(owner):
+            try:
+                content = _read(path)
+            except OSError:  # somebody's whose files we may not read
                 return False
-            return _take_over(mine, path, owner)
+            if content is None or _alive(_parse(content)):
+                return False
+            return _take_over(mine, path, content)
         return True
     finally:
         mine.unlink(missing_ok=True)
 
 
-def _take_over(mine: Path, path: Path, dead: dict[str, object]) -> bool:
+def _take_over(mine: Path, path: Path, dead: bytes) -> bool:
     """Replace a dead owner's lock; of several processes that try, one wins."""
     stale = path.with_name(f"{mine.name}-stale")
     try:
@@ -88,15 +118,13 @@ def _take_over(mine: Path, path: Path, dead: dict[str, object]) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if json.loads(stale.read_text(encoding="utf-8") or "{}") != dead:
+        if stale.read_bytes() != dead:
             # Somebody took it over between our look and our rename: give it back.
             with contextlib.suppress(FileExistsError):
                 os.link(stale, path)
             return False
         os.link(mine, path)
     except FileExistsError:
-        return False
-    except ValueError:
         return False
     finally:
         stale.unlink(missing_ok=True)

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from darkmatter.errors import SAEFileError, UnsafeFileError
 from darkmatter.files.archive import Archive
+from darkmatter.files.dtypes import BY_NUMPY
 from darkmatter.files.header import TensorInfo, check_shape
+from darkmatter.files.text import bad_escapes_raise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DTYPES = {
-    "<f8": ("float64", 8),
-    "<f4": ("float32", 4),
-    "<f2": ("float16", 2),
-    "<i8": ("int64", 8),
-    "<i4": ("int32", 4),
-    "<i2": ("int16", 2),
-    "|i1": ("int8", 1),
-    "|u1": ("uint8", 1),
-    "|b1": ("bool", 1),
-}
 MAGIC = b"\x93NUMPY"
 HEADER_CHARACTERS = 4096
 
@@ -60,22 +52,24 @@ def _header(archive: Archive, member: str) -> tuple[TensorInfo, bool, int]:
     begin = 8 + width
     length = int.from_bytes(start[8:begin], "little")
     fields = _fields(start[begin : begin + length], length, where)
-    dtype = DTYPES.get(fields["descr"]) if isinstance(fields["descr"], str) else None
+    dtype = BY_NUMPY.get(fields["descr"]) if isinstance(fields["descr"], str) else None
     if dtype is None:
         _refuse_dtype(fields["descr"], where)
     shape = check_shape(fields["shape"], where)
-    expected = begin + length + math.prod(shape) * dtype[1]
+    expected = begin + length + math.prod(shape) * dtype.width
     if archive.sizes[member] != expected:
-        message = f"{where}: {dtype[0]}{list(shape)} needs {expected} bytes, {archive.sizes[member]} given."
+        message = f"{where}: {dtype.name}{list(shape)} needs {expected} bytes, {archive.sizes[member]} given."
         raise SAEFileError(message)
-    return TensorInfo(shape, dtype[0]), fields["fortran_order"] is True, begin + length
+    return TensorInfo(shape, dtype.name), fields["fortran_order"] is True, begin + length
 
 
 def _fields(content: bytearray, length: int, where: str) -> dict[str, Any]:
     """The Python literal in a .npy header."""
     try:
-        fields = ast.literal_eval(content.decode("latin-1")) if length <= HEADER_CHARACTERS else None
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        with warnings.catch_warnings():
+            bad_escapes_raise()
+            fields = ast.literal_eval(content.decode("latin-1")) if length <= HEADER_CHARACTERS else None
+    except (Warning, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         message = f"{where}: its header is damaged; expected descr, fortran_order and shape."
@@ -87,7 +81,7 @@ def _refuse_dtype(descr: Any, where: str) -> NoReturn:
     if isinstance(descr, str) and "O" in descr:
         message = f"{where}: holds Python objects (a pickle); weights are numbers, so it is refused."
         raise UnsafeFileError(message)
-    message = f"{where}: has dtype {str(descr)[:40]!r}; expected one of {', '.join(DTYPES)}."
+    message = f"{where}: has dtype {str(descr)[:40]!r}; expected one of {', '.join(BY_NUMPY)}."
     raise SAEFileError(message)
 
 

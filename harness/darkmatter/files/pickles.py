@@ -27,6 +27,7 @@ from darkmatter.files.stubs import (
     ordered_dict,
     plain_set,
 )
+from darkmatter.files.text import bad_escapes_raise
 
 MARK = object()
 CONTAINERS: dict[str, Builder] = {
@@ -82,6 +83,7 @@ class Machine:
         self._stubs = (*KNOWN_STUBS, *stubs)
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._copies = 0
 
     def read(self, source: io.BytesIO) -> Any:
         """The object in the next stream; the source is left behind its last byte."""
@@ -89,8 +91,7 @@ class Machine:
         self._memo.clear()
         try:
             with warnings.catch_warnings():
-                # An escape that no pickler writes is a DeprecationWarning of the string decoder.
-                warnings.simplefilter("error", DeprecationWarning)
+                bad_escapes_raise()
                 return self._run(source)
         except DAMAGE as error:
             what = str(error)[:120] or type(error).__name__
@@ -121,6 +122,17 @@ class Machine:
         message = f"{self.where}: its pickle stream {what}."
         raise SAEFileError(message)
 
+    def _charge(self, entries: int) -> None:
+        """Account for entries that are about to be copied from one container to another."""
+        self._copies += entries
+        if self._copies > limits.PICKLE_COPIES:
+            self._fail(f"copies more than {limits.PICKLE_COPIES} entries between its containers")
+
+    def _charge_parts(self, parts: tuple[Any, ...]) -> None:
+        """Account for copying each container among ``parts``."""
+        self._charge(len(parts))
+        self._charge(sum(len(part) for part in parts if isinstance(part, dict | list | tuple | set)))
+
     def _refuse(self, what: str) -> NoReturn:
         message = f"{self.where}: {what}; the file was not read further and nothing in it was run."
         raise UnsafeFileError(message)
@@ -131,6 +143,8 @@ class Machine:
         """What a name stands for; the only place where names are looked at."""
         if not (isinstance(module, str) and isinstance(attribute, str)):
             self._fail("names something that is not a name")
+        if len(module) + len(attribute) > limits.NAME:
+            self._refuse(f"asks for a name of {len(module) + len(attribute)} characters")
         full = f"{module}.{attribute}"
         if full in self._constants:
             return self._constants[full]
@@ -154,7 +168,8 @@ class Machine:
         if not isinstance(target, Name) or not isinstance(arguments, tuple):
             self._refuse("calls something that is not a known name, which saved weights never need")
         builder = self._builders.get(str(target))
-        self._stack.append(builder(arguments) if builder else Stub(str(target), arguments))
+        self._charge_parts(arguments)
+        self._stack.append(builder(arguments) if builder else Stub(target, arguments))
 
     _op_newobj = _op_reduce
 
@@ -166,7 +181,9 @@ class Machine:
         """Set the state of the object below: a stub keeps it, everything else has none to set."""
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Stub):
-            for part in state if isinstance(state, tuple) else (state,):
+            parts = state if isinstance(state, tuple) else (state,)
+            self._charge_parts(parts)
+            for part in parts:
                 target.state.update(part if isinstance(part, dict) else {})
         elif not (isinstance(target, dict) and isinstance(state, dict)):
             self._refuse(f"sets the state of a {type(target).__name__}, which saved weights never need")
@@ -246,6 +263,7 @@ class Machine:
         target = target.state if isinstance(target, Stub) else target
         if not isinstance(target, dict) or len(items) % 2:
             self._fail("stores under a key where there is no dictionary")
+        self._charge(len(items) // 2)
         target.update(zip(map(as_key, items[::2]), items[1::2], strict=True))
 
     # Stack and memo.

@@ -24,6 +24,9 @@ KNOWN_STUBS = (
 RECONSTRUCTORS = {"copyreg._reconstructor", "copy_reg._reconstructor"}
 """Functions that make an object of the class that is their first argument."""
 
+KEY_PARTS = 16
+"""Parts of a tuple that is used as a key."""
+
 PLAIN = (str, int, float, bool, bytes, type(None))
 
 Builder = Callable[[tuple[Any, ...]], Any]
@@ -45,10 +48,15 @@ class Name:
 class Stub:
     """Stands for an object of a class that is never imported: its name and what was stored."""
 
-    name: str
+    kind: Name
     arguments: tuple[Any, ...] = ()
     state: dict[Any, Any] = field(default_factory=dict)
     items: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The full name of the class."""
+        return str(self.kind)
 
     def __repr__(self) -> str:
         return f"<stub of {self.name}>"
@@ -57,10 +65,11 @@ class Stub:
 def as_key(value: Any) -> Any:
     """A dictionary key; only plain ones, since hashing nested ones can exhaust the C stack.
 
-    Integers beyond 2^60 can be chosen to collide, which makes a dictionary as slow as a list.
+    Integers beyond 2^60 can be chosen to collide, which makes a dictionary as slow as a list; a long
+    tuple is hashed anew at each use.
     """
     parts = value if isinstance(value, tuple) else (value,)
-    plain = all(isinstance(part, PLAIN) for part in parts)
+    plain = len(parts) <= KEY_PARTS and all(isinstance(part, PLAIN) for part in parts)
     if plain and not any(isinstance(part, int) and abs(part) >> 60 for part in parts):
         return value
     message = f"a {type(value).__name__} is used as a key"

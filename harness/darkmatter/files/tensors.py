@@ -16,27 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from darkmatter.errors import DarkmatterError
+from darkmatter.errors import DarkmatterError, SAEFileError
 from darkmatter.files.atomic import write_atomically
+from darkmatter.files.dtypes import BY_NAME
+from darkmatter.files.header import safetensors_layout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# safetensors' name of each dtype, torch's name, bytes per number.
-_DTYPES = {
-    "F64": ("float64", 8),
-    "I64": ("int64", 8),
-    "F32": ("float32", 4),
-    "I32": ("int32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
-}
-_CODES = {name: code for code, (name, _) in _DTYPES.items()}
-_MAX_HEADER = 1 << 20
 _ALIGNMENT = 64
 
 
@@ -58,7 +45,7 @@ class MappedTensor:
         """Rows ``start:stop`` of the first dimension: a view of the mapping where it is aligned."""
         import torch
 
-        width = _DTYPES[_CODES[self.dtype]][1]
+        width = BY_NAME[self.dtype].width
         row = math.prod(self.shape[1:]) * width
         raw = self.buffer[self.start + start * row : self.start + stop * row]
         if self.start % width:
@@ -75,7 +62,7 @@ class MappedTensor:
     @property
     def bytes(self) -> np.ndarray:
         """The raw bytes, for hashing."""
-        width = _DTYPES[_CODES[self.dtype]][1]
+        width = BY_NAME[self.dtype].width
         return self.buffer[self.start : self.start + math.prod(self.shape) * width]
 
 
@@ -90,7 +77,7 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> list[memoryview]:
     for name, tensor in items:
         data = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()
         header[name] = {
-            "dtype": _CODES[str(tensor.dtype).removeprefix("torch.")],
+            "dtype": BY_NAME[str(tensor.dtype).removeprefix("torch.")].safetensors,
             "shape": list(tensor.shape),
             "data_offsets": [position, position + data.nbytes],
         }
@@ -118,50 +105,11 @@ def write_pieces(path: Path, pieces: list[memoryview]) -> None:
 
 def map_tensors(path: Path) -> dict[str, MappedTensor]:
     """All tensors of a safetensors file, mapped; the header is checked against the file's size."""
-    if not path.is_file():
-        message = f"{path}: there is no such file."
-        raise TensorFileError(message)
-    size = path.stat().st_size
-    with path.open("rb") as handle:
-        length = int.from_bytes(handle.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_HEADER):
-            message = f"{path}: is not a safetensors file, or it is cut off."
-            raise TensorFileError(message)
-        header = _parse_header(path, handle.read(length))
+    try:
+        layout = safetensors_layout(path)
+    except SAEFileError as error:
+        raise TensorFileError(str(error)) from error
     buffer = np.memmap(path, dtype=np.uint8, mode="c")
-    base = 8 + length
-    tensors = {name: _map_entry(path, name, entry, buffer, base) for name, entry in header.items()}
-    if sum(tensor.bytes.size for tensor in tensors.values()) != size - base:
-        message = f"{path}: is cut off or damaged: its tensors do not fill it exactly."
-        raise TensorFileError(message)
-    return tensors
-
-
-def _parse_header(path: Path, text: bytes) -> dict[str, Any]:
-    """The JSON header without its free-text metadata."""
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        message = f"{path}: its header is not JSON ({error}); the file is damaged."
-        raise TensorFileError(message) from error
-    if not isinstance(header, dict):
-        message = f"{path}: its header is not a JSON object."
-        raise TensorFileError(message)
-    header.pop("__metadata__", None)
-    return header
-
-
-def _map_entry(path: Path, name: str, entry: Any, buffer: np.ndarray, base: int) -> MappedTensor:
-    """One header entry, checked, as a mapped tensor."""
-    try:
-        dtype, width = _DTYPES[entry["dtype"]]
-        shape = tuple(entry["shape"])
-        start, stop = entry["data_offsets"]
-        sane = all(type(number) is int and number >= 0 for number in (*shape, start, stop))
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"{path}: the header entry of {name!r} cannot be read ({error!r})."
-        raise TensorFileError(message) from error
-    if not sane or stop - start != math.prod(shape) * width or base + stop > buffer.size:
-        message = f"{path}: the header entry of {name!r} does not fit the file: {entry}."
-        raise TensorFileError(message)
-    return MappedTensor(buffer, base + start, shape, dtype)
+    return {
+        name: MappedTensor(buffer, start, info.shape, info.dtype) for name, (info, start) in layout.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +12,16 @@ from darkmatter.files import limits
 
 if TYPE_CHECKING:
     import yaml
+
+
+def bad_escapes_raise() -> None:
+    """Within ``warnings.catch_warnings``: what Python's own parsers would warn about is damage.
+
+    They warn about escapes and numbers that no writer makes: as DeprecationWarning or, since Python
+    3.12, as SyntaxWarning. The filter names the messages, since it holds in other threads too.
+    """
+    for category in (DeprecationWarning, SyntaxWarning):
+        warnings.filterwarnings("error", message=r".*\binvalid\b.*\b(escape|literal)", category=category)
 
 
 def read_bytes(path: Path, limit: int, what: str) -> bytes:

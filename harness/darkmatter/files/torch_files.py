@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.errors import SAEFileError, UnsafeFileError
 from darkmatter.files import limits
 from darkmatter.files.archive import Archive
+from darkmatter.files.dtypes import BY_STORAGE, DTYPES, Dtype
 from darkmatter.files.header import TensorInfo, check_shape
 from darkmatter.files.pickles import Machine
 from darkmatter.files.stubs import Builder
@@ -25,31 +27,27 @@ from darkmatter.files.text import read_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-STORAGES = {
-    "DoubleStorage": ("float64", 8),
-    "FloatStorage": ("float32", 4),
-    "HalfStorage": ("float16", 2),
-    "BFloat16Storage": ("bfloat16", 2),
-    "LongStorage": ("int64", 8),
-    "IntStorage": ("int32", 4),
-    "ShortStorage": ("int16", 2),
-    "CharStorage": ("int8", 1),
-    "ByteStorage": ("uint8", 1),
-    "BoolStorage": ("bool", 1),
-}
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 LEGACY_VERSION = 1001
+
+if TYPE_CHECKING:
+    Opened = Callable[[], AbstractContextManager[Callable[["Storage"], bytearray]]]
+    """Opens a file; inside the context, its storages' bytes can be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A run of numbers in the file; ``read`` fetches its bytes."""
+    """A run of numbers in the file; ``opened`` opens the file for reading its bytes."""
 
     key: str
-    dtype: str
+    dtype: Dtype
     count: int
-    width: int
-    read: Callable[[Storage], bytearray]
+    opened: Opened
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self.count * self.dtype.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +62,51 @@ class SavedTensor:
     @property
     def info(self) -> TensorInfo:
         """Shape and dtype."""
-        return TensorInfo(self.shape, self.storage.dtype)
+        return TensorInfo(self.shape, self.storage.dtype.name)
 
     def load(self) -> Tensor:
         """The tensor itself, on the CPU."""
+        return load_tensors({"": self})[""]
+
+    def _over(self, flat: Tensor) -> Tensor:
+        """The tensor over its storage's numbers, which it shares only where it is all of them."""
         import torch
 
-        dtype = getattr(torch, self.storage.dtype)
-        if math.prod(self.shape) == 0:
-            return torch.empty(self.shape, dtype=dtype)
-        content = self.storage.read(self.storage)
-        if len(content) != self.storage.count * self.storage.width:
-            message = f"The file of storage {self.storage.key[:40]!r} changed while it was read."
-            raise SAEFileError(message)
-        flat = torch.frombuffer(content, dtype=dtype)
-        return flat.as_strided(self.shape, self.stride, self.offset).contiguous()
+        view = flat.as_strided(self.shape, self.stride, self.offset)
+        whole = view.is_contiguous() and view.numel() == flat.numel()
+        return view if whole else view.clone(memory_format=torch.contiguous_format)
+
+
+def load_tensors(saved: Mapping[str, SavedTensor]) -> dict[str, Tensor]:
+    """Tensors of one file: each storage is read once, and kept only by tensors that are all of it."""
+    import torch
+
+    loaded: dict[str, Tensor] = {}
+    users: dict[Storage, list[str]] = {}
+    for name, tensor in saved.items():
+        if tensor.info.numel:
+            users.setdefault(tensor.storage, []).append(name)
+        else:
+            loaded[name] = torch.empty(tensor.shape, dtype=getattr(torch, tensor.info.dtype))
+    if users:
+        with next(iter(users)).opened() as read:
+            for storage, names in users.items():
+                loaded |= _views(storage, read(storage), {name: saved[name] for name in names})
+    return {name: loaded[name] for name in saved}
+
+
+def _views(storage: Storage, content: bytearray, saved: Mapping[str, SavedTensor]) -> dict[str, Tensor]:
+    """The tensors over one storage; no two of them share memory."""
+    import torch
+
+    if len(content) != storage.size:
+        message = f"The file of storage {storage.key[:40]!r} changed while it was read."
+        raise SAEFileError(message)
+    flat = torch.frombuffer(content, dtype=getattr(torch, storage.dtype.name))
+    views = {name: tensor._over(flat) for name, tensor in saved.items()}  # noqa: SLF001 - the same module
+    first = next((name for name, view in views.items() if view.data_ptr() == flat.data_ptr()), None)
+    shared = [name for name, view in views.items() if view.data_ptr() == flat.data_ptr() and name != first]
+    return views | {name: views[name].clone() for name in shared}
 
 
 def read_torch(path: Path, stubs: Iterable[str] = ()) -> Any:
@@ -126,15 +154,18 @@ def _read_zip(path: Path, stubs: tuple[str, ...]) -> Any:
         stream = bytes(archive.read(pickles[0]))
         sizes = archive.sizes
 
-    def read(storage: Storage) -> bytearray:
+    @contextmanager
+    def opened() -> Iterator[Callable[[Storage], bytearray]]:
         with Archive(path) as again:
-            return again.read(f"{root}data/{storage.key}")
+            yield lambda storage: again.read(f"{root}data/{storage.key}")
+
+    storages: dict[str, Storage] = {}
 
     def persistent(reference: Any) -> Storage:
-        storage = _storage(path, reference, read)
+        storage = _storage(path, reference, opened, storages)
         declared = sizes.get(f"{root}data/{storage.key}")
-        if declared != storage.count * storage.width:
-            message = f"{path}: storage {storage.key[:40]!r} needs {storage.count * storage.width} bytes, "
+        if declared != storage.size:
+            message = f"{path}: storage {storage.key[:40]!r} needs {storage.size} bytes, "
             raise SAEFileError(message + f"the archive holds {declared or 0}.")
         return storage
 
@@ -148,20 +179,19 @@ def _read_legacy(path: Path, stubs: tuple[str, ...]) -> Any:
     storages: dict[str, Storage] = {}
     starts: dict[str, int] = {}
 
-    def read(storage: Storage) -> bytearray:
+    @contextmanager
+    def opened() -> Iterator[Callable[[Storage], bytearray]]:
         with path.open("rb") as file:
-            file.seek(starts[storage.key])
-            content = bytearray(storage.count * storage.width)
-            filled = file.readinto(content)
-        return content[:filled]
+
+            def read(storage: Storage) -> bytearray:
+                file.seek(starts[storage.key])
+                content = bytearray(storage.size)
+                return content[: file.readinto(content)]
+
+            yield read
 
     def persistent(reference: Any) -> Storage:
-        storage = _storage(path, reference, read)
-        known = storages.setdefault(storage.key, storage)
-        if (known.dtype, known.count) != (storage.dtype, storage.count):
-            message = f"{path}: describes storage {storage.key[:40]!r} twice, differently."
-            raise SAEFileError(message)
-        return known
+        return _storage(path, reference, opened, storages)
 
     machine = _machine(path, stubs, persistent)
     machine.read(head)
@@ -189,19 +219,18 @@ def _legacy_starts(path: Path, keys: Any, storages: dict[str, Storage], position
             file.seek(position)
             count = int.from_bytes(file.read(8), "little")
             starts[key] = position + 8
-            position += 8 + storages[key].count * storages[key].width
+            position += 8 + storages[key].size
             if count != storages[key].count or position > size:
                 message = f"{path}: storage {key[:40]!r} is cut off or of another size than declared."
                 raise SAEFileError(message)
     return starts
 
 
-def _storage(path: Path, reference: Any, read: Callable[[Storage], bytearray]) -> Storage:
+def _storage(path: Path, reference: Any, opened: Opened, storages: dict[str, Storage]) -> Storage:
     """The storage that a persistent id speaks of: ('storage', type, key, device, count, ...)."""
     fields = reference if isinstance(reference, tuple) and len(reference) >= 5 else (None,) * 5
     tag, kind, key, _, count = fields[:5]
-    known = isinstance(kind, tuple) and kind in STORAGES.values()
-    if tag != "storage" or not known or not isinstance(key, str) or type(count) is not int:
+    if tag != "storage" or not isinstance(kind, Dtype) or not isinstance(key, str) or type(count) is not int:
         message = f"{path}: refers to something other than a tensor's numbers."
         raise UnsafeFileError(message)
     if len(fields) > 5 and fields[5] is not None:
@@ -210,7 +239,11 @@ def _storage(path: Path, reference: Any, read: Callable[[Storage], bytearray]) -
     if not 0 <= count < 1 << 48:
         message = f"{path}: storage {key[:40]!r} declares {count} numbers."
         raise SAEFileError(message)
-    return Storage(key, kind[0], count, kind[1], read)
+    known = storages.setdefault(key, Storage(key, kind, count, opened))
+    if (known.dtype, known.count) != (kind, count):
+        message = f"{path}: describes storage {key[:40]!r} twice, differently."
+        raise SAEFileError(message)
+    return known
 
 
 def _machine(path: Path, stubs: tuple[str, ...], persistent: Callable[[Any], Storage]) -> Machine:
@@ -229,8 +262,8 @@ def _machine(path: Path, stubs: tuple[str, ...], persistent: Callable[[Any], Sto
         "torch._utils._rebuild_parameter_with_state": parameter,
         "torch.Size": lambda arguments: arguments[0],
     }
-    constants: dict[str, Any] = {f"torch.{name}": kind for name, kind in STORAGES.items()}
-    constants |= {f"torch.{dtype}": f"torch.{dtype}" for dtype, _ in STORAGES.values()}
+    constants: dict[str, Any] = {f"torch.{name}": dtype for name, dtype in BY_STORAGE.items()}
+    constants |= {f"torch.{dtype.name}": f"torch.{dtype.name}" for dtype in DTYPES}
     return Machine(str(path), builders=builders, constants=constants, persistent=persistent, stubs=stubs)
 
 

@@ -12,7 +12,7 @@ from darkmatter.files import limits
 from darkmatter.files.header import TensorInfo, safetensors_header
 from darkmatter.files.npz import npz_header, npz_tensors
 from darkmatter.files.text import read_json, read_yaml
-from darkmatter.files.torch_files import SavedTensor, read_torch
+from darkmatter.files.torch_files import SavedTensor, load_tensors, read_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,11 +111,7 @@ class FileView:
         content = read_torch(self._existing(name)) if name.endswith(TORCH_SUFFIXES) else None
         if not isinstance(content, dict):
             return None
-        inside = {
-            f"{key}.{below}": tensor for key, value in content.items() for below, tensor in _items(value)
-        }
-        tensors = content | inside
-        return {str(key): value.info for key, value in tensors.items() if isinstance(value, SavedTensor)}
+        return {key: tensor.info for key, tensor in _named(str(self.file(name)), content).items()}
 
     def pickled(self, name: str, stubs: Iterable[str] = ()) -> Any:
         """What a ``torch.save`` file holds: ``SavedTensor`` and ``Stub`` objects in plain containers.
@@ -170,12 +166,46 @@ class FileView:
         path = self.file(name)
         if path.is_file():
             return path
-        message = f"{self.root}: has no file {name!r}. {did_you_mean(name, self.names())}"
+        others = [other for other in self.names() if other != name]
+        what = "is a folder, not a file" if path.is_dir() else "there is no such file"
+        message = f"{path}: {what}. {did_you_mean(name, others)}"
         raise SAEFileError(message)
 
 
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, dict) else ()
+def _named(where: str, content: dict[Any, Any]) -> dict[str, SavedTensor]:
+    """The tensors of a saved dictionary and of the dictionaries in it, by dotted name."""
+    found = _direct(where, content)
+    # A dictionary may stand under many keys: its tensors are looked for once.
+    known: dict[int, dict[str, SavedTensor]] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            if id(value) not in known:
+                known[id(value)] = _direct(where, value)
+            prefix, below = _name(where, key) if known[id(value)] else "", known[id(value)]
+            _check_count(where, len(found) + len(below))
+            found.update((f"{prefix}.{name}", tensor) for name, tensor in below.items())
+    return found
+
+
+def _direct(where: str, content: dict[Any, Any]) -> dict[str, SavedTensor]:
+    """The tensors of one dictionary by name."""
+    found = {key: value for key, value in content.items() if isinstance(value, SavedTensor)}
+    _check_count(where, len(found))
+    return {_name(where, key): value for key, value in found.items()}
+
+
+def _check_count(where: str, count: int) -> None:
+    if count > limits.ENTRIES:
+        message = f"{where}: names {count} tensors; expected at most {limits.ENTRIES}."
+        raise SAEFileError(message)
+
+
+def _name(where: str, key: Any) -> str:
+    """The key of a tensor as text."""
+    if isinstance(key, str | int) and len(name := str(key)) <= limits.NAME:
+        return name
+    message = f"{where}: a tensor's name is not text of at most {limits.NAME} characters."
+    raise SAEFileError(message)
 
 
 def _dictionary_with(content: Any, marker: str | None) -> Any:
@@ -191,13 +221,14 @@ def _saved(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         message = f"{path}: holds a {type(content).__name__}; expected a dictionary of tensors."
         raise SAEFileError(message)
-    saved = {str(key): value for key, value in content.items() if isinstance(value, SavedTensor)}
-    total = sum(value.info.numel * value.storage.width for value in saved.values())
+    saved = _direct(str(path), content)
+    total = sum(value.info.numel * value.storage.dtype.width for value in saved.values())
+    total += sum(storage.size for storage in {value.storage for value in saved.values()})
     # Many views of one storage would each become a tensor of their own.
     if total > max(limits.INFLATION_FLOOR, 4 * path.stat().st_size):
         message = f"{path}: its tensors overlap and would need {limits.human(total)}."
         raise SAEFileError(message)
-    return {key: value.load() for key, value in saved.items()}
+    return load_tensors(saved)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from darkmatter.errors import DarkmatterError, SAEFileError
+from darkmatter.files import limits
 from darkmatter.sae.detect import choose, detect
 from darkmatter.sae.load import LoadOptions, as_reference, known_adapters, load_sae, open_view, read
 
@@ -115,9 +116,13 @@ def _verdict(claim: Claim) -> dict[str, str]:
 
 def _contents(view: FileView) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """(files, tensors) by the headers; ``.pt`` files are followed without loading their numbers."""
-    files, tensors = [], {}
+    files: list[dict[str, Any]] = []
+    tensors: dict[str, dict[str, Any]] = {}
     for name in view.names():
         entry: dict[str, Any] = {"name": name, "bytes": view.file(name).stat().st_size}
+        if len(tensors) > limits.ENTRIES:
+            files.append(entry | {"problem": f"not looked at, after more than {limits.ENTRIES} tensors."})
+            continue
         try:
             header = view.header(name) if name.endswith(WEIGHT_SUFFIXES) else view.saved_header(name)
         except DarkmatterError as error:

@@ -38,12 +38,30 @@ def test_lock_of_another_host_is_respected(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "'])
-def test_damaged_lock_is_refused_with_its_name(tmp_path, content):
-    """A lock file that says nothing is named in the error instead of being trusted or removed."""
-    (tmp_path / lock.LOCK_NAME).write_text(content)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": "', b"{}", b"\xff\0", b"[" * 100_000])
+def test_a_damaged_lock_has_no_owner(tmp_path, content):
+    """A lock file that names nobody was left by a crash of the machine, and is taken over."""
+    (tmp_path / lock.LOCK_NAME).write_bytes(content)
+    with lock.locked(tmp_path):
+        assert lock.read_owner(tmp_path)["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_read_is_respected(tmp_path):
+    """What stands in the lock's place and is not ours to read holds, and is named in the error."""
+    (tmp_path / lock.LOCK_NAME).mkdir()
     with pytest.raises(lock.LockedError, match=lock.LOCK_NAME), lock.locked(tmp_path):
         pass
+
+
+def test_a_lock_is_on_the_disk_before_it_is_taken(tmp_path, monkeypatch):
+    """The lock's content is synced before its name appears, so no crash leaves an empty lock."""
+    done = []
+    sync, link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda *where: done.append("sync") or sync(*where))
+    monkeypatch.setattr(os, "link", lambda *where: done.append("link") or link(*where))
+    with lock.locked(tmp_path):
+        assert done == ["sync", "link"]
 
 
 def test_reused_pid_does_not_hold_a_lock(tmp_path):

@@ -5,7 +5,13 @@ import torch
 from safetensors.torch import load_file
 
 from darkmatter.files.atomic import file_hash
-from darkmatter.files.tensors import encode_tensors, hash_pieces, map_tensors, write_pieces
+from darkmatter.files.tensors import (
+    TensorFileError,
+    encode_tensors,
+    hash_pieces,
+    map_tensors,
+    write_pieces,
+)
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool]
 
@@ -37,3 +43,22 @@ def test_rows_are_views_of_the_file(tmp_path, dtype):
     assert rows.data_ptr() == tensor.rows(1, 2).data_ptr()
     rows.zero_()
     assert torch.equal(load_file(path)["x"], torch.ones(4, 2, dtype=dtype))
+
+
+X = b'"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"{" + X + b"," + X.replace(b'"x"', b'"y"') + b"}", "overlaps"),
+        (b"{" + X + b"," + X.replace(b"0,8", b"8,16") + b"}", "occurs twice"),
+        (b"{" + X + b"," + X + b"}", "occurs twice"),
+    ],
+)
+def test_mapping_checks_headers_as_strictly_as_loading(tmp_path, header, message):
+    """Tensors that overlap, and names that occur twice, are refused here as they are for weights."""
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 16)
+    with pytest.raises(TensorFileError, match=message):
+        map_tensors(path)

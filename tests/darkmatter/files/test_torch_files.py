@@ -130,3 +130,28 @@ def test_a_list_is_not_a_dictionary_of_tensors(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / "x.pt")
     with pytest.raises(SAEFileError, match="holds a list"):
         FileView(tmp_path).tensors("x.pt")
+
+
+@pytest.mark.parametrize("new", LAYOUTS, ids=["zip", "legacy"])
+def test_a_storage_is_read_once_and_not_kept_by_small_views(tmp_path, new, monkeypatch):
+    """A storage's bytes are fetched once for all its views, and a view holds its own numbers alone."""
+    base = torch.arange(1000.0)
+    torch.save(
+        {f"v{i}": base[i : i + 1] for i in range(50)}, tmp_path / "x.pt", _use_new_zipfile_serialization=new
+    )
+    made, frombuffer = [], torch.frombuffer
+    monkeypatch.setattr(torch, "frombuffer", lambda *what, **how: made.append(1) or frombuffer(*what, **how))
+    back = FileView(tmp_path).tensors("x.pt")
+    assert len(made) == 1
+    assert [back[f"v{i}"].item() for i in range(50)] == list(range(50))
+    assert all(tensor.untyped_storage().nbytes() == 4 for tensor in back.values())
+
+
+def test_two_names_of_one_tensor_share_no_memory(tmp_path):
+    """Tied weights come back as two tensors: changing one leaves the other."""
+    x = torch.ones(3)
+    torch.save({"a": x, "b": x, "c": x[:2]}, tmp_path / "x.pt")
+    back = FileView(tmp_path).tensors("x.pt")
+    assert list(back) == ["a", "b", "c"]
+    back["a"].zero_()
+    assert (back["b"].sum(), back["c"].sum()) == (3, 2)

@@ -128,3 +128,21 @@ def test_fields_name_file_and_field():
     ):
         with pytest.raises(SAEFileError, match="expected"):
             call()
+
+
+def test_a_folder_in_place_of_a_file_is_named_as_one(tmp_path):
+    """A name that is rejected is never suggested; a folder of that name is called a folder."""
+    (tmp_path / "cfg.json").mkdir()
+    (tmp_path / "cfg2.json").touch()
+    with pytest.raises(SAEFileError, match=r"cfg\.json: is a folder.*Did you mean 'cfg2\.json'\?"):
+        FileView(tmp_path).json("cfg.json")
+
+
+def test_a_file_that_went_away_is_not_suggested(tmp_path):
+    """A file that was listed and then removed is not offered in place of itself."""
+    (tmp_path / "cfg.json").touch()
+    view = FileView(tmp_path)
+    assert view.names() == ("cfg.json",)
+    (tmp_path / "cfg.json").unlink()
+    with pytest.raises(SAEFileError, match=r"no such file\. There is none"):
+        view.json("cfg.json")
