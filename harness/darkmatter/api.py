@@ -1,9 +1,13 @@
 """Everything a plugin imports: ``from darkmatter import api``.
 
-What is re-exported here is public and kept stable; the rest of the package is not. Importing this
-module imports no torch: what needs it (the canonical SAE and its parts) is imported when it is
-first used. The pure maths lives in ``darkmatter.stats``, checks for plugins in
-``darkmatter.testing``; both are public too.
+Four modules are public, and the built-in plugins import nothing else (a test holds that): this one,
+``darkmatter.sources`` (what a source that runs a language model needs), ``darkmatter.stats`` (the
+pure maths) and ``darkmatter.testing`` (checks for plugins). What they export is stable: within one
+``API_VERSION`` a name is removed only after a minor release in which its use warns. The rest of the
+package, and where the names below come from, may change in any release.
+
+Importing this module imports no torch: what needs it (SAEs and their parts, shared collectors) is
+imported when it is first used.
 """
 
 import importlib
@@ -29,10 +33,12 @@ from darkmatter.errors import ItemError as ItemError
 from darkmatter.errors import SAEFileError as SAEFileError
 from darkmatter.errors import UnsafeFileError as UnsafeFileError
 from darkmatter.errors import UsageError as UsageError
+from darkmatter.errors import did_you_mean as did_you_mean
 from darkmatter.evaluation import Chunk as Chunk
 from darkmatter.evaluation import Collector as Collector
 from darkmatter.evaluation import CollectorSpec as CollectorSpec
 from darkmatter.evaluation import EvalContext as EvalContext
+from darkmatter.evaluation import EvaluatorImplementation as EvaluatorImplementation
 from darkmatter.evaluation import PassInfo as PassInfo
 from darkmatter.evaluation import Rows as Rows
 from darkmatter.events import ItemFailed as ItemFailed
@@ -41,6 +47,8 @@ from darkmatter.events import RunEvent as RunEvent
 from darkmatter.events import RunFinished as RunFinished
 from darkmatter.events import RunStarted as RunStarted
 from darkmatter.events import StepProgress as StepProgress
+from darkmatter.files.atomic import content_hash as content_hash
+from darkmatter.files.atomic import file_hash as file_hash
 from darkmatter.files.fields import Fields as Fields
 from darkmatter.files.view import FileView as FileView
 from darkmatter.fitting import FitData as FitData
@@ -61,31 +69,51 @@ from darkmatter.sae.base import SAEMetadata as SAEMetadata
 from darkmatter.sae.load import LoadOptions as LoadOptions
 
 if TYPE_CHECKING:
+    from darkmatter.collectors import ErrorMoments as ErrorMoments
+    from darkmatter.collectors import LatentMoments as LatentMoments
+    from darkmatter.collectors import MeanError as MeanError
+    from darkmatter.collectors import fit_error_map as fit_error_map
+    from darkmatter.files.weights import Weights as Weights
     from darkmatter.raw_activations import tensor_activations as tensor_activations
     from darkmatter.sae.activation import AbsTopK as AbsTopK
     from darkmatter.sae.activation import Activation as Activation
+    from darkmatter.sae.activation import Gated as Gated
+    from darkmatter.sae.activation import GroupMax as GroupMax
     from darkmatter.sae.activation import JumpRelu as JumpRelu
     from darkmatter.sae.activation import Relu as Relu
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
     from darkmatter.sae.codes import Codes as Codes
+    from darkmatter.sae.fingerprint import fingerprint as fingerprint
     from darkmatter.sae.normalisation import Normalisation as Normalisation
+    from darkmatter.sae.opaque import OpaqueSAE as OpaqueSAE
 
 _WITH_TORCH = {
     "AbsTopK": "darkmatter.sae.activation",
     "Activation": "darkmatter.sae.activation",
     "CanonicalSAE": "darkmatter.sae.canonical",
     "Codes": "darkmatter.sae.codes",
+    "ErrorMoments": "darkmatter.collectors",
+    "Gated": "darkmatter.sae.activation",
+    "GroupMax": "darkmatter.sae.activation",
     "JumpRelu": "darkmatter.sae.activation",
+    "LatentMoments": "darkmatter.collectors",
+    "MeanError": "darkmatter.collectors",
     "Normalisation": "darkmatter.sae.normalisation",
+    "OpaqueSAE": "darkmatter.sae.opaque",
     "Relu": "darkmatter.sae.activation",
     "TopK": "darkmatter.sae.activation",
+    "Weights": "darkmatter.files.weights",
+    "fingerprint": "darkmatter.sae.fingerprint",
+    "fit_error_map": "darkmatter.collectors",
     "tensor_activations": "darkmatter.raw_activations",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
-        message = f"module 'darkmatter.api' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(_WITH_TORCH[name]), name)
+if not TYPE_CHECKING:  # a type checker shall refuse names that are not here
+
+    def __getattr__(name: str) -> Any:
+        if name not in _WITH_TORCH:
+            message = f"module 'darkmatter.api' has no attribute {name!r}"
+            raise AttributeError(message)
+        return getattr(importlib.import_module(_WITH_TORCH[name]), name)

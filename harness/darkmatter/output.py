@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from darkmatter.descriptors import Evaluator, Metric
     from darkmatter.stats.resample import Influence, Interval, Resampler, Statistic
 
-VARIANCE_FLOOR = 1e-10
-"""A target variance below this share of the total variance of the activations is round-off."""
-
-SQUARED_NORM_FLOOR = 1e-20
-"""The same for the variance of squared norms, as a share of the squared total variance."""
-
 
 class EvalOutput:
     """Collects what one evaluator finds on one SAE.

@@ -1,5 +1,6 @@
 """The page for plugin authors is complete, and its code is that of the example plugin."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_what_the_page_names_exists():
     names = set(re.findall(r"\bapi\.([A-Za-z_]+)", PAGE))
     assert [name for name in sorted(names) if not hasattr(api, name)] == []
     assert [name for name in set(re.findall(r"\bcheck_[a-z]+", PAGE)) if not hasattr(testing, name)] == []
+
+
+@pytest.mark.parametrize("module", ["api", "sources", "stats", "testing"])
+def test_the_tables_list_the_public_surface(module):
+    """Every public name stands in its module's table once, and nothing else does."""
+    source = Path(importlib.import_module(f"darkmatter.{module}").__file__).read_text(encoding="utf-8")
+    public = re.findall(r"^ *from [\w.]+ import (\w+) as \1$", source, re.MULTILINE)
+    rows = PAGE.partition(f"| for | `darkmatter.{module}` |\n")[2].partition("\n\n")[0]
+    assert public
+    listed = [name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[2])]
+    assert sorted(listed) == sorted(public)
 
 
 def test_everything_lazy_in_the_api_can_be_imported():

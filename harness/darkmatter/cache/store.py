@@ -31,6 +31,25 @@ def open_cached(
     return CachedActivations(builder.ensure(progress), request.hooks, builder)
 
 
+def plan_cached(
+    request: ActivationRequest, provider: ModelProvider, root: Path | None = None
+) -> dict[str, Any]:
+    """What is cached of a request and what is missing; loads no model, tokenises nothing."""
+    entry = Builder(request, provider, cache_root() if root is None else root).entry()
+    text = request.text
+    positions, contexts, cached = text.context_length, text.contexts, False
+    if entry.has_manifest and entry.contexts_file() is not None:
+        contexts, stored = entry.manifest["n_contexts"], entry.stored_hooks()
+        cached = all(hook in stored and not entry.missing(hook) for hook in request.hooks)
+    return {
+        "key": entry.key,
+        "cached": cached,
+        "tokens": contexts * positions,
+        "positions": positions,
+        "defaults": [positions // 16, CachedActivations.default_skip_last],
+    }
+
+
 def _description(entry: Entry, builder: Builder | None) -> dict[str, Any]:
     """The manifest's account, with the names that were asked for, not those of whoever built it first."""
     stored = entry.manifest["description"]

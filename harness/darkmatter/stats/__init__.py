@@ -8,4 +8,8 @@ from darkmatter.stats.moments import CrossMoments as CrossMoments
 from darkmatter.stats.moments import Gram as Gram
 from darkmatter.stats.regression import GramFactor as GramFactor
 from darkmatter.stats.regression import LinearMap as LinearMap
+from darkmatter.stats.resample import Influence as Influence
+from darkmatter.stats.resample import MeanOfRatios as MeanOfRatios
+from darkmatter.stats.resample import Ratio as Ratio
+from darkmatter.stats.resample import Statistic as Statistic
 from darkmatter.stats.unit_sums import UnitSums as UnitSums

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from darkmatter.sae.fingerprint import fingerprint
-from darkmatter.sae.opaque import OpaqueSAE
-
-if TYPE_CHECKING:
-    from darkmatter.sae.base import SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
+from darkmatter import api
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class Stop:
     """The last step added no new atom."""
 
 
-class MatchingPursuitSAE(OpaqueSAE):
+class MatchingPursuitSAE(api.OpaqueSAE):
     """Codes by greedy pursuit over unit or nearly unit decoder rows; no encoder matrix.
 
     It is opaque to the harness, because its codes follow from no affine encoder; unlike a user's
@@ -40,10 +34,10 @@ class MatchingPursuitSAE(OpaqueSAE):
         W_dec: Tensor,
         bias: Tensor | None,
         stop: Stop,
-        normalisation: Normalisation,
+        normalisation: api.Normalisation,
         *,
         hook: str | None,
-        metadata: SAEMetadata,
+        metadata: api.SAEMetadata,
         assumptions: tuple[str, ...],
         any_heads: bool,
     ) -> None:
@@ -67,7 +61,7 @@ class MatchingPursuitSAE(OpaqueSAE):
         )
         semantics = {"form": "matching pursuit 1", **asdict(stop), "normalisation": asdict(normalisation)}
         weights = {"W_dec": W_dec} | ({} if bias is None else {"bias": bias})
-        self.fingerprint = fingerprint(semantics, weights)
+        self.fingerprint = api.fingerprint(semantics, weights)
 
     def _pursue(self, x: Tensor) -> Tensor:
         """Codes [n, d_sae] of rows x [n, d_in]."""

@@ -10,17 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
-from darkmatter.files.fields import Fields
+from darkmatter import api
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from darkmatter.files.view import FileView
-    from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.base import SAE, SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "config.json"
 FILES = ("ae.safetensors", "ae.pt")
@@ -49,22 +42,20 @@ LAYOUTS = {
 }
 
 
-def detect(view: FileView) -> Detection | Refusal:
+def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A configuration that names a dictionary class, beside the weights or above a checkpoint."""
     config = _config(view)
     if config is None:
-        return Refusal(f"there is no {CONFIG} beside the weights")
+        return api.Refusal(f"there is no {CONFIG} beside the weights")
     name = config.inside("trainer").values.get("dict_class")
     if not isinstance(name, str):
-        return Refusal(f"{CONFIG} has no trainer.dict_class")
-    return Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
+        return api.Refusal(f"{CONFIG} has no trainer.dict_class")
+    return api.Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
 
 
-def load(view: FileView, _options: object) -> SAE:
+def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one dictionary."""
-    from darkmatter.sae.canonical import CanonicalSAE
-
-    config = _config(view) or Fields({}, str(view))
+    config = _config(view) or api.Fields({}, str(view))
     trainer = config.inside("trainer")
     layout = LAYOUTS[trainer.choice("dict_class", LAYOUTS, default="")]
     d_in, d_sae = trainer.size("activation_dim"), trainer.size("dict_size")
@@ -78,7 +69,7 @@ def load(view: FileView, _options: object) -> SAE:
     ][: 2 if layout.activation == "relu" else 1]
     activation = _activation(weights, layout, trainer, d_sae, assumptions)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=W_dec,
         b_enc=b_enc,
@@ -93,26 +84,26 @@ def load(view: FileView, _options: object) -> SAE:
     )
 
 
-def _config(view: FileView) -> Fields | None:
+def _config(view: api.FileView) -> api.Fields | None:
     """config.json beside the weights, or above them where they lie in ``checkpoints``."""
     for place in (view, view.parent() if view.root.name == "checkpoints" else None):
         if place is not None and place.has(CONFIG):
-            return Fields(place.json(CONFIG, allow_nan=True), str(place.file(CONFIG)))
+            return api.Fields(place.json(CONFIG, allow_nan=True), str(place.file(CONFIG)))
     return None
 
 
-def _weights_file(view: FileView) -> str:
+def _weights_file(view: api.FileView) -> str:
     """The file with the weights; a folder of checkpoints must say which."""
     names = [name for name in FILES if name in view.names()]
     names = names or [name for name in view.names() if re.fullmatch(r"ae_\d+\.(pt|safetensors)", name)]
     if len(names) == 1 or (names and names[0] in FILES):
         return names[0]
     message = f"{view}: holds the checkpoints {', '.join(names[:10])}; give one of these files."
-    raise SAEFileError(message)
+    raise api.SAEFileError(message)
 
 
 def _matrices(
-    weights: Weights, layout: Layout, d_in: int, d_sae: int
+    weights: api.Weights, layout: Layout, d_in: int, d_sae: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc)."""
     if not layout.linear:
@@ -123,19 +114,17 @@ def _matrices(
 
 
 def _activation(
-    weights: Weights, layout: Layout, trainer: Fields, d_sae: int, assumptions: list[str]
-) -> Activation:
+    weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int, assumptions: list[str]
+) -> api.Activation:
     import torch
-
-    from darkmatter.sae.activation import Gated, JumpRelu, Relu, TopK
 
     if layout.activation == "gated":
         gate, growth, bias = (weights.take(name, d_sae) for name in ("gate_bias", "r_mag", "mag_bias"))
-        return Gated(b_gate=gate, r_mag=growth, b_mag=bias)
+        return api.Gated(b_gate=gate, r_mag=growth, b_mag=bias)
     if layout.activation == "topk":
-        return TopK(int(weights.number("k")) if "k" in weights else trainer.size("k"))
+        return api.TopK(int(weights.number("k")) if "k" in weights else trainer.size("k"))
     if layout.activation == "jumprelu":
-        return JumpRelu(weights.take("threshold", d_sae, infinite=True))
+        return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if layout.activation == "threshold":
         threshold = weights.number("threshold")
         if threshold < 0:
@@ -143,25 +132,23 @@ def _activation(
                 f"the threshold was never set ({threshold:g}): training stopped before it; "
                 "every positive code is kept, as the class's encode does."
             )
-        return JumpRelu(torch.tensor(threshold))
-    return Relu()
+        return api.JumpRelu(torch.tensor(threshold))
+    return api.Relu()
 
 
-def _normalisation(view: FileView, name: str) -> Normalisation:
+def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
     """A backup made during training holds weights in units of x / norm_factor; a saved SAE does not."""
-    from darkmatter.sae.normalisation import Normalisation
-
     content = view.pickled(name) if name.endswith(".pt") else None
     if not isinstance(content, dict) or content.get("norm_factor") is None:
-        return Normalisation()
-    factor = Fields({"norm_factor": content["norm_factor"]}, str(view.file(name))).number("norm_factor")
+        return api.Normalisation()
+    factor = api.Fields({"norm_factor": content["norm_factor"]}, str(view.file(name))).number("norm_factor")
     if not factor:
         message = f"{view.file(name)}: norm_factor is 0; expected the scale of the activations."
-        raise SAEFileError(message)
-    return Normalisation(kind="scale", factor=1 / factor)
+        raise api.SAEFileError(message)
+    return api.Normalisation(kind="scale", factor=1 / factor)
 
 
-def _hooks(trainer: Fields, buffer: Fields, assumptions: list[str]) -> tuple[str | None, str | None]:
+def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> tuple[str | None, str | None]:
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
     if layer is None:
@@ -181,10 +168,8 @@ def _hooks(trainer: Fields, buffer: Fields, assumptions: list[str]) -> tuple[str
     return hooks
 
 
-def _metadata(trainer: Fields, buffer: Fields, weights: Weights) -> SAEMetadata:
-    from darkmatter.sae.base import SAEMetadata
-
-    return SAEMetadata(
+def _metadata(trainer: api.Fields, buffer: api.Fields, weights: api.Weights) -> api.SAEMetadata:
+    return api.SAEMetadata(
         format="dictionary_learning",
         architecture=trainer.text("dict_class") or "",
         model=trainer.text("lm_name"),
@@ -196,7 +181,7 @@ def _metadata(trainer: Fields, buffer: Fields, weights: Weights) -> SAEMetadata:
     )
 
 
-ADAPTER = SAEAdapter(
+ADAPTER = api.SAEAdapter(
     "dictionary_learning",
     "dictionary_learning dictionaries (ae.pt or ae.safetensors, config.json)",
     "darkmatter_plugins.adapters.dictionary_learning:load",

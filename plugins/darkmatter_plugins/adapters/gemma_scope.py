@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from darkmatter.api import Detection, Refusal, SAEAdapter
-
-if TYPE_CHECKING:
-    from darkmatter.files.view import FileView
-    from darkmatter.sae.base import SAE
+from darkmatter import api
 
 WEIGHTS = "params.npz"
 REPOSITORY = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcoders)")
@@ -38,26 +34,21 @@ class Place(NamedTuple):
     average_l0: int | None
 
 
-def detect(view: FileView) -> Detection | Refusal:
+def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """An npz with the five tensors of a JumpReLU SAE."""
     header = view.header(WEIGHTS) or {}
     names = {NAMES.get(name, name) for name in header}
     if not names >= TENSORS:
-        return Refusal(
+        return api.Refusal(
             f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(TENSORS)}"
         )
-    return Detection(f"{WEIGHTS} has {', '.join(sorted(TENSORS))}")
+    return api.Detection(f"{WEIGHTS} has {', '.join(sorted(TENSORS))}")
 
 
-def load(view: FileView, _options: object) -> SAE:
+def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE or transcoder."""
-    from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import JumpRelu
-    from darkmatter.sae.base import SAEMetadata
-    from darkmatter.sae.canonical import CanonicalSAE
-
     tensors = {NAMES.get(name, name): tensor for name, tensor in view.tensors(WEIGHTS).items()}
-    weights = Weights(tensors, str(view.file(WEIGHTS)))
+    weights = api.Weights(tensors, str(view.file(WEIGHTS)))
     place = _place(view)
     threshold = weights.take("threshold", None, infinite=True)
     d_sae = threshold.shape[0]
@@ -67,16 +58,16 @@ def load(view: FileView, _options: object) -> SAE:
         scale = math.sqrt(W_enc.shape[0])
         W_enc, W_dec = W_enc / scale, W_dec * scale
     hook_in, hook_out, assumptions = _hooks(place)
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=W_dec,
         b_enc=weights.take("b_enc", d_sae),
         b_dec=b_dec,
-        activation=JumpRelu(threshold),
+        activation=api.JumpRelu(threshold),
         head_shape=_head_shape(place, W_enc.shape[0]),
         hook_in=hook_in,
         hook_out=hook_out,
-        metadata=SAEMetadata(
+        metadata=api.SAEMetadata(
             format="gemma_scope",
             architecture="jumprelu_transcoder" if place.site == "transcoders" else "jumprelu",
             model=place.model,
@@ -89,7 +80,7 @@ def load(view: FileView, _options: object) -> SAE:
     )
 
 
-def _place(view: FileView) -> Place:
+def _place(view: api.FileView) -> Place:
     """Read the folder names, innermost first (the Hugging Face cache has the repository's among them)."""
     path = view.root.as_posix()
     repository = next(iter(reversed(list(REPOSITORY.finditer(path)))), None)
@@ -136,7 +127,7 @@ def _common(place: Place) -> list[str]:
     return unsaid if place.model else ["model not recorded.", *unsaid]
 
 
-ADAPTER = SAEAdapter(
+ADAPTER = api.SAEAdapter(
     "gemma_scope",
     "Gemma Scope 1 (params.npz)",
     "darkmatter_plugins.adapters.gemma_scope:load",

@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
-from darkmatter.files.fields import Fields
+from darkmatter import api
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from darkmatter.files.view import FileView
-    from darkmatter.files.weights import Weights
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.base import SAE, SAEMetadata
-    from darkmatter.sae.normalisation import Normalisation
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -54,10 +47,10 @@ EXTRA = (
 )
 
 
-def detect(view: FileView) -> Detection | Refusal:
+def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A configuration beside the weights that names an architecture or a hook."""
     if not view.has(CONFIG):
-        return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
+        return api.Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG, allow_nan=True)
     known = [
         key
@@ -65,15 +58,13 @@ def detect(view: FileView) -> Detection | Refusal:
         if key in cfg
     ]
     if "d_in" not in cfg or not known:
-        return Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
-    return Detection(f"{CONFIG} has d_in and {', '.join(known)}")
+        return api.Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
+    return api.Detection(f"{CONFIG} has d_in and {', '.join(known)}")
 
 
-def load(view: FileView, _options: object) -> SAE:
+def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE or transcoder."""
-    from darkmatter.sae.canonical import CanonicalSAE
-
-    cfg = Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
+    cfg = api.Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
     about = cfg.inside("metadata") if "metadata" in cfg else cfg
     architecture = _architecture(cfg)
     if architecture == "matching_pursuit":
@@ -90,11 +81,11 @@ def load(view: FileView, _options: object) -> SAE:
     if kind == "whitening":
         if transcoder:
             message = f"{cfg.where}: covariance_whitening is not supported for transcoders."
-            raise SAEFileError(message)
+            raise api.SAEFileError(message)
         W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
     assumptions = _assumptions(cfg, about, hook)
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
         b_enc=None if architecture == "gated" else weights.take("b_enc", d_sae),
@@ -111,7 +102,7 @@ def load(view: FileView, _options: object) -> SAE:
     )
 
 
-def _matching_pursuit(view: FileView, cfg: Fields, about: Fields) -> SAE:
+def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
     """No encoder: codes come from the decoder by greedy pursuit, with its bias on both sides or none."""
     from darkmatter_plugins.adapters._matching_pursuit import MatchingPursuitSAE, Stop
 
@@ -122,7 +113,7 @@ def _matching_pursuit(view: FileView, cfg: Fields, about: Fields) -> SAE:
     kind = NORMALISATIONS[_normalisation_name(cfg)]
     if kind == "whitening":
         message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
-        raise SAEFileError(message)
+        raise api.SAEFileError(message)
     residual = cfg.number("residual_threshold")
     return MatchingPursuitSAE(
         weights.take("W_dec", d_sae, d_in),
@@ -140,7 +131,7 @@ def _matching_pursuit(view: FileView, cfg: Fields, about: Fields) -> SAE:
     )
 
 
-def _architecture(cfg: Fields) -> str:
+def _architecture(cfg: api.Fields) -> str:
     """The architecture; before version 6 the activation function could overrule it."""
     old = cfg.text("activation_fn_str", "activation_fn")
     if old == "topk" and "k" in cfg.inside("activation_fn_kwargs"):
@@ -148,23 +139,21 @@ def _architecture(cfg: Fields) -> str:
     return cfg.choice("architecture", ARCHITECTURES, default="standard")
 
 
-def _activation(cfg: Fields, weights: Weights, kind: str, d_sae: int) -> Activation:
-    from darkmatter.sae.activation import AbsTopK, Gated, JumpRelu, Relu, TopK
-
+def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) -> api.Activation:
     if kind == "gated":
         gate, growth, bias = (weights.take(name, d_sae) for name in ("b_gate", "r_mag", "b_mag"))
-        return Gated(b_gate=gate, r_mag=growth, b_mag=bias)
+        return api.Gated(b_gate=gate, r_mag=growth, b_mag=bias)
     if kind in {"topk", "abstopk"}:
         k = cfg.size("k") if "k" in cfg else cfg.inside("activation_fn_kwargs").size("k")
-        return TopK(k) if kind == "topk" else AbsTopK(k)
+        return api.TopK(k) if kind == "topk" else api.AbsTopK(k)
     if kind == "jumprelu":
-        return JumpRelu(weights.take("threshold", d_sae, infinite=True))
+        return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if kind == "topk_threshold":
-        return JumpRelu(weights.take("topk_threshold"))
-    return Relu()
+        return api.JumpRelu(weights.take("topk_threshold"))
+    return api.Relu()
 
 
-def _rescaled(cfg: Fields, architecture: str) -> bool:
+def _rescaled(cfg: api.Fields, architecture: str) -> bool:
     """Whether codes are multiplied by the norms of their decoder rows (before any selection)."""
     if ARCHITECTURES[architecture] not in {"topk", "abstopk", "topk_threshold"}:
         return False
@@ -173,7 +162,7 @@ def _rescaled(cfg: Fields, architecture: str) -> bool:
     return cfg.flag("rescale_acts_by_decoder_norm", default=default)
 
 
-def _scaled_decoder(cfg: Fields, weights: Weights, W_dec: Tensor) -> Tensor:
+def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Tensor:
     """Before version 6 a finetuned SAE multiplied its codes by ``scaling_factor`` in decode."""
     factor = weights.maybe("scaling_factor", W_dec.shape[0])
     if factor is None or bool((factor == 1).all()):
@@ -183,41 +172,41 @@ def _scaled_decoder(cfg: Fields, weights: Weights, W_dec: Tensor) -> Tensor:
             f"{weights.where}: tensor 'scaling_factor' is not all ones, but {cfg.where} does not say "
             "finetuning_scaling_factor: true; expected one or the other."
         )
-        raise SAEFileError(message)
+        raise api.SAEFileError(message)
     return W_dec * factor[:, None]
 
 
-def _normalisation_name(cfg: Fields) -> str:
+def _normalisation_name(cfg: api.Fields) -> str:
     value: Any = cfg.values.get("normalize_activations")
     if isinstance(value, bool):  # versions before 4
         value = "expected_average_only_in" if value else "none"
     name = "normalize_activations"
-    return Fields({name: value}, cfg.where).choice(name, NORMALISATIONS, default="none")
+    return api.Fields({name: value}, cfg.where).choice(name, NORMALISATIONS, default="none")
 
 
-def _normalisation(view: FileView, kind: str, assumptions: list[str], *, invert: bool) -> Normalisation:
-    from darkmatter.sae.normalisation import Normalisation
-
+def _normalisation(
+    view: api.FileView, kind: str, assumptions: list[str], *, invert: bool
+) -> api.Normalisation:
     if kind == "layer_norm":
-        return Normalisation(kind="layer_norm", invert=invert)
+        return api.Normalisation(kind="layer_norm", invert=invert)
     if kind == "constant_norm":
-        return Normalisation(kind="constant_norm", invert=invert)
+        return api.Normalisation(kind="constant_norm", invert=invert)
     if kind != "scale":
-        return Normalisation()
+        return api.Normalisation()
     factor = None
     if view.has(SCALER):
-        factor = Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
+        factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
         assumptions.append(
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
             "activations are taken unscaled, as SAE.load_from_disk does."
         )
-        return Normalisation()
-    return Normalisation(kind="scale", factor=factor, invert=invert)
+        return api.Normalisation()
+    return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
 def _unwhitened(
-    view: FileView, W_enc: Tensor, W_dec: Tensor, b_dec: Tensor, subtract: Tensor | None
+    view: api.FileView, W_enc: Tensor, W_dec: Tensor, b_dec: Tensor, subtract: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine."""
     if not view.has(WHITENING):
@@ -225,7 +214,7 @@ def _unwhitened(
             f"{view}: {CONFIG} has normalize_activations covariance_whitening, but {WHITENING} is not beside "
             "it; without its matrices the SAE cannot be evaluated."
         )
-        raise SAEFileError(message)
+        raise api.SAEFileError(message)
     d_in, d_out = W_enc.shape[0], W_dec.shape[1]
     whitening = view.weights(WHITENING)
     mean = whitening.take("mean", d_in).double()
@@ -237,7 +226,7 @@ def _unwhitened(
     return W_enc, W_dec, b_dec, subtract
 
 
-def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
+def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
     found = []
     if hook is None:
         found.append("hook point not recorded; none taken.")
@@ -257,10 +246,8 @@ def _assumptions(cfg: Fields, about: Fields, hook: str | None) -> list[str]:
     return found
 
 
-def _metadata(cfg: Fields, about: Fields, architecture: str) -> SAEMetadata:
-    from darkmatter.sae.base import SAEMetadata
-
-    return SAEMetadata(
+def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEMetadata:
+    return api.SAEMetadata(
         format="saelens",
         architecture=architecture,
         model=about.text("model_name"),
@@ -274,7 +261,7 @@ def _metadata(cfg: Fields, about: Fields, architecture: str) -> SAEMetadata:
     )
 
 
-ADAPTER = SAEAdapter(
+ADAPTER = api.SAEAdapter(
     "saelens",
     "SAELens SAEs and transcoders (cfg.json, sae_weights.safetensors)",
     "darkmatter_plugins.adapters.saelens:load",

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from darkmatter.api import Detection, Refusal, SAEAdapter, SAEFileError
-from darkmatter.files.fields import Fields
+from darkmatter import api
 from darkmatter_plugins.adapters._hooks import module_input, module_output
-
-if TYPE_CHECKING:
-    from darkmatter.files.view import FileView
-    from darkmatter.sae.activation import Activation
-    from darkmatter.sae.base import SAE
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae.safetensors"
@@ -21,24 +14,21 @@ SEED = re.compile(r"seed\d+")
 ACTIVATIONS = {"topk": "the k largest", "groupmax": "the largest of each of k groups"}
 
 
-def detect(view: FileView) -> Detection | Refusal:
+def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A configuration with d_in and k beside weights with an encoder."""
     if not view.has(CONFIG):
-        return Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
+        return api.Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG)
     if "d_in" not in cfg or "k" not in cfg:
-        return Refusal(f"{CONFIG} has no d_in and k")
+        return api.Refusal(f"{CONFIG} has no d_in and k")
     if "encoder.weight" not in (view.header(WEIGHTS) or {}):
-        return Refusal(f"{WEIGHTS} has no tensor encoder.weight")
-    return Detection(f"{CONFIG} has d_in and k, {WEIGHTS} has encoder.weight")
+        return api.Refusal(f"{WEIGHTS} has no tensor encoder.weight")
+    return api.Detection(f"{CONFIG} has d_in and k, {WEIGHTS} has encoder.weight")
 
 
-def load(view: FileView, _options: object) -> SAE:
+def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE, transcoder or skip transcoder."""
-    from darkmatter.sae.base import SAEMetadata
-    from darkmatter.sae.canonical import CanonicalSAE
-
-    cfg = Fields(view.json(CONFIG), str(view.file(CONFIG)))
+    cfg = api.Fields(view.json(CONFIG), str(view.file(CONFIG)))
     d_in = cfg.size("d_in")
     d_sae = cfg.integer("num_latents") or d_in * cfg.size("expansion_factor", 32)
     transcode = cfg.flag("transcode", default=False)
@@ -46,11 +36,11 @@ def load(view: FileView, _options: object) -> SAE:
     skip = weights.maybe("W_skip", d_in, d_in)
     if cfg.flag("skip_connection", default=False) and skip is None:
         message = f"{weights.where}: has no tensor 'W_skip', though {cfg.where} has skip_connection: true."
-        raise SAEFileError(message)
+        raise api.SAEFileError(message)
     b_dec = weights.take("b_dec", d_in)
     run = _run(view)
     hook_in, hook_out, assumptions = _hooks(view, transcode=transcode)
-    metadata = SAEMetadata(
+    metadata = api.SAEMetadata(
         format="sparsify",
         architecture=("skip_" if skip is not None else "") + ("transcoder" if transcode else "topk"),
         model=run.text("model"),
@@ -59,7 +49,7 @@ def load(view: FileView, _options: object) -> SAE:
         dtype=str(weights["b_dec"].dtype).removeprefix("torch."),
         extra=cfg.some("activation", "k", "multi_topk", "normalize_decoder") | run.some("split", "seed"),
     )
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=weights.take("encoder.weight", d_sae, d_in).T,
         W_dec=weights.take("W_dec", d_sae, d_in),
         b_enc=weights.take("encoder.bias", d_sae),
@@ -74,23 +64,21 @@ def load(view: FileView, _options: object) -> SAE:
     )
 
 
-def _activation(cfg: Fields) -> Activation:
-    from darkmatter.sae.activation import AbsTopK, GroupMax, TopK
-
+def _activation(cfg: api.Fields) -> api.Activation:
     k = cfg.size("k")
     if cfg.choice("activation", ACTIVATIONS, default="topk") == "groupmax":
-        return GroupMax(k)
+        return api.GroupMax(k)
     # Versions before 1.0 could keep signs: the k largest magnitudes, no ReLU.
-    return AbsTopK(k) if cfg.flag("signed", default=False) else TopK(k)
+    return api.AbsTopK(k) if cfg.flag("signed", default=False) else api.TopK(k)
 
 
-def _hook_point(view: FileView) -> str:
+def _hook_point(view: api.FileView) -> str:
     """The folder's name, or the one above where a run trained several seeds."""
     name = view.root.name
     return view.root.parent.name if SEED.fullmatch(name) else name
 
 
-def _hooks(view: FileView, *, transcode: bool) -> tuple[str | None, str | None, list[str]]:
+def _hooks(view: api.FileView, *, transcode: bool) -> tuple[str | None, str | None, list[str]]:
     name = _hook_point(view)
     after, before = module_output(name), module_input(name)
     if after is None:
@@ -102,17 +90,17 @@ def _hooks(view: FileView, *, transcode: bool) -> tuple[str | None, str | None, 
     return after, after, [what]
 
 
-def _run(view: FileView) -> Fields:
+def _run(view: api.FileView) -> api.Fields:
     """The configuration of the whole run, one or two folders up."""
     above = view.parent()
     for _ in range(2):
         if above is not None and above.has(RUN):
-            return Fields(above.json(RUN, allow_nan=True), str(above.file(RUN)))
+            return api.Fields(above.json(RUN, allow_nan=True), str(above.file(RUN)))
         above = above.parent() if above is not None else None
-    return Fields({}, str(view))
+    return api.Fields({}, str(view))
 
 
-def _unsaid(run: Fields) -> list[str]:
+def _unsaid(run: api.Fields) -> list[str]:
     missing = [name for name in ("model", "ctx_len", "dataset") if name not in run]
     said = [f"{' and '.join(missing)} not recorded (no run-level {RUN} above)."] if missing else []
     return [
@@ -121,7 +109,7 @@ def _unsaid(run: Fields) -> list[str]:
     ]
 
 
-ADAPTER = SAEAdapter(
+ADAPTER = api.SAEAdapter(
     "sparsify",
     "EleutherAI sparsify (cfg.json, sae.safetensors)",
     "darkmatter_plugins.adapters.sparsify:load",

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.sae.activation import AbsTopK
-from darkmatter.sae.canonical import CanonicalSAE
 
 
 def signed_topk(
@@ -17,12 +15,12 @@ def signed_topk(
 
     ``encoder`` [d, m], ``decoder`` [m, d], ``mean`` [d]; all m codes are kept where k >= m.
     """
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=encoder.to(torch.float32),
         W_dec=decoder.to(torch.float32),
         b_dec=mean.to(torch.float32),
         subtract=mean.to(torch.float32),
-        activation=AbsTopK(min(k, encoder.shape[1])),
+        activation=api.AbsTopK(min(k, encoder.shape[1])),
         hook_in=data.hook,
         hook_out=data.hook,
         metadata=api.SAEMetadata(format="baseline", architecture=name),

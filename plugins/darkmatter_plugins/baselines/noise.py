@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.sae.codes import Codes
 from darkmatter_plugins.baselines import NoiseConfig
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15, the increment of splitmix64, as int64
@@ -33,11 +32,11 @@ class NoiseSAE(api.SAE):
         self.fingerprint = f"noise:{data.d_in}:{sigma!r}:{data.seed}"
         self._sigma, self._seed = sigma, data.seed
 
-    def encode(self, x: Tensor) -> Codes:
+    def encode(self, x: Tensor) -> api.Codes:
         """All coordinates of x + noise."""
-        return Codes.from_dense(self.reconstruct(x))
+        return api.Codes.from_dense(self.reconstruct(x))
 
-    def decode(self, codes: Codes) -> Tensor:
+    def decode(self, codes: api.Codes) -> Tensor:
         """The coordinates themselves."""
         return codes.to_dense()
 

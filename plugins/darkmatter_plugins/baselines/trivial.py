@@ -6,10 +6,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.files.atomic import content_hash
-from darkmatter.sae.activation import Relu
-from darkmatter.sae.canonical import CanonicalSAE
-from darkmatter.sae.codes import Codes
 from darkmatter_plugins.baselines.linear import signed_topk
 
 
@@ -38,14 +34,14 @@ class ConstantSAE(api.SAE):
         self.hook_in = self.hook_out = data.hook
         self.metadata = api.SAEMetadata(format="baseline", architecture=name)
         self.assumptions = ()
-        self.fingerprint = f"constant:{content_hash(value.tolist())}"
+        self.fingerprint = f"constant:{api.content_hash(value.tolist())}"
         self._value = value
 
-    def encode(self, x: Tensor) -> Codes:
+    def encode(self, x: Tensor) -> api.Codes:
         """No codes."""
-        return Codes.from_dense(x.new_zeros(*x.shape[:-1], 0))
+        return api.Codes.from_dense(x.new_zeros(*x.shape[:-1], 0))
 
-    def decode(self, codes: Codes) -> Tensor:
+    def decode(self, codes: api.Codes) -> Tensor:
         """The constant for every row."""
         return self._value.to(codes.values.device).expand(*codes.batch_shape, -1)
 
@@ -57,10 +53,10 @@ class ConstantSAE(api.SAE):
 def relu(config: api.Config, data: api.FitData) -> api.SAE:  # noqa: ARG001 - no options
     """The positive half of every dimension; FVU is ½ on standard normal activations."""
     eye = torch.eye(data.d_in)
-    return CanonicalSAE(
+    return api.CanonicalSAE(
         W_enc=eye,
         W_dec=eye,
-        activation=Relu(),
+        activation=api.Relu(),
         hook_in=data.hook,
         hook_out=data.hook,
         metadata=api.SAEMetadata(format="baseline", architecture="identity_relu"),

@@ -1,33 +1,33 @@
 """Renderers of tables: Markdown, CSV, JSON, LaTeX and HTML."""
 
-from darkmatter.api import Reporter
+from darkmatter import api
 
 REPORTERS = (
-    Reporter(
+    api.Reporter(
         "md",
         "Markdown with intervals, ties and notes; readable in a terminal",
         "darkmatter_plugins.reporters.markdown:render",
         suffix=".md",
     ),
-    Reporter(
+    api.Reporter(
         "csv",
         "tidy rows, one per SAE, evaluator and metric",
         "darkmatter_plugins.reporters.tidy:render_csv",
         suffix=".csv",
     ),
-    Reporter(
+    api.Reporter(
         "json",
         "tidy rows as a JSON list",
         "darkmatter_plugins.reporters.tidy:render_json",
         suffix=".json",
     ),
-    Reporter(
+    api.Reporter(
         "latex",
         "booktabs tables for a paper",
         "darkmatter_plugins.reporters.latex:render",
         suffix=".tex",
     ),
-    Reporter(
+    api.Reporter(
         "html",
         "one self-contained page without scripts",
         "darkmatter_plugins.reporters.html:render",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from darkmatter.api import Block, Cell, Section, Table, printable
+from darkmatter import api
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -26,10 +26,10 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; } sup { margin-left: .15
 
 def escape(text: str) -> str:
     """Text from a file that stays text in HTML."""
-    return html.escape(printable(text))
+    return html.escape(api.printable(text))
 
 
-def render(table: Table) -> str:
+def render(table: api.Table) -> str:
     """The whole table as a page."""
     title = escape(table.title)
     parts = [
@@ -52,7 +52,7 @@ def render(table: Table) -> str:
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: api.Section) -> Iterator[str]:
     yield f"<h2>{escape(section.title)}</h2>"
     if section.data:
         yield f'<p class="data">Measured on: {escape(section.data)}.</p>'
@@ -63,7 +63,7 @@ def _section(section: Section) -> Iterator[str]:
         yield f'<h3>{escape(block.title)}</h3>\n<div class="scroll">\n{_block(block)}\n</div>'
 
 
-def _block(block: Block) -> str:
+def _block(block: api.Block) -> str:
     import pandas as pd
 
     headers = [block.heading, *(escape(column.title) for column in block.columns)]
@@ -77,7 +77,7 @@ def _name(sae: str, is_control: bool) -> str:
     return escape(sae) + (' <span class="kind">control</span>' if is_control else "")
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: api.Cell) -> str:
     value, bracket, interval = escape(cell.text).partition(" [")
     text = f"<b>{value}</b>" if cell.mark == "best" else value
     if cell.mark == "tie":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from darkmatter.api import Block, Cell, Section, Table, printable
+from darkmatter import api
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -34,20 +34,20 @@ _SPECIAL = {
 
 def escape(text: str) -> str:
     """Text from a file that stays text in LaTeX."""
-    return re.sub(".", lambda found: _SPECIAL.get(found[0], found[0]), printable(text))
+    return re.sub(".", lambda found: _SPECIAL.get(found[0], found[0]), api.printable(text))
 
 
-def render(table: Table) -> str:
+def render(table: api.Table) -> str:
     r"""The whole table; it needs ``\usepackage{booktabs}`` and nothing else."""
     parts = [r"% needs \usepackage{booktabs}"]
     for section in table.sections:
         parts.extend(_section(section, table))
     lines = [*table.missing, *(f"not used: {problem}" for problem in table.problems)]
-    parts.extend(f"% {printable(line)}" for line in lines)
+    parts.extend(f"% {api.printable(line)}" for line in lines)
     return "\n".join(parts) + "\n"
 
 
-def _section(section: Section, table: Table) -> Iterator[str]:
+def _section(section: api.Section, table: api.Table) -> Iterator[str]:
     for block in section.blocks:
         caption = f"{section.title}: {block.title}. {section.data}."
         if section.warnings:
@@ -64,7 +64,7 @@ def _section(section: Section, table: Table) -> Iterator[str]:
         )
 
 
-def _tabular(block: Block) -> str:
+def _tabular(block: api.Block) -> str:
     import pandas as pd
 
     headers = [block.heading, *(escape(column.title) for column in block.columns)]
@@ -77,13 +77,13 @@ def _tabular(block: Block) -> str:
     return frame.to_latex(index=False, escape=False, column_format=aligned).rstrip()
 
 
-def _notes(block: Block, table: Table) -> list[str]:
+def _notes(block: api.Block, table: api.Table) -> list[str]:
     """The footnotes this block uses."""
     used = sorted({note for row in block.rows for cell in row.cells for note in cell.notes})
     return [rf"\par\footnotesize\textsuperscript{{{n}}} {escape(table.footnotes[n - 1])}" for n in used]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: api.Cell) -> str:
     text = escape(cell.text)
     if cell.mark == "best":
         text = rf"\textbf{{{text}}}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from darkmatter.api import Block, Cell, Section, Table, printable
+from darkmatter import api
 
 _SPECIAL = re.compile(r"[\\`*~<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
 _LINE_START = re.compile(r"^(?=[#+=-]+(?:\s|$))|^(?=\[[^\]]*\]:)|(?<=^\d)(?=[.)]\s)")
@@ -16,7 +16,7 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 def escape(text: str) -> str:
     """Text from a file that stays text in Markdown: no markup, no HTML, no link, no list."""
-    inline = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), printable(text))
+    inline = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), api.printable(text))
     return _LINE_START.sub(r"\\", inline)
 
 
@@ -25,7 +25,7 @@ def escape_cell(text: str) -> str:
     return escape(text).replace("|", "\\|")
 
 
-def render(table: Table) -> str:
+def render(table: api.Table) -> str:
     """The whole table as Markdown."""
     parts = [f"# {escape(table.title)}"]
     for section in table.sections:
@@ -43,7 +43,7 @@ def render(table: Table) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: api.Section) -> Iterator[str]:
     yield f"## {escape(section.title)}"
     if section.data:
         yield f"Measured on: {escape(section.data)}."
@@ -54,7 +54,7 @@ def _section(section: Section) -> Iterator[str]:
         yield _block(block)
 
 
-def _block(block: Block) -> str:
+def _block(block: api.Block) -> str:
     headers = [block.heading, *(escape_cell(column.title) for column in block.columns)]
     body = [
         [
@@ -67,7 +67,7 @@ def _block(block: Block) -> str:
     return tabulate(body, headers, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: api.Cell) -> str:
     text = escape_cell(cell.text)
     if cell.mark == "best":
         text = f"**{text}**"

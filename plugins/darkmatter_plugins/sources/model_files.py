@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkmatter.cache.spec import ModelSpec
-from darkmatter.errors import UsageError, did_you_mean
-from darkmatter.files.atomic import content_hash, file_hash
+from darkmatter import api, sources
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "added_tokens.json", "special_tokens_map.json")
@@ -36,13 +34,13 @@ class ModelFiles:
         if self.commit is not None:
             return self.commit
         paths = [self.folder / "config.json", *sorted(self.folder.glob("*.safetensors"))]
-        return content_hash(*((path.name, file_hash(path)) for path in paths))
+        return api.content_hash(*((path.name, api.file_hash(path)) for path in paths))
 
     def tokenizer_fingerprint(self) -> str:
         """The Hub's commit, or a hash of the tokenizer's files."""
         if self.commit is not None:
             return self.commit
-        return content_hash(*((path.name, file_hash(path)) for path in self.tokenizer_files()))
+        return api.content_hash(*((path.name, api.file_hash(path)) for path in self.tokenizer_files()))
 
     def tokenizer_files(self) -> list[Path]:
         """The files that make the tokenizer, at least one of them a vocabulary."""
@@ -52,23 +50,23 @@ class ModelFiles:
             message = (
                 f"{self.folder}: has no tokenizer. Expected tokenizer.json (or vocab.json) beside the model."
             )
-            raise UsageError(message)
+            raise api.UsageError(message)
         return sorted(path for path in found if path.is_file())
 
 
-def find_model(spec: ModelSpec) -> ModelFiles:
+def find_model(spec: sources.ModelSpec) -> ModelFiles:
     """The folder of a model: on this machine if there is one of that name, else from the Hub."""
     folder = Path(spec.name).expanduser()
     if folder.is_dir():
         if spec.revision is not None:
             message = f"{spec.name} is a folder, which has no revision {spec.revision!r}. Leave it out."
-            raise UsageError(message)
+            raise api.UsageError(message)
         return ModelFiles(_checked(folder.resolve()))
     if folder.exists():
         message = f"{spec.name} is a file. Name the folder that holds config.json and *.safetensors."
-        raise UsageError(message)
+        raise api.UsageError(message)
     if not _HUB_ID.fullmatch(spec.name):
-        raise UsageError(_no_folder(folder))
+        raise api.UsageError(_no_folder(folder))
     return _from_hub(spec)
 
 
@@ -78,24 +76,24 @@ def _no_folder(folder: Path) -> str:
     if not parent.is_dir():
         return f"There is no model folder {folder}: {parent} does not exist either."
     siblings = [entry.name for entry in parent.iterdir() if entry.is_dir()]
-    return f"There is no model folder {folder}. {did_you_mean(folder.name, siblings[:200])}"
+    return f"There is no model folder {folder}. {api.did_you_mean(folder.name, siblings[:200])}"
 
 
 def _checked(folder: Path) -> Path:
     """The folder, if it holds a model that can be read safely."""
     if not (folder / "config.json").is_file():
         message = f"{folder}: has no config.json. Name a model folder in Hugging Face layout."
-        raise UsageError(message)
+        raise api.UsageError(message)
     if not any(folder.glob("*.safetensors")):
         message = (
             f"{folder}: has no *.safetensors. Weights in other formats (.bin, .pt) are pickles, which may "
             "run code, and are not read: save the model again with save_pretrained."
         )
-        raise UsageError(message)
+        raise api.UsageError(message)
     return folder
 
 
-def _from_hub(spec: ModelSpec) -> ModelFiles:
+def _from_hub(spec: sources.ModelSpec) -> ModelFiles:
     """The folder of a Hub model, downloaded if it is not in Hugging Face's cache."""
     from huggingface_hub import snapshot_download
 
@@ -113,6 +111,6 @@ def _from_hub(spec: ModelSpec) -> ModelFiles:
             f"{_no_folder(Path(spec.name))} As a Hub model it cannot be had either: {first} If this machine "
             "is offline, download the model where there is a network and name its folder."
         )
-        raise UsageError(message) from error
+        raise api.UsageError(message) from error
     path = Path(folder)
     return ModelFiles(_checked(path), commit=path.name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darkmatter.raw_activations import RawActivations, open_activations_file
+from darkmatter import api, sources
 
 
-def open_source(path: str | Path) -> RawActivations:
+def open_source(path: str | Path) -> api.ActivationStore:
     """The activations in a safetensors file."""
-    return open_activations_file(Path(path).expanduser())
+    return sources.open_activations_file(Path(path).expanduser())

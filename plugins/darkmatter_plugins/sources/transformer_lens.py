@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from darkmatter.cache.build import Builder
-from darkmatter.cache.entry import cache_root
-from darkmatter.cache.spec import ActivationRequest, ModelSpec
-from darkmatter.cache.store import CachedActivations, open_cached
-from darkmatter.errors import UsageError, did_you_mean
-from darkmatter.models import Forward, ModelIdentity, token_losses
+from darkmatter import api, sources
 from darkmatter_plugins.sources.model_files import find_model
 from darkmatter_plugins.sources.quiet import quiet
 
@@ -26,35 +21,23 @@ _LIBRARIES = ("torch", "transformers", "transformer_lens")
 _PROBE_POSITIONS = 11  # a number of heads that no model has, so that shapes tell positions from heads
 
 
-def open_source(request: ActivationRequest, **options: Any) -> CachedActivations:
+def open_source(request: api.ActivationRequest, **options: Any) -> api.ActivationStore:
     """Activations of a model on a text, from the cache as far as they are there."""
-    return open_cached(request, TransformerLensProvider(), **options)
+    return sources.open_cached(request, TransformerLensProvider(), **options)
 
 
-def plan_source(request: ActivationRequest) -> dict[str, Any]:
+def plan_source(request: api.ActivationRequest) -> dict[str, Any]:
     """What is cached of a request and what is missing; loads no model, tokenises nothing."""
-    entry = Builder(request, TransformerLensProvider(), cache_root()).entry()
-    text = request.text
-    positions, contexts, cached = text.context_length, text.contexts, False
-    if entry.has_manifest and entry.contexts_file() is not None:
-        contexts, stored = entry.manifest["n_contexts"], entry.stored_hooks()
-        cached = all(hook in stored and not entry.missing(hook) for hook in request.hooks)
-    return {
-        "key": entry.key,
-        "cached": cached,
-        "tokens": contexts * positions,
-        "positions": positions,
-        "defaults": [positions // 16, CachedActivations.default_skip_last],
-    }
+    return sources.plan_cached(request, TransformerLensProvider())
 
 
 class TransformerLensProvider:
     """Runs any causal language model that TransformerLens can bridge."""
 
-    def identify(self, spec: ModelSpec) -> ModelIdentity:
+    def identify(self, spec: sources.ModelSpec) -> sources.ModelIdentity:
         """Who the model is, from its files."""
         files = find_model(spec)
-        return ModelIdentity(
+        return sources.ModelIdentity(
             fingerprint=files.fingerprint(),
             tokenizer=files.tokenizer_fingerprint(),
             device=_device(spec.device).type,
@@ -63,11 +46,11 @@ class TransformerLensProvider:
             libraries={name: ".".join(version(name).split(".")[:2]) for name in _LIBRARIES},
         )
 
-    def load_tokenizer(self, spec: ModelSpec) -> HuggingFaceTokenizer:
+    def load_tokenizer(self, spec: sources.ModelSpec) -> HuggingFaceTokenizer:
         """The tokenizer from the model's folder."""
         return HuggingFaceTokenizer(_load_tokenizer(spec))
 
-    def load(self, spec: ModelSpec) -> BridgedModel:
+    def load(self, spec: sources.ModelSpec) -> BridgedModel:
         """The model, on its device, in its dtype."""
         return BridgedModel(spec)
 
@@ -84,11 +67,11 @@ def _device(name: str) -> Any:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).partition("\n")[0]
         message = f"The device {name!r} cannot be used: {first} Take cpu, cuda, cuda:N, mps or auto."
-        raise UsageError(message) from error
+        raise api.UsageError(message) from error
     return device
 
 
-def _load_tokenizer(spec: ModelSpec) -> Any:
+def _load_tokenizer(spec: sources.ModelSpec) -> Any:
     """Hugging Face's tokenizer from the model's folder."""
     files = find_model(spec)
     files.tokenizer_files()
@@ -102,7 +85,7 @@ def _load_tokenizer(spec: ModelSpec) -> Any:
             # Any of a dozen classes, from a missing file to a configuration of a newer library.
             first = str(error).partition("\n")[0]
             message = f"{folder}: its tokenizer cannot be loaded: {first} Expected tokenizer.json beside it."
-            raise UsageError(message) from error
+            raise api.UsageError(message) from error
 
 
 class HuggingFaceTokenizer:
@@ -135,21 +118,21 @@ class BridgedModel:
         bridge: the ``TransformerBridge``, for what evaluators will need beyond ``forward``.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: sources.ModelSpec) -> None:
         self.bridge = _boot(spec)
         self.n_vocab = int(self.bridge.cfg.d_vocab)
         limit = getattr(self.bridge.cfg, "n_ctx", None)
         self.n_positions: int | None = int(limit) if limit else None
         self._device = next(self.bridge.parameters()).device
 
-    def forward(self, tokens: Tensor, hooks: Sequence[str]) -> Forward:
+    def forward(self, tokens: Tensor, hooks: Sequence[str]) -> sources.Forward:
         """Run tokens [B, P]; activations [B, P, d] with heads flattened, losses [B, P]."""
         logits, found = self._run(tokens, list(hooks))
         missing = [hook for hook in hooks if hook not in found]
         if missing:
-            raise UsageError(self._unknown(missing))
+            raise api.UsageError(self._unknown(missing))
         activations = {hook: found[hook].flatten(2) for hook in hooks}
-        return Forward(activations, token_losses(logits, tokens))
+        return sources.Forward(activations, sources.token_losses(logits, tokens))
 
     def _run(self, tokens: Tensor, names: list[str] | None) -> tuple[Any, dict[str, Any]]:
         """Logits and activations by name; all names where ``names`` is None.
@@ -189,16 +172,16 @@ class BridgedModel:
         known = self._shapes()
         missing = [hook for hook in hooks if hook not in known]
         if missing:
-            raise UsageError(self._unknown(missing, sorted(known)))
+            raise api.UsageError(self._unknown(missing, sorted(known)))
 
     def _unknown(self, missing: list[str], known: list[str] | None = None) -> str:
         names = self.hook_names() if known is None else known
-        near = " ".join(did_you_mean(hook, names) for hook in missing)
+        near = " ".join(api.did_you_mean(hook, names) for hook in missing)
         listed = ", ".join(map(repr, missing))
         return f"The model has no activations per position at {listed}. {near}"
 
 
-def _boot(spec: ModelSpec) -> Any:
+def _boot(spec: sources.ModelSpec) -> Any:
     """The bridge around a Hugging Face model."""
     import torch
 
@@ -226,11 +209,11 @@ def _boot(spec: ModelSpec) -> Any:
             )
             if spec.processing == "compat":
                 bridge.enable_compatibility_mode(disable_warnings=True)
-        except UsageError:
+        except api.UsageError:
             raise
         except Exception as error:
             # Unknown architectures, damaged weights and remote code each raise their own classes.
             first = str(error).partition("\n")[0]
             message = f"{folder}: cannot be loaded as a causal language model: {first}"
-            raise UsageError(message) from error
+            raise api.UsageError(message) from error
     return bridge.eval()

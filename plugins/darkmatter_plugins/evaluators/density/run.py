@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.collectors import LatentMoments
 from darkmatter_plugins.evaluators.density.descriptor import DensityConfig
 
 
@@ -22,12 +21,12 @@ class Density:
 
     def collectors(self) -> Sequence[api.CollectorSpec]:
         """Everything comes from the shared pass."""
-        return (LatentMoments(),)
+        return (api.LatentMoments(),)
 
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics and the histogram of log10 firing rates."""
         out = ctx.output()
-        moments = ctx.collected(LatentMoments())
+        moments = ctx.collected(api.LatentMoments())
         if ctx.info.d_sae == 0:
             for metric in ("alive", "median_rate", "dense_10pct"):
                 out.undefined(metric, "the dictionary has no latents")

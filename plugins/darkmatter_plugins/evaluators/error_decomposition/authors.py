@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.collectors import MeanError, fit_error_map
 from darkmatter.stats import CrossMoments, LinearMap
 from darkmatter_plugins.evaluators.error_decomposition.collect import norms
 
@@ -68,9 +67,9 @@ class AuthorsCollector:
 
 def authors_sums(ctx: api.EvalContext, moments: CrossMoments, error_norm: CrossMoments) -> AuthorsSums:
     """The maps without intercept, from the training moments of e and of |e|²."""
-    linear = fit_error_map(ctx.info, moments, bias=False)
-    norm = fit_error_map(ctx.info, error_norm, bias=False)
-    return AuthorsSums(linear, norm, ctx.collected(MeanError()))
+    linear = api.fit_error_map(ctx.info, moments, bias=False)
+    norm = api.fit_error_map(ctx.info, error_norm, bias=False)
+    return AuthorsSums(linear, norm, ctx.collected(api.MeanError()))
 
 
 def authors_metrics(

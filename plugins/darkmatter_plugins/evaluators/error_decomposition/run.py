@@ -21,10 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.collectors import ErrorMoments, MeanError, fit_error_map
-from darkmatter.output import SQUARED_NORM_FLOOR, VARIANCE_FLOOR
-from darkmatter.stats import CrossMoments, LinearMap
-from darkmatter.stats.resample import MeanOfRatios
+from darkmatter.stats import CrossMoments, LinearMap, MeanOfRatios
 from darkmatter_plugins.evaluators.error_decomposition.authors import authors_metrics, authors_sums
 from darkmatter_plugins.evaluators.error_decomposition.collect import (
     Centres,
@@ -36,6 +33,12 @@ from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS
 
 NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
 CONSTANT = "the activations do not vary on the held-out rows"
+
+VARIANCE_FLOOR = 1e-10
+"""An error variance below this share of the total variance of the activations is round-off."""
+
+SQUARED_NORM_FLOOR = 1e-20
+"""The same for the variance of squared norms, as a share of the squared total variance."""
 
 ROUNDING = 1e-13
 """Variance below this share of the mean square is what float32 leaves of constant activations."""
@@ -49,17 +52,17 @@ class ErrorDecomposition:
 
     def collectors(self) -> Sequence[api.CollectorSpec]:
         """What the fitted map needs; the rest takes a second look at the rows."""
-        return (ErrorMoments(), MeanError())
+        return (api.ErrorMoments(), api.MeanError())
 
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
         out = ctx.output()
-        moments: CrossMoments = ctx.collected(ErrorMoments())
-        linear = fit_error_map(ctx.info, moments, bias=self.config.bias)
+        moments: CrossMoments = ctx.collected(api.ErrorMoments())
+        linear = api.fit_error_map(ctx.info, moments, bias=self.config.bias)
         add_fit_notes(out, linear, ctx.info.d_in)
         power, every_row = self.config.norm_power, self.config.eval_rows == "all"
         (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
-        norm = fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
+        norm = api.fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
         centres = _centres(ctx, moments, every_row=every_row)
         specs: dict[str, api.CollectorSpec] = {
             "residuals": Residuals(linear, norm, power, centres, one_unit=every_row)
@@ -155,7 +158,7 @@ def _collect(ctx: api.EvalContext, specs: dict[str, api.CollectorSpec], rows: ap
 
 
 def _centres(ctx: api.EvalContext, moments: CrossMoments, *, every_row: bool) -> Centres:
-    inputs, error = ctx.info.inputs, ctx.collected(MeanError())
+    inputs, error = ctx.info.inputs, ctx.collected(api.MeanError())
     if not every_row:
         return Centres(inputs.mean_target, error)
     share = ctx.n_train / (ctx.n_train + ctx.n_test)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.collectors import LatentMoments, MeanError
 from darkmatter.stats import UnitSums
 
 NAMES = (
@@ -110,7 +109,7 @@ class Reconstruction:
 
     def collectors(self) -> Sequence[api.CollectorSpec]:
         """Everything comes from the shared pass."""
-        return (ReconstructionSums(), LatentMoments(), MeanError())
+        return (ReconstructionSums(), api.LatentMoments(), api.MeanError())
 
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
@@ -136,7 +135,7 @@ class Reconstruction:
 
     @staticmethod
     def _dead(out: api.EvalOutput, ctx: api.EvalContext) -> None:
-        fired = ctx.collected(LatentMoments()).sums[0]
+        fired = ctx.collected(api.LatentMoments()).sums[0]
         if len(fired) == 0:
             out.undefined("dead_fraction", "the dictionary has no latents")
             return
@@ -170,7 +169,7 @@ class Reconstruction:
         why = "a variant for comparison with another tool"
         scalar_mean = float(ctx.info.inputs.mean_target.mean())
         scalar_variance = total["target_sq"] - n * d * scalar_mean**2
-        unmoved = total["error_sq"] - n * float(ctx.collected(MeanError()).square().sum())
+        unmoved = total["error_sq"] - n * float(ctx.collected(api.MeanError()).square().sum())
         square = total["target_sq"]
         for name, top, bottom, complement in (
             ("fvu_scalar_centre", total["error_sq"], scalar_variance, False),
