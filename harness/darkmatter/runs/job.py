@@ -28,12 +28,16 @@ from darkmatter.runs.engine import GROUP_BYTES, Engine
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem
 from darkmatter.runs.recorder import Chosen, Recorder
 from darkmatter.runs.suite import SAESpec, Suite, explain
+from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import load_sae
 from darkmatter.split import make_split
 from darkmatter.stream.chunk import RowSelection
 
 DEFAULT_CONTEXT_LENGTH = 256
+
+NO_ACTIVATIONS = "none"
+"""The activations' key of results that failed before there were any."""
 
 
 @dataclass
@@ -185,6 +189,21 @@ class Job:
             store: ActivationStore = source.descriptor.resolve()(request, progress=advance)
         return store
 
+    def _nothing_can_be_read(self) -> bool:
+        """Whether a model would run for nothing: no SAE loads, and no baseline was asked for."""
+        unreadable = bool(self.files) and all(file.facts is None for file in self.files)
+        return unreadable and not self.baselines and self.suite.activations is None
+
+    def _failures_alone(self, results: ResultStore | None) -> Outcome:
+        """A failed row for every SAE, without running the model."""
+        analysis = self.suite.analysis.record()
+        recorder = Recorder(NO_ACTIVATIONS, {}, analysis, {}, self.chosen, self.host, results, self.progress)
+        for item, file in zip(self.items, self.files, strict=True):
+            draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
+            recorder.fail(draft, str(file.outcome))
+        found = ResultSet(recorder.done, order=tuple(self.suite.saes))
+        return Outcome(found, recorder.failures, 0, [])
+
     # -- running --------------------------------------------------------------------------------
 
     def run(self, out: Path | None, *, recompute: bool = False) -> Outcome:
@@ -201,6 +220,8 @@ class Job:
 
     def _run(self, out: Path | None, *, recompute: bool) -> Outcome:
         with open_results(out) as results:
+            if self._nothing_can_be_read():
+                return self._failures_alone(results)
             store = self.open_store()
             engine = make_engine(
                 store,
@@ -255,7 +276,15 @@ def make_engine(
     selection = select(store, resolved)
     counts = {"train_rows": selection.count("train"), "test_rows": selection.count("test")}
     recorder = Recorder(
-        store, resolved.record(), counts, chosen, host, results, progress, recompute=recompute
+        store.key,
+        store.description,
+        resolved.record(),
+        counts,
+        chosen,
+        host,
+        results,
+        progress,
+        recompute=recompute,
     )
     scratch = None if results is None else results.folder
     return Engine(store, selection, resolved, recorder, jobs, scratch)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkmatter.activations import ActivationStore
 from darkmatter.descriptors import Config, Evaluator
 from darkmatter.events import ItemFailed, ResultWritten
 from darkmatter.plugins import Owned, PluginHost
@@ -42,11 +41,13 @@ class Chosen:
 class Recorder:
     """Finds results that are there, keeps those that are made, and notes what failed.
 
-    ``analysis`` is what results record of rows, split and arithmetic (part of every key);
-    ``counts`` adds the numbers of rows, which follow from it.
+    ``cache_key`` and ``cache`` are key and description of the activations; ``analysis`` is what
+    results record of rows, split and arithmetic (part of every key); ``counts`` adds the numbers of
+    rows, which follow from it.
     """
 
-    store: ActivationStore
+    cache_key: str
+    cache: dict[str, Any]
     analysis: dict[str, Any]
     counts: dict[str, int]
     evaluators: Sequence[Chosen]
@@ -63,7 +64,7 @@ class Recorder:
     def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
         """The key of one result."""
         config = chosen.config.model_dump(mode="json")
-        return result_key(chosen.owned, config, fingerprint, hooks, self.store.key, self.analysis)
+        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis)
 
     def wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
         """The evaluators whose results on this SAE are still to be made; the others are reused."""
@@ -88,7 +89,7 @@ class Recorder:
     def write(self, made: StoredResult, chosen: Chosen, hooks: Hooks, timings: Mapping[str, float]) -> None:
         """Stamp a result with where it comes from, store it, and tell observers."""
         extra: dict[str, Any] = {
-            "cache": {"key": self.store.key, **self.store.description},
+            "cache": {"key": self.cache_key, **self.cache},
             "analysis": {**self.analysis, **self.counts},
             "provenance": provenance([chosen.owned]),
             "timings": dict(timings),
