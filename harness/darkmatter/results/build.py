@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from darkmatter.descriptors import Evaluator
 from darkmatter.results.captions import HOW_TO_READ, describe_data, describe_metric, evaluator_titles
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.comparable import config_text, data_signature, why_not_comparable
+from darkmatter.results.comparable import config_text, data_signature, is_unread, why_not_comparable
 from darkmatter.results.numbers import format_value, natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue, Result
@@ -144,7 +144,8 @@ def build_table(
     groups: dict[tuple[str, tuple[str, str]], list[tuple[str, StoredResult]]] = {}
     for name, entry in zip(results.names, results.stored, strict=True):
         groups.setdefault((entry.result.sae.hook, data_signature(entry.result)), []).append((name, entry))
-    groups = {identity: _short_names(entries) for identity, entries in groups.items()}
+    unread = {result.sae.name for result in results if is_unread(result)}
+    groups = {identity: _short_names(entries, unread) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
     for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
@@ -164,14 +165,20 @@ def build_table(
     )
 
 
-def _short_names(entries: Sequence[tuple[str, StoredResult]]) -> list[tuple[str, StoredResult]]:
-    """The SAEs' own names where they suffice within a section."""
+def _short_names(
+    entries: Sequence[tuple[str, StoredResult]], unread: Collection[str]
+) -> list[tuple[str, StoredResult]]:
+    """The SAEs' own names where they suffice within a section.
+
+    The name of an SAE that could not be read belongs to that failure: older numbers keep their long one.
+    """
     long_names: dict[str, set[str]] = defaultdict(set)
     for name, entry in entries:
         long_names[entry.result.sae.name].add(name)
     return [
-        (entry.result.sae.name if len(long_names[entry.result.sae.name]) == 1 else name, entry)
+        (own if len(long_names[own]) == 1 and own not in unread else name, entry)
         for name, entry in entries
+        for own in [entry.result.sae.name]
     ]
 
 
@@ -245,8 +252,6 @@ def _missing(results: ResultSet) -> list[str]:
     for name, result in zip(results.names, results, strict=True):
         if result.status != "ok":
             by_name[result.status, result.reason or "no reason given", name].append(result.evaluator.name)
-    for failure in results.failures:
-        by_name["failed", failure.reason, failure.sae].append(failure.evaluator or "all evaluators")
     grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (status, reason, name), evaluators in by_name.items():
         grouped[status, reason, ", ".join(sorted(evaluators))].append(name)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkmatter.errors import DarkmatterError
-from darkmatter.results.comparable import config_text, distinct_names
+from darkmatter.results.comparable import distinct_names
 from darkmatter.results.reading import Problem, StoredResult, read_folder
-from darkmatter.results.rows import ROW_COLUMNS, ItemFailure, Row, duplicates, failure_row, result_rows
+from darkmatter.results.rows import ROW_COLUMNS, Row, duplicates, result_rows
 from darkmatter.results.schema import Result
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class ResultSet:
-    """Results, the files that could not be used, and the items that gave no result.
+    """Results, failed and skipped ones among them, and the files that could not be used.
+
+    A failed result speaks of the last run that tried: the store drops it once a later run gets further.
 
     Args:
         results: the results, plain or with their per-unit sums.
         problems: files that were no trustworthy results.
-        failures: items of a run that gave no result.
         order: SAE names in the order tables shall have; by default they are sorted naturally.
     """
 
@@ -31,14 +32,12 @@ class ResultSet:
         self,
         results: Sequence[StoredResult | Result],
         problems: Sequence[Problem] = (),
-        failures: Sequence[ItemFailure] = (),
         order: Sequence[str] = (),
     ) -> None:
         self.stored = [
             entry if isinstance(entry, StoredResult) else StoredResult.in_memory(entry) for entry in results
         ]
         self.problems = list(problems)
-        self.failures = list(failures)
         self.order = tuple(order)
 
     @classmethod
@@ -54,7 +53,7 @@ class ResultSet:
                 if first.result.metrics != entry.result.metrics:
                     reason = f"has the key of {first.path}, which is used, but other numbers"
                     problems[str(entry.path)] = Problem(str(entry.path), reason)
-        return cls(_current(list(results.values())), list(problems.values()))
+        return cls(list(results.values()), list(problems.values()))
 
     @property
     def results(self) -> list[Result]:
@@ -68,8 +67,7 @@ class ResultSet:
         return iter(self.results)
 
     def __repr__(self) -> str:
-        counts = f"{len(self.stored)} results, {len(self.failures)} failures, {len(self.problems)} problems"
-        return f"<ResultSet: {counts}>"
+        return f"<ResultSet: {len(self.stored)} results, {len(self.problems)} problems>"
 
     @cached_property
     def names(self) -> list[str]:
@@ -84,7 +82,6 @@ class ResultSet:
             for row in result_rows(result, name)
             if all_metrics or row["primary"]
         ]
-        rows.extend(failure_row(failure) for failure in self.failures)
         twice = duplicates(rows)
         if twice:
             message = f"two results give the same row {twice[0]}; remove one of them from the results folder"
@@ -115,32 +112,3 @@ class ResultSet:
         from darkmatter.results.render import render
 
         return render(self, format, all_metrics=all)
-
-
-def _current(stored: Sequence[StoredResult]) -> list[StoredResult]:
-    """Results without the failures that a later run overcame, or repeated.
-
-    A failed SAE has no weights to make a key from, so its result lies beside the one of the run in
-    which it was found. Only which failure is shown depends on the age of files, never a number.
-    """
-    tasks = {id(entry): _task(entry) for entry in stored}
-    done = {tasks[id(entry)][:count] for entry in stored if entry.result.status == "ok" for count in (3, 5)}
-    latest: dict[tuple[str, ...], StoredResult] = {}
-    for entry in sorted(stored, key=_age):
-        task = tasks[id(entry)]
-        # An SAE that could not be read has no hook point: any success of its name overcomes that.
-        known = task if entry.result.sae.hook else task[:3]
-        if entry.result.status != "ok" and known not in done:
-            latest[task] = entry
-    kept = {id(entry) for entry in latest.values()}
-    return [entry for entry in stored if entry.result.status == "ok" or id(entry) in kept]
-
-
-def _task(entry: StoredResult) -> tuple[str, ...]:
-    result = entry.result
-    wanted = result.sae.name, result.evaluator.name, config_text(result.config)
-    return (*wanted, result.sae.hook, str(result.cache.get("key", "")))
-
-
-def _age(entry: StoredResult) -> float:
-    return entry.path.stat().st_mtime if entry.path is not None and entry.path.exists() else 0.0

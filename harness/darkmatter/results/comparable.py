@@ -31,6 +31,11 @@ def config_text(config: Mapping[str, Any]) -> str:
     return json.dumps(config, sort_keys=True, ensure_ascii=False)
 
 
+def is_unread(result: Result) -> bool:
+    """Whether the SAE could not be used at all, so that neither weights nor hook point are known."""
+    return result.status == "failed" and not result.sae.hook
+
+
 def data_signature(result: Result) -> tuple[str, str]:
     """Equal for results on the same activations with the same analysis."""
     analysis = {name: value for name, value in result.analysis.items() if name not in HARDWARE}
@@ -82,13 +87,16 @@ def distinct_names(results: Sequence[Result]) -> list[str]:
     """A name for each result's SAE, such that (name, evaluator, config) is unique.
 
     A name is the SAE's own wherever that suffices. Where results of one name, evaluator and
-    configuration exist for several seeds, texts or weights, what differs is added in parentheses.
+    configuration exist for several seeds, texts or weights, what differs is added in parentheses. Where
+    an SAE of that name could not be read, the failure has the plain name and numbers say of which
+    weights they are.
     """
     names = [result.sae.name for result in results]
     for name in {names[index] for group in _collisions(names, results) for index in group}:
-        members = [index for index, result in enumerate(results) if result.sae.name == name]
+        called = [index for index, result in enumerate(results) if result.sae.name == name]
+        members = [index for index in called if not is_unread(results[index])]
         traits = [_traits(results[index]) for index in members]
-        differing = _differing(traits)
+        differing = _differing(traits, always=() if members == called else ("weights",))
         for index, trait in zip(members, traits, strict=True):
             names[index] = _suffixed(name, [_trait_text(key, trait.get(key)) for key in differing])
     for group in _collisions(names, results):
@@ -116,9 +124,9 @@ def _traits(result: Result) -> dict[str, str]:
     return {"hook": result.sae.hook, "weights": result.sae.fingerprint[:8], "cache": cache, **analysis}
 
 
-def _differing(traits: Sequence[Mapping[str, str]]) -> list[str]:
+def _differing(traits: Sequence[Mapping[str, str]], always: Sequence[str]) -> list[str]:
     names = dict.fromkeys(name for trait in traits for name in trait)
-    return [name for name in names if len({trait.get(name) for trait in traits}) > 1]
+    return [name for name in names if name in always or len({trait.get(name) for trait in traits}) > 1]
 
 
 def _trait_text(name: str, value: str | None) -> str:

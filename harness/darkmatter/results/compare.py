@@ -66,12 +66,6 @@ class Comparison:
 
         return comparison_table(self, all_metrics=all_metrics)
 
-    def to_markdown(self, *, all_metrics: bool = False) -> str:
-        """The comparison as text."""
-        from darkmatter.results.render import render_table
-
-        return render_table(self.to_table(all_metrics=all_metrics), "md")
-
 
 def compare_saes(results: ResultSet, a: str, b: str) -> Comparison:
     """Compare two SAEs of one set of results, evaluator by evaluator."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 HOW_TO_READ = (
     (
         "B - A is the difference on the same held-out units, with its paired 95% interval, Holm-adjusted "
-        "over all metrics of this comparison: the chance of any false difference is at most 5%."
+        "over the headline metrics of this comparison, and apart from them over all others: in each of the "
+        "two, the chance of any false difference is at most 5%."
     ),
     "Tie: the interval contains 0. Better, worse: B against A. Differs: a metric without a good direction.",
     "No interval: the metric is not made of sums over units, so chance cannot be told from change.",

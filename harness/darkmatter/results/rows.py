@@ -37,14 +37,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ItemFailure:
-    """An item of a run that gave no result: an SAE that cannot be read, say.
-
-    ``evaluator`` is empty where it concerns all of them.
-    """
+    """What a run reports as failed: an SAE that cannot be read, say, or ``SAE / evaluator``."""
 
     sae: str
     reason: str
-    evaluator: str = ""
     is_control: bool = False
 
 
@@ -64,20 +60,6 @@ def result_rows(result: Result, sae: str) -> list[Row]:
     if result.status != "ok":
         rows.append(_ordered({**shared, "status": result.status, "reason": result.reason, "primary": True}))
     return rows
-
-
-def failure_row(failure: ItemFailure) -> Row:
-    """The row of an item that gave no result."""
-    return _ordered(
-        {
-            "sae": failure.sae,
-            "evaluator": failure.evaluator,
-            "status": "failed",
-            "reason": failure.reason,
-            "primary": True,
-            "is_control": failure.is_control,
-        }
-    )
 
 
 def duplicates(rows: Sequence[Row]) -> list[tuple[Any, ...]]:

@@ -3,7 +3,9 @@
 ``OUT/<slug(sae)>/<evaluator>@<version>-<first 12 of key>.json`` with its sidecar beside it. The
 sidecar is written first and the JSON, which holds the sidecar's hash, commits both; a process killed
 between them leaves a sidecar that nothing points to, or a result that fails its check and is made
-again. A damaged result that is met under a wanted key is set aside (``.damaged``), never deleted.
+again. A damaged result that is met under a wanted key is set aside (``.damaged``), never deleted. A
+verified one is immutable unless it failed: made again it must be equal, or the new one is set aside
+(``.differs``) and reported.
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ from typing import Any
 
 import xxhash
 
-from darkmatter.files.atomic import slug, sweep, write_bytes, write_json
+from darkmatter.errors import ItemError
+from darkmatter.files.atomic import canonical_json, slug, sweep, write_bytes, write_json
 from darkmatter.files.lock import locked
-from darkmatter.results.reading import Problem, StoredResult, read_folder, read_result, result_checksum
-from darkmatter.results.schema import Result, UnitsRecord
+from darkmatter.results.comparable import config_text, data_signature, is_unread
+from darkmatter.results.reading import Problem, StoredResult, read_result, result_checksum
+from darkmatter.results.schema import MetricValue, Result, UnitsRecord
 from darkmatter.results.units import Units
 
 DAMAGED = ".damaged"
+DIFFERS = ".differs"
+SIDECAR = ".units.safetensors"
 
 
 @dataclass
@@ -48,37 +54,65 @@ class ResultStore:
         return self.folder / slug(result.sae.name) / f"{evaluator}-{result.key[:12]}.json"
 
     def write(self, result: Result, units: Units | None = None) -> StoredResult:
-        """Store a result with its per-unit sums; a result of the same key is replaced."""
+        """Store a result with its per-unit sums.
+
+        A verified result of the same key and SAE that did not fail stays as it is. A failed one is then
+        not stored, nor is an equal one; one that differs goes beside it as ``.differs``, where no reader
+        takes it for a result, and raises ItemError.
+        """
         path = self.path_of(result)
-        sidecar = path.with_name(f"{path.stem}.units.safetensors")
-        if units is None:
-            result = result.model_copy(update={"units": None})
-        else:
-            data = units.to_bytes()
+        data = None if units is None else units.to_bytes()
+        result, raw = _sealed(result, _record_of(path, units, data))
+        known = self.find(result.key, result.sae.name)
+        if known is not None and known.result.status != "failed":
+            if result.status == "failed":
+                return StoredResult.in_memory(result, units)
+            self._demand_equal(known, result, raw, data)
+            return known
+        sidecar = _sidecar(path)
+        if data is not None:
             write_bytes(sidecar, data)
-            record = UnitsRecord(
-                file=sidecar.name,
-                xxh3=xxhash.xxh3_128_hexdigest(data),
-                count=len(units),
-                kind=units.kind,
-                estimators=dict(units.estimators),
-            )
-            result = result.model_copy(update={"units": record})
-        result = self._commit(path, result)
-        if units is None:
+        write_json(path, raw)
+        if data is None:
             sidecar.unlink(missing_ok=True)
         if self._by_key is not None and path not in self._by_key.setdefault(_short(path), []):
             self._by_key[_short(path)].append(path)
         return StoredResult(result, path, lambda: units)
 
-    def _commit(self, path: Path, result: Result) -> Result:
-        """Write the JSON, which makes the result exist; returns it as a reader will see it."""
-        raw: dict[str, Any] = result.model_dump(mode="json", exclude={"checksum"})
-        raw["checksum"] = result_checksum(raw)
-        # Validated again: model_copy and plain dicts inside could have let NaN or odd types pass.
-        checked = Result.model_validate(raw)
-        write_json(path, raw)
-        return checked
+    def _demand_equal(
+        self, known: StoredResult, result: Result, raw: dict[str, Any], data: bytes | None
+    ) -> None:
+        """Raise ItemError unless a result that was made again says what the stored one says."""
+        before, after = _findings(known.result), _findings(result)
+        if canonical_json(before) == canonical_json(after):
+            return
+        assert known.path is not None
+        aside = known.path.with_name(known.path.stem + DIFFERS)
+        if data is not None:
+            write_bytes(aside.with_name(f"{aside.name}{SIDECAR}"), data)
+        write_json(aside, raw)
+        message = (
+            f"made again, the result {result.key} differs from the stored one: "
+            f"{_first_difference(before, after)}. Either the evaluator is not deterministic, or its code "
+            f"changed without a new version, or another machine or library rounds differently. "
+            f"{known.path} stays as it was, the new result is beside it as {aside.name}; if the new one is "
+            f"right, remove the old one and run again."
+        )
+        raise ItemError(message)
+
+    def drop_failures(self, result: Result) -> None:
+        """Remove the failed results that ``result``, a later one of the same SAE name, overcomes or repeats.
+
+        A failed SAE has no weights to make a key from, so its result lies beside those of the runs in
+        which it could be read; whatever failed result is there shall be the present state of things.
+        """
+        own = self.path_of(result)
+        for path in sorted(own.parent.glob(f"{slug(result.evaluator.name)}@*-*.json")):
+            found = None if path == own else read_result(path)
+            if isinstance(found, StoredResult) and _is_overcome(found.result, result):
+                path.unlink()
+                _sidecar(path).unlink(missing_ok=True)
+                self._forget(path)
 
     def find(self, key: str, sae: str | None = None) -> StoredResult | None:
         """The verified result of this key (and SAE name), or None; damaged ones are set aside."""
@@ -90,10 +124,6 @@ class ResultStore:
                 return found
         return None
 
-    def read_all(self) -> tuple[list[StoredResult], list[Problem]]:
-        """Every result of the folder and every file that is none."""
-        return read_folder(self.folder)
-
     def _paths(self, key: str) -> list[Path]:
         if self._by_key is None:
             self._by_key = {}
@@ -103,12 +133,85 @@ class ResultStore:
 
     def _quarantine(self, path: Path, problem: Problem) -> None:
         """Move a damaged result and its sidecar aside, keeping earlier ones."""
-        for part in (path, path.with_name(f"{path.stem}.units.safetensors")):
+        for part in (path, _sidecar(path)):
             if part.exists() or part.is_symlink():
                 part.rename(_free_name(part))
         self.quarantined.append(problem)
-        if self._by_key is not None:
+        self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        """Take a file that is there no more out of the index."""
+        if self._by_key is not None and path in self._by_key.get(_short(path), []):
             self._by_key[_short(path)].remove(path)
+
+
+def _sealed(result: Result, units: UnitsRecord | None) -> tuple[Result, dict[str, Any]]:
+    """A result as a reader will see it, and the JSON object of its file."""
+    raw: dict[str, Any] = result.model_dump(mode="json", exclude={"checksum", "units"})
+    raw["units"] = None if units is None else units.model_dump(mode="json")
+    raw["checksum"] = result_checksum(raw)
+    # Validated again: model_copy and plain dicts inside could have let NaN or odd types pass.
+    return Result.model_validate(raw), raw
+
+
+def _record_of(path: Path, units: Units | None, data: bytes | None) -> UnitsRecord | None:
+    """What a result says of its sidecar."""
+    if units is None or data is None:
+        return None
+    return UnitsRecord(
+        file=_sidecar(path).name,
+        xxh3=xxhash.xxh3_128_hexdigest(data),
+        count=len(units),
+        kind=units.kind,
+        estimators=dict(units.estimators),
+    )
+
+
+def _findings(result: Result) -> dict[str, Any]:
+    """What a result says, without when, where, by which release and from which path it was made."""
+    return result.model_dump(
+        mode="json",
+        exclude={
+            "timings": True,
+            "provenance": True,
+            "checksum": True,
+            "cache": True,  # its key is part of the result's key, the rest describes it
+            "evaluator": {"distribution"},
+            "sae": {"reference", "adapter", "metadata", "assumptions"},
+        },
+    )
+
+
+def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """One metric with both values, and how many more differ; or the parts that differ."""
+    left, right = ({metric["name"]: metric for metric in found["metrics"]} for found in (before, after))
+    said = []
+    for name in dict.fromkeys([*left, *right]):
+        old, new = left.get(name, {}), right.get(name, {})
+        fields = [field for field in MetricValue.model_fields if old.get(field) != new.get(field)]
+        if fields:
+            field = "value" if "value" in fields else fields[0]
+            said.append(f"{name} ({field}) was {old.get(field)!r}, is now {new.get(field)!r}")
+    if said:
+        return said[0] + (f" (metrics that differ: {len(said)})" if len(said) > 1 else "")
+    parts = [name for name in before if canonical_json(before[name]) != canonical_json(after.get(name))]
+    return f"its {', '.join(parts)}"
+
+
+def _is_overcome(old: Result, new: Result) -> bool:
+    """Whether an old failure says nothing more once a later run has come to ``new``."""
+    if old.status != "failed" or old.sae.name != new.sae.name or old.evaluator.name != new.evaluator.name:
+        return False
+    tasks = [
+        (result.sae.hook, result.sae.hook_out, config_text(result.config), data_signature(result))
+        for result in (old, new)
+    ]
+    return is_unread(old) or tasks[0] == tasks[1]
+
+
+def _sidecar(path: Path) -> Path:
+    """Where the per-unit sums of a result lie."""
+    return path.with_name(f"{path.stem}{SIDECAR}")
 
 
 def _short(path: Path) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darkmatter.descriptors import Config, Evaluator
+from darkmatter.errors import ItemError
 from darkmatter.events import ItemFailed, ResultWritten
 from darkmatter.plugins import Owned, PluginHost
 from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.rows import ItemFailure
+from darkmatter.results.schema import Result
 from darkmatter.results.store import ResultStore
 from darkmatter.runs.keys import provenance, result_key
 from darkmatter.runs.writing import Draft, failed_result, skipped_result
@@ -76,6 +78,7 @@ class Recorder:
         found = self.results.find(self.key(chosen, fingerprint, hooks), draft.name)
         if found is None or found.result.status == "failed":
             return False
+        self.results.drop_failures(found.result)
         self._keep(found, hooks)
         self.reused += 1
         return True
@@ -87,7 +90,10 @@ class Recorder:
             self.l0.setdefault(hooks, []).append(record.l0)
 
     def write(self, made: StoredResult, chosen: Chosen, hooks: Hooks, timings: Mapping[str, float]) -> None:
-        """Stamp a result with where it comes from, store it, and tell observers."""
+        """Stamp a result with where it comes from, store it, and tell observers.
+
+        One that differs from a stored result of its key is a failure; the stored one then stands.
+        """
         extra: dict[str, Any] = {
             "cache": {"key": self.cache_key, **self.cache},
             "analysis": {**self.analysis, **self.counts},
@@ -96,13 +102,27 @@ class Recorder:
         }
         stamped = StoredResult.in_memory(made.result.model_copy(update=extra), made.units())
         if self.results is not None:
-            stamped = self.results.write(stamped.result, stamped.units())
+            try:
+                stamped = self.results.write(stamped.result, stamped.units())
+            except ItemError as error:
+                self._differs(stamped.result, str(error), hooks)
+                return
+            self.results.drop_failures(stamped.result)
         self._keep(stamped, hooks)
         result = stamped.result
         if not result.sae.is_control:
             warnings = [note for note in result.notes if note.startswith(WARNING)]
             self.warnings += [f"{result.sae.name}: {note.removeprefix(WARNING)}" for note in warnings]
         self.plugins.emit(ResultWritten(result.sae.name, result.evaluator.name, str(stamped.path or "")))
+
+    def _differs(self, made: Result, reason: str, hooks: Hooks) -> None:
+        name = f"{made.sae.name} / {made.evaluator.name}"
+        self.announce(name, reason, is_control=made.sae.is_control)
+        assert self.results is not None
+        stored = self.results.find(made.key, made.sae.name)
+        assert stored is not None
+        self.results.drop_failures(stored.result)
+        self._keep(stored, hooks)
 
     def fail(self, draft: Draft, reason: str) -> None:
         """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkmatter.stats.resample import LEVEL, Resampler, Spread, Statistic, t_quantile
+from darkmatter.stats.resample import LEVEL, Resampler, Spread, t_quantile
 
 ROUND_OFF = 1e-12
 """Differences below this, relative to the values, are round-off and count as zero."""
@@ -50,13 +50,11 @@ class Difference:
         return self.low <= 0.0 <= self.high
 
 
-def paired_difference(resampler: Resampler, a: Statistic, b: Statistic) -> Difference:
-    """The difference a - b with its unadjusted 95% interval and two-sided p value."""
-    return difference_of(resampler, resampler.spread(a), resampler.spread(b))
-
-
 def difference_of(resampler: Resampler, a: Spread, b: Spread) -> Difference:
-    """The same from two spreads of one resampler, which many comparisons can share."""
+    """The difference a - b with its unadjusted 95% interval and two-sided p value.
+
+    Both are spreads of ``resampler``, which many comparisons can share.
+    """
     value = a.value - b.value
     freedom = max(resampler.n_units - 1, 1)
     method = "paired " + resampler.method.removesuffix(", percentile").removesuffix(", t quantiles")

@@ -10,14 +10,16 @@ Everything is numpy in float64 and bounded in memory by the block size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.uint8]
 
 BOOTSTRAP_FROM = 50
 """Units from which on percentiles of the bootstrap are used."""
@@ -27,6 +29,8 @@ MAX_UNDEFINED = 0.05
 
 _BLOCK_VALUES = 1 << 20
 _CACHE_BYTES = 1 << 25
+_CACHE_ENTRIES = 2
+"""A run uses one number of units and one seed, a comparison of two folders at most two of each."""
 
 
 class Statistic(Protocol):
@@ -151,6 +155,8 @@ class Spread:
 class Resampler:
     """Resamples ``n_units`` units; equal (seed, n_units) means equal weights, hence pairing.
 
+    Making one costs nothing: those of equal ``n_units``, ``seed`` and ``replicates`` share their weights.
+
     Args:
         n_units: how many units there are.
         seed: seed of the resampling weights.
@@ -163,7 +169,6 @@ class Resampler:
         self.seed = seed
         self.replicates = replicates
         self.unit = unit
-        self._cache: list[NDArray[np.uint8]] | None = None
 
     @property
     def is_bootstrap(self) -> bool:
@@ -182,16 +187,6 @@ class Resampler:
     ) -> Interval:
         """The interval of sum(numerator) / sum(denominator), or of one minus it."""
         return self.interval(Ratio(_float64(numerator), _float64(denominator), complement, floor))
-
-    def interval_mean_of_ratios(
-        self, numerator: Floats, denominator: Floats, *, complement: bool = False, floor: float = 0.0
-    ) -> Interval:
-        """The interval of the mean over dimensions of ratios of sums, [units, dimensions] each."""
-        return self.interval(MeanOfRatios(_float64(numerator), _float64(denominator), complement, floor))
-
-    def interval_influence(self, value: float, contributions: Floats) -> Interval:
-        """The interval of a value whose first-order contributions per unit are known."""
-        return self.interval(Influence(value, _float64(contributions)))
 
     def interval(self, statistic: Statistic) -> Interval:
         """The 95% interval of any statistic."""
@@ -241,29 +236,33 @@ class Resampler:
             scale = self.n_units / (self.n_units - 1)
             yield scale * (1.0 - np.eye(self.n_units))
             return
-        if self._cache is not None:
-            yield from (block.astype(np.float64) for block in self._cache)
-            return
-        keep = self.n_units * self.replicates <= _CACHE_BYTES
-        blocks = []
-        for block in self._draw():
-            if keep:
-                blocks.append(block)
-            yield block.astype(np.float64)
-        # Assigned only after the last block, so that an abandoned loop leaves no half cache.
-        self._cache = blocks if keep else None
+        if self.n_units * self.replicates <= _CACHE_BYTES:
+            drawn: Iterable[Counts] = _kept_counts(self.n_units, self.seed, self.replicates)
+        else:
+            drawn = _draw_counts(self.n_units, self.seed, self.replicates)
+        yield from (block.astype(np.float64) for block in drawn)
 
-    def _draw(self) -> Iterator[NDArray[np.uint8]]:
-        """Multinomial counts in blocks; a count above 255 has no chance with 50 units or more."""
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.n_units]))
-        # The block size depends on n_units alone, so the stream of draws does too.
-        rows = max(1, _BLOCK_VALUES // self.n_units)
-        for start in range(0, self.replicates, rows):
-            count = min(rows, self.replicates - start)
-            drawn = rng.integers(0, self.n_units, size=(count, self.n_units), dtype=np.int64)
-            drawn += np.arange(count, dtype=np.int64)[:, None] * self.n_units
-            counts = np.bincount(drawn.ravel(), minlength=count * self.n_units)
-            yield counts.reshape(count, self.n_units).astype(np.uint8)
+
+@lru_cache(maxsize=_CACHE_ENTRIES)
+def _kept_counts(n_units: int, seed: int, replicates: int) -> tuple[Counts, ...]:
+    """The counts of ``_draw_counts``, drawn once for all resamplers of a run."""
+    blocks = tuple(_draw_counts(n_units, seed, replicates))
+    for block in blocks:
+        block.setflags(write=False)
+    return blocks
+
+
+def _draw_counts(n_units: int, seed: int, replicates: int) -> Iterator[Counts]:
+    """Multinomial counts in blocks; a count above 255 has no chance with 50 units or more."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, n_units]))
+    # The block size depends on n_units alone, so the stream of draws does too.
+    rows = max(1, _BLOCK_VALUES // n_units)
+    for start in range(0, replicates, rows):
+        count = min(rows, replicates - start)
+        drawn = rng.integers(0, n_units, size=(count, n_units), dtype=np.int64)
+        drawn += np.arange(count, dtype=np.int64)[:, None] * n_units
+        counts = np.bincount(drawn.ravel(), minlength=count * n_units)
+        yield counts.reshape(count, n_units).astype(np.uint8)
 
 
 def t_quantile(alpha: float, freedom: int) -> float:

@@ -14,8 +14,9 @@ class UnitSums:
     """Sums of named per-row quantities over the rows of each unit.
 
     ``add(unit [n], values [n, m])`` takes rows whose units ascend; ``total(n_units)`` gives
-    [n_units, m] float64. Parts are kept as they come and added in order, so that merging in shard
-    order is exact whatever the number of workers.
+    [n_units, m] float64. A unit that goes on where the last part ended is added to it, in order; so
+    memory is bounded by the units, and merging in shard order gives the same bytes whatever the number
+    of workers.
     """
 
     names: tuple[str, ...]
@@ -29,11 +30,22 @@ class UnitSums:
         ids, inverse = torch.unique_consecutive(unit, return_inverse=True)
         sums = torch.zeros(len(ids), values.shape[1], dtype=torch.float64, device=values.device)
         sums.index_add_(0, inverse.to(values.device), values.to(torch.float64))
-        self.pieces.append((ids.cpu(), sums.cpu()))
+        self._append(ids.cpu(), sums.cpu())
 
     def merge(self, other: UnitSums) -> None:
         """Take in the sums of further rows."""
-        self.pieces.extend(other.pieces)
+        for ids, sums in other.pieces:
+            self._append(ids, sums)
+
+    def _append(self, ids: Tensor, sums: Tensor) -> None:
+        """Keep a piece; its first unit is added to the last one kept where they are the same."""
+        if self.pieces and len(ids) and self.pieces[-1][0][-1] == ids[0]:
+            last_ids, last = self.pieces[-1]
+            # A copy, because after a merge the tensor belongs to another's pieces too.
+            self.pieces[-1] = last_ids, torch.cat([last[:-1], last[-1:] + sums[:1]])
+            ids, sums = ids[1:].clone(), sums[1:].clone()
+        if len(ids):
+            self.pieces.append((ids, sums))
 
     def total(self, n_units: int) -> Tensor:
         """All sums [n_units, len(names)]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from darkmatter.cli.main import main
 from darkmatter_plugins import world
+from darkmatter_plugins.evaluators.reconstruction.run import Reconstruction
 
 D = 8
 
@@ -127,6 +129,76 @@ def test_a_mended_sae_replaces_its_failure(run, acts, tmp_path, capsys):
         "ok",
         "undefined",
     }
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """Every result file and sidecar with its bytes."""
+    return {str(path): path.read_bytes() for path in out.rglob("*@*") if path.is_file()}
+
+
+def with_other_fvu(change):
+    """A ``Reconstruction.run`` that does ``change`` to the output of the real one."""
+    real = Reconstruction.run
+
+    def run(self, ctx):
+        out = real(self, ctx)
+        if ctx.sae_name == "good":
+            change(out)
+        return out
+
+    return run
+
+
+def exhaust(out) -> None:
+    message = "no memory left"
+    raise MemoryError(message)
+
+
+def set_fvu(out) -> None:
+    out.metrics[:] = [m.model_copy(update={"value": 99.0}) if m.name == "fvu" else m for m in out.metrics]
+
+
+@pytest.mark.parametrize("change", [exhaust, set_fvu])
+def test_recompute_never_destroys_a_result(run, acts, tmp_path, capsys, monkeypatch, change):
+    """An evaluator that now fails, or says something else, is reported; what is on disk stays."""
+    command = ("run", "--activations", acts, "--sae", write_sae(tmp_path / "good"))
+    run(*command)
+    before, shown = files_of(tmp_path / "out"), rows(tmp_path / "out", capsys)
+    monkeypatch.setattr(Reconstruction, "run", with_other_fvu(change))
+    status, _, err = run(*command, "--recompute")
+    now = files_of(tmp_path / "out")
+
+    assert status == 1
+    assert "good / reconstruction" in err
+    assert ("MemoryError" if change is exhaust else "is now 99.0") in err
+    assert "mean / reconstruction" not in err
+    assert {path: now[path] for path in before} == before
+    assert rows(tmp_path / "out", capsys) == shown
+
+
+def test_a_failure_after_a_success_is_shown_until_it_is_mended(run, acts, tmp_path, capsys):
+    """An SAE that goes bad is a failed row beside the older numbers; mended, even reused, it is gone."""
+    good, mine = write_sae(tmp_path / "good"), tmp_path / "mine"
+    command = ("run", "--activations", acts, "--sae", mine, "--evaluators", "reconstruction")
+
+    def states() -> set[tuple[str, str]]:
+        found = rows(tmp_path / "out", capsys)
+        return {(r["sae"].partition("=")[0], r["status"]) for r in found if r["sae"].startswith("mine")}
+
+    shutil.copytree(good, mine)
+    run(*command)
+    at_first = states()
+    shutil.rmtree(mine)
+    write_sae(mine, scale=float("nan"))
+    assert run(*command)[0] == 1
+    assert states() == {("mine (weights", "ok"), ("mine", "failed")}
+    assert main(["table", str(tmp_path / "out")]) in {0, 1}
+    assert "mine: reconstruction failed" in capsys.readouterr().out
+    shutil.rmtree(mine)
+    shutil.copytree(good, mine)
+    assert run(*command)[0] == 0
+    assert states() == at_first
+    assert {status for _, status in at_first} <= {"ok", "undefined"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from darkmatter.descriptors import Config, Evaluator, Metric
 from darkmatter.results.build import MAX_WIDTH, build_table
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.rows import ItemFailure
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.table import UNDEFINED
 from darkmatter.testing.results import sample_result, sample_units
@@ -132,12 +131,25 @@ def test_failures_are_listed_with_one_line_per_reason():
         for name in ("a", "b10", "b9")
         for ev in ("ce", "kl")
     ]
-    table = build_table(ResultSet(results, failures=[ItemFailure("broken", "no such file")]))
+    results.append(sample_result("broken", metrics={}, hook="", status="failed", reason="no such file"))
+    table = build_table(ResultSet(results))
 
     assert table.missing == (
         "a, b9, b10: ce, kl skipped: needs a model",
-        "broken: all evaluators failed: no such file",
+        "broken: reconstruction failed: no such file",
     )
+
+
+def test_a_failure_has_the_name_and_older_numbers_say_whose_they_are():
+    """Numbers of the weights that an unreadable SAE had before stay, under a name with their fingerprint."""
+    good = sample_result("mine")
+    bad = sample_result("mine", metrics={}, hook="", key="1" * 32, status="failed", reason="NaN in W_dec")
+    table = build_table(ResultSet([good, bad]))
+    long_name = f"mine (weights={good.result.sae.fingerprint[:8]})"
+
+    assert table.missing == ("mine: reconstruction failed: NaN in W_dec",)
+    assert [row.name for row in table.sections[0].blocks[0].rows] == [long_name]
+    assert {row["sae"]: row["status"] for row in table.rows} == {"mine": "failed", long_name: "ok"}
 
 
 def test_a_failed_sae_beside_others_shows_in_its_row():

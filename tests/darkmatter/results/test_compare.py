@@ -5,6 +5,7 @@ import pytest
 from darkmatter.errors import UsageError
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.compare import compare_folders, compare_saes
+from darkmatter.results.render import render_table
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.store import ResultStore
 from darkmatter.testing.results import sample_result, sample_units
@@ -123,9 +124,11 @@ def test_folders_are_compared_by_name(tmp_path):
 
 def test_markdown_shows_values_difference_and_verdict():
     """The rendered comparison reads as a table with explained columns."""
-    text = compare_saes(ResultSet([entry("a"), entry("b", fvu=0.03)]), "a", "b").to_markdown()
+    comparison = compare_saes(ResultSet([entry("a"), entry("b", fvu=0.03)]), "a", "b")
+    text = render_table(comparison.to_table(), "md")
 
     assert text.startswith("# A = a, B = b")
     assert "| fvu ↓" in text
     assert "worse" in text
     assert "How to read it" in text
+    assert "over the headline metrics of this comparison, and apart from them" in text

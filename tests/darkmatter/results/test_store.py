@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from darkmatter.errors import ItemError
 from darkmatter.files.lock import LockedError
+from darkmatter.results.reading import StoredResult, read_folder
 from darkmatter.results.schema import Result
 from darkmatter.results.store import ResultStore
 from darkmatter.results.units import Units
@@ -47,18 +49,18 @@ def test_what_is_written_is_read_back(tmp_path):
     assert units.estimators == expected.estimators
 
 
-def test_writing_twice_gives_the_same_bytes_but_for_timings(tmp_path):
-    """A result that is made again is the same file, its checksum included."""
+def test_made_twice_is_the_same_bytes_but_for_timings(tmp_path):
+    """The same result in two folders is the same file, its checksum included."""
     entry = sample_result("mine", timings={"seconds": 1.0})
     again = entry.result.model_copy(update={"timings": {"seconds": 2.0}})
-    first = json.loads(written(tmp_path, entry).path.read_text())
-    sidecar = next(tmp_path.rglob("*.safetensors")).read_bytes()
-    with ResultStore.open(tmp_path) as store:
+    first = json.loads(written(tmp_path / "a", entry).path.read_text())
+    sidecar = next((tmp_path / "a").rglob("*.safetensors")).read_bytes()
+    with ResultStore.open(tmp_path / "b") as store:
         second = json.loads(store.write(again, entry.units()).path.read_text())
 
     assert first.pop("timings") != second.pop("timings")
     assert first == second
-    assert next(tmp_path.rglob("*.safetensors")).read_bytes() == sidecar
+    assert next((tmp_path / "b").rglob("*.safetensors")).read_bytes() == sidecar
 
 
 def test_find_knows_only_the_full_key(tmp_path):
@@ -93,7 +95,7 @@ def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, part):
         assert [problem.path for problem in store.quarantined] == [str(path)]
         store.write(entry.result, entry.units())
         assert store.find(entry.result.key) is not None
-        assert store.read_all()[1] == []
+    assert read_folder(tmp_path)[1] == []
     assert path.with_name(path.name + ".damaged").exists()
 
 
@@ -121,7 +123,7 @@ def test_a_kill_before_the_json_leaves_no_result(tmp_path, monkeypatch):
 
     with ResultStore.open(tmp_path) as store:
         assert store.find(entry.result.key) is None
-        assert store.read_all() == ([], [])
+    assert read_folder(tmp_path) == ([], [])
 
 
 def test_one_writer_per_folder(tmp_path):
@@ -158,11 +160,145 @@ def test_units_refuse_columns_that_do_not_fit():
 
 
 def test_results_without_units_have_no_sidecar(tmp_path):
-    """A result without per-unit sums is one file, also where it replaces one with sums."""
+    """A result without per-unit sums is one file, also where it replaces a failed one with sums."""
     entry = sample_result("mine")
-    written(tmp_path, entry)
+    failed = entry.result.model_copy(update={"status": "failed", "reason": "MemoryError"})
+    written(tmp_path, type(entry).in_memory(failed, entry.units()))
     with ResultStore.open(tmp_path) as store:
         stored = store.write(entry.result)
 
     assert not list(tmp_path.rglob("*.safetensors"))
     assert Result.model_validate_json(stored.path.read_bytes()).units is None
+
+
+def contents(folder):
+    """Every file below a folder with its bytes and time of change."""
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def remade(entry, units=None, **changes):
+    """The same key with other content."""
+    return StoredResult.in_memory(entry.result.model_copy(update=changes), units or entry.units())
+
+
+@pytest.mark.parametrize("status", ["ok", "skipped"])
+def test_a_failed_result_never_replaces_one_that_is_there(tmp_path, status):
+    """A failure under the key of a good or skipped result leaves its files as they are."""
+    entry = sample_result("mine", status=status, reason=None if status == "ok" else "needs labels")
+    written(tmp_path, entry)
+    before = contents(tmp_path)
+    stored = written(tmp_path, remade(entry, status="failed", reason="MemoryError", metrics=()))
+
+    assert (stored.path, stored.result.status) == (None, "failed")
+    assert contents(tmp_path) == before
+
+
+def test_an_equal_result_leaves_the_file_untouched(tmp_path):
+    """Another time, machine, release or path of the SAE is no other result."""
+    entry = sample_result("mine", timings={"seconds": 1.0}, provenance={"commit": "a"})
+    written(tmp_path, entry)
+    before = contents(tmp_path)
+    moved = entry.result.sae.model_copy(update={"reference": "elsewhere/mine"})
+    again = remade(entry, timings={"seconds": 2.0}, provenance={"commit": "b"}, sae=moved)
+    stored = written(tmp_path, again)
+
+    assert stored.result.timings == {"seconds": 1.0}
+    assert contents(tmp_path) == before
+
+
+def test_a_different_result_is_set_aside_and_named(tmp_path):
+    """Other values keep the old file; the error says which metric, from what to what, and what it means."""
+    entry = sample_result("mine")
+    path = written(tmp_path, entry).path
+    before = contents(tmp_path)
+    metric = entry.result.metrics[0].model_copy(update={"value": 99.0})
+    with pytest.raises(ItemError, match="not deterministic, or its code changed") as caught:
+        written(tmp_path, remade(entry, metrics=(metric,)))
+
+    message = str(caught.value)
+    assert entry.result.key in message
+    assert f"fvu (value) was {entry.result.metrics[0].value!r}, is now 99.0" in message
+    aside = path.with_name(f"{path.stem}.differs")
+    assert json.loads(aside.read_text())["metrics"][0]["value"] == 99.0
+    assert {file: content for file, content in contents(tmp_path).items() if file in before} == before
+    results, problems = read_folder(tmp_path)
+    assert [each.result.metrics for each in results] == [entry.result.metrics]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"notes": ("new",)}, "its notes"),
+        ({"tables": {"t": [1]}}, "its tables"),
+        ({"units": sample_units({"fvu": 0.021})}, "its units"),
+        ({"status": "skipped", "reason": "needs labels", "metrics": ()}, "fvu (value) was 0.0"),
+    ],
+)
+def test_every_difference_counts(tmp_path, changes, named):
+    """Tables, notes, per-unit sums and status are as immutable as values."""
+    entry = sample_result("mine")
+    written(tmp_path, entry)
+    with pytest.raises(ItemError) as caught:
+        written(tmp_path, remade(entry, **changes))
+
+    assert named in str(caught.value)
+
+
+def test_a_damaged_result_is_replaced(tmp_path):
+    """Only what can be verified is immutable; a damaged file is set aside, not overwritten."""
+    entry = sample_result("mine")
+    path = written(tmp_path, entry).path
+    path.write_text("{")
+    written(tmp_path, remade(entry, notes=("new",)))
+
+    assert read_folder(tmp_path)[0][0].result.notes == ("new",)
+    assert path.with_name(path.name + ".damaged").read_text() == "{"
+
+
+def failure(reason="no such file", **options):
+    """A failed result; without hook point, as for an SAE that cannot be read."""
+    return sample_result(
+        metrics={}, status="failed", reason=reason, **{"hook": "", "key": "1" * 32} | options
+    )
+
+
+def after(folder, old, new):
+    """The reasons (None for good results) in a folder once ``new`` was recorded after ``old``."""
+    with ResultStore.open(folder) as store:
+        for entry in (old, new):
+            store.write(entry.result, entry.units())
+        store.drop_failures(new.result)
+        assert store.find(new.result.key) is not None
+    return [each.result.reason for each in read_folder(folder)[0]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (failure(), sample_result()),
+        (failure(cache={"key": "d" * 32}), sample_result()),
+        (failure("a"), failure("b", key="2" * 32)),
+        (failure("MemoryError", hook="h"), sample_result(hook="h")),
+        (failure("MemoryError", hook="h", analysis={"chunk_rows": 9}), sample_result(hook="h", analysis={})),
+    ],
+)
+def test_a_failure_that_was_overcome_or_repeated_goes(tmp_path, old, new):
+    """A later result of the same name and evaluator removes the failed ones that it answers."""
+    assert after(tmp_path, old, new) == [new.result.reason]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (failure("mis-shaped", hook="blocks.3.hook_resid_post"), sample_result()),
+        (failure(evaluator="density"), sample_result()),
+        (failure("raised", hook="h", config={"k": 1}), sample_result(hook="h")),
+        (failure("raised", hook="h", analysis={"seed": 1}), sample_result(hook="h")),
+        (failure("raised", hook="h"), failure(key="2" * 32)),
+        (sample_result(), failure()),
+    ],
+)
+def test_what_says_something_else_stays(tmp_path, old, new):
+    """Success elsewhere answers no failure, and nothing ever removes a good result."""
+    assert len(after(tmp_path, old, new)) == 2

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from darkmatter.stats.paired import Difference, holm_intervals, paired_difference
+from darkmatter.stats.paired import Difference, difference_of, holm_intervals
 from darkmatter.stats.resample import Influence, Ratio, Resampler
+
+
+def paired(resampler, a, b):
+    """The difference of two metrics."""
+    return difference_of(resampler, resampler.spread(a), resampler.spread(b))
 
 
 def pair(rng, units, gap):
@@ -22,7 +27,7 @@ def test_pairing_sees_differences_that_the_single_intervals_hide(units):
     """Shared noise cancels: intervals overlap, the paired difference is clear."""
     first, second = pair(np.random.default_rng(0), units, gap=0.02)
     resampler = Resampler(units, 0)
-    difference = paired_difference(resampler, first, second)
+    difference = paired(resampler, first, second)
 
     assert resampler.interval(first).high > resampler.interval(second).low
     assert difference.value == pytest.approx(-0.02, abs=0.01)
@@ -35,7 +40,7 @@ def test_the_paired_jackknife_of_means_is_the_paired_t_test():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0.0, 1.0, 15), rng.normal(0.5, 1.0, 15)
     ones = np.ones(15)
-    difference = paired_difference(Resampler(15, 0), Ratio(a, ones), Ratio(b, ones))
+    difference = paired(Resampler(15, 0), Ratio(a, ones), Ratio(b, ones))
 
     expected = stats.ttest_rel(a, b)
     assert difference.p == pytest.approx(expected.pvalue)
@@ -49,14 +54,14 @@ def test_a_metric_ties_with_itself():
     nearly = Ratio(first.numerator * (1 + 1e-15), first.denominator)
 
     for other in (first, nearly):
-        difference = paired_difference(Resampler(60, 0), first, other)
+        difference = paired(Resampler(60, 0), first, other)
         assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
 
 
 def test_constant_metrics_that_differ_are_no_tie():
     """TopK with k = 16 against k = 32 active latents has no spread, and is a difference."""
     ones = np.ones(60)
-    difference = paired_difference(Resampler(60, 0), Ratio(16 * ones, ones), Ratio(32 * ones, ones))
+    difference = paired(Resampler(60, 0), Ratio(16 * ones, ones), Ratio(32 * ones, ones))
 
     assert difference.is_tie is False
     assert (difference.low, difference.high, difference.p) == (-16, -16, 0)
@@ -64,7 +69,7 @@ def test_constant_metrics_that_differ_are_no_tie():
 
 def test_a_part_without_spread_has_no_difference_interval():
     """One unit gives a difference without an interval, with the reason."""
-    difference = paired_difference(Resampler(1, 0), Influence(1.0, np.ones(1)), Influence(2.0, np.ones(1)))
+    difference = paired(Resampler(1, 0), Influence(1.0, np.ones(1)), Influence(2.0, np.ones(1)))
 
     assert difference.is_tie is None
     assert "2 or more" in difference.reason

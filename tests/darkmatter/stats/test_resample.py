@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from darkmatter.stats import resample
 from darkmatter.stats.resample import Influence, MeanOfRatios, Ratio, Resampler
 
 
@@ -90,8 +91,7 @@ def test_many_units_stay_within_memory_and_give_an_interval():
 
     assert interval.low < 0.5 + 0.01
     assert interval.high > 0.5 - 0.01
-    assert resampler._cache is not None  # 4 MB: kept
-    assert max(block.shape[0] for block in resampler._draw()) <= 53
+    assert max(len(block) for block in resample._draw_counts(20_000, 0, 200)) <= 53
 
 
 @pytest.mark.parametrize("units", [0, 1])
@@ -131,7 +131,7 @@ def test_the_mean_of_ratios_agrees_with_its_linearisation(units):
     denominator[:, 3] = 0.0
     statistic = MeanOfRatios(numerator, denominator, complement=True)
     resampler = Resampler(units, 0)
-    exact = resampler.interval_mean_of_ratios(numerator, denominator, complement=True)
+    exact = resampler.interval(statistic)
     linear = resampler.interval(statistic.linearised())
 
     assert float(statistic.at(np.ones((1, units)))[0]) == pytest.approx(0.8, abs=0.02)
@@ -157,3 +157,26 @@ def test_a_statistic_of_other_units_is_refused():
     """Sums over another number of units cannot be resampled by these weights."""
     with pytest.raises(ValueError, match="3 units, the resampler 4"):
         Resampler(4, 0).interval_ratio(np.ones(3), np.ones(3))
+
+
+def test_resamplers_of_one_run_draw_their_weights_once(monkeypatch):
+    """A second resampler of equal units, seed and replicates draws nothing and gives the same interval."""
+    numerator, denominator = ratio_data(np.random.default_rng(5), 77)
+    first = Resampler(77, 41, replicates=60).interval_ratio(numerator, denominator)
+    monkeypatch.setattr(resample, "_draw_counts", None)
+
+    assert (
+        Resampler(77, 41, replicates=60, unit="latents").interval_ratio(numerator, denominator).low
+        == first.low
+    )
+    with pytest.raises(TypeError):
+        Resampler(77, 42, replicates=60).interval_ratio(numerator, denominator)
+
+
+def test_what_is_too_large_to_keep_is_drawn_alike(monkeypatch):
+    """Weights beyond the cache's bytes are drawn again each time, and are the same."""
+    numerator, denominator = ratio_data(np.random.default_rng(6), 70)
+    kept = Resampler(70, 43, replicates=60).interval_ratio(numerator, denominator)
+    monkeypatch.setattr(resample, "_CACHE_BYTES", 0)
+
+    assert Resampler(70, 43, replicates=60).interval_ratio(numerator, denominator) == kept
