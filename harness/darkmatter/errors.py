@@ -48,8 +48,11 @@ def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A sentence that names the nearest choices, or lists them all where none is near."""
-    known = sorted(choices)
+    """A sentence that names the nearest choices, or lists them all where none is near.
+
+    The rejected word itself is never among them, even if it is a choice somewhere else.
+    """
+    known = sorted(set(choices) - {word})
     close = nearest(word, known)
     if close:
         return f"Did you mean {' or '.join(repr(choice) for choice in close)}?"

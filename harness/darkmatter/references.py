@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,11 +97,35 @@ def parse_reference(text: str) -> Reference:
     raise UsageError(message)
 
 
+def anchored_path(text: str, folder: Path) -> str:
+    """A path that, if relative, starts at ``folder``."""
+    return str(folder / os.path.expanduser(text))  # noqa: PTH111 - leaves an unknown ~user as it is
+
+
+def anchored_reference(text: str, folder: Path) -> str:
+    """A reference whose path, if it is one and relative, starts at ``folder``."""
+    scheme = SCHEME.fullmatch(text)
+    kind = scheme[1] if scheme is not None else "path"
+    if kind == "path":
+        return anchored_path(text.removeprefix("path:"), folder) if text.strip() else text
+    if kind not in KINDS and _exists(anchored_path(text, folder)):  # a file with a colon in its name
+        return anchored_path(text, folder)
+    return text
+
+
 def unique_names(references: Sequence[Reference], taken: Sequence[str] = ()) -> list[str]:
     """A short name for each reference: its last component, parents prefixed until all differ.
 
     ``taken`` are names the user gave to others. The same reference twice is an error.
     """
+    raw = [reference.raw for reference in references]
+    for text in raw:
+        if raw.count(text) > 1:
+            message = (
+                f"{text!r} is given more than once; leave out all but one, or, to evaluate it again under "
+                f"another name, give it one: NAME={text}"
+            )
+            raise UsageError(message)
     parts = [reference.parts() for reference in references]
     depth = [1] * len(parts)
     while True:

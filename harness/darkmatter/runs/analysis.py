@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from darkmatter.descriptors import Config
 
@@ -29,6 +29,14 @@ class Analysis(Config):
     device: str = Field("cpu", description="where SAEs encode: cpu, cuda, cuda:1, ...")
     chunk_rows: int = Field(2048, ge=1, description="rows encoded at a time")
 
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if value != "cpu" and value not in (here := devices()):
+            message = f"this machine has no such device; it has {', '.join(here)}"
+            raise ValueError(message)
+        return value
+
     def resolved(self, default_first: int, default_last: int) -> Analysis:
         """The same with the store's defaults written out."""
         first = default_first if self.skip_first is None else self.skip_first
@@ -41,3 +49,15 @@ class Analysis(Config):
         The device's class, not its number, since equal devices agree. TF32 is off during every run.
         """
         return {**self.model_dump(mode="json"), "device": self.device.partition(":")[0], "tf32": False}
+
+
+def devices() -> list[str]:
+    """The devices of this machine on which SAEs can encode, as one names them."""
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found

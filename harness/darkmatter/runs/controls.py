@@ -51,7 +51,11 @@ def matched_controls(
     present: Sequence[BaselineItem],
     taken: Collection[str] = (),
 ) -> list[BaselineItem]:
-    """The automatic controls, at most of rank d, that are not asked for already."""
+    """The automatic controls, at most of rank d, that are not asked for already.
+
+    One whose name the user gave to something else (``taken``: the names of all SAEs of the run) is
+    called ``mean-control``.
+    """
     if not policy.automatic:
         return []
     wanted: list[tuple[str, str, dict[str, Any]]] = []
@@ -64,10 +68,17 @@ def matched_controls(
             k for k in distinct_l0([min(l0, d) for l0 in l0s]) if not any(_alike(k, other) for other in have)
         ]
         wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]
-    items = [baseline_item(host, name, label, options) for name, label, options in wanted]
-    made = {(item.qualified, item.config) for item in present}
-    labels = {item.name for item in present}
-    return [i for i in items if (i.qualified, i.config) not in made and i.name not in labels]
+    names = {*taken, *(item.name for item in present)}
+    items = [baseline_item(host, name, _free(label, names), options) for name, label, options in wanted]
+    asked = {(item.qualified, item.config) for item in present}
+    return [item for item in items if (item.qualified, item.config) not in asked]
+
+
+def _free(label: str, taken: Collection[str]) -> str:
+    """A name for a control that nothing else has."""
+    while label in taken:
+        label += "-control"
+    return label
 
 
 def distinct_l0(l0s: Sequence[float]) -> list[int]:

@@ -104,6 +104,12 @@ def hooks_of(sae: SAE, item: SAEItem, available: Mapping[str, int], raw_hook: st
 def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> None:
     """Refuse an SAE whose input or output does not fit its hook points."""
     for what, size, hook in (("d_in", sae.d_in, hooks[0]), ("d_out", sae.d_out, hooks[1])):
+        if hook not in dims:
+            message = (
+                f"predicts {sae.d_out} features from {sae.d_in}: a transcoder needs targets. Give them as "
+                f"the tensor {hook!r} [contexts, positions, {sae.d_out}] beside x."
+            )
+            raise ItemError(message)
         if size != dims[hook]:
             message = (
                 f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for "

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from darkmatter.activations import RAW_HOOK, TARGET_HOOK
 from darkmatter.descriptors import Requirement, import_named
-from darkmatter.errors import DarkmatterError, UsageError
+from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
-from darkmatter.runs.items import SAEItem
+from darkmatter.results.schema import Result
+from darkmatter.runs.controls import ControlPolicy, matched_controls
+from darkmatter.runs.items import BaselineItem, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
 from darkmatter.runs.keys import result_key
-from darkmatter.runs.recorder import Chosen
+from darkmatter.runs.recorder import Chosen, Hooks
 from darkmatter.sae.base import SAE
+from darkmatter.sae.load import place
 
 GUESSED_L0 = 64
 """Codes per token taken for the size of scratch files where an SAE does not say."""
@@ -42,94 +48,225 @@ class Plan:
         return asdict(self)
 
 
-def plan_job(job: Job, out: Path) -> Plan:
+def plan_job(job: Job, out: Path, *, recompute: bool = False) -> Plan:
     """The plan of a job whose results would go to ``out``."""
-    activations = _activations(job)
-    plan = Plan(activations)
+    source = _source(job)
     found: list[StoredResult] = []
     problems: list[Problem] = []
     if out.is_dir():
         found, problems = read_folder(out)
-    present = {
-        (entry.result.key, entry.result.sae.name) for entry in found if entry.result.status != "failed"
-    }
-    for item in job.items:
-        plan.results += _of_item(job, item, activations, present)
-    for baseline in job.baselines:
-        plan.results += [
-            PlannedResult(
-                baseline.name, chosen.evaluator.name, "make", "fitted on the training rows (or reused)"
-            )
-            for chosen in job.chosen
-        ]
-    if job.suite.controls:
-        reason = "controls at the SAEs' L0, known when they have been encoded"
-        plan.results.append(PlannedResult("mean, pca-k…", "all", "make", reason))
-    plan.needs = _needs(job, activations)
+    planner = _Planner(job, source, [entry.result for entry in found], recompute)
+    plan = Plan(source.account, planner.results(), _needs(job, source.account))
     if problems:
         plan.needs["damaged results"] = f"{len(problems)} files in {out} would be set aside and made again"
     return plan
 
 
-def _activations(job: Job) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Source:
+    """What is known of the activations before they are there.
+
+    ``dims`` has the features per hook point as far as they are known; ``has`` is what evaluators
+    may need and find.
+    """
+
+    account: dict[str, Any]
+    hooks: tuple[str, ...]
+    dims: dict[str, int]
+    has: frozenset[Requirement]
+
+    @property
+    def raw_hook(self) -> str | None:
+        """The only hook point of raw activations; None for those of a model."""
+        return RAW_HOOK if RAW_HOOK in self.hooks else None
+
+
+def _source(job: Job) -> _Source:
     if job.suite.activations is not None:
         store = job.open_store()
-        tokens = store.n_contexts * store.n_positions
-        return {
+        there = {
+            Requirement.TOKENS: store.tokens(),
+            Requirement.LOSS: store.loss(),
+            Requirement.LABELS: store.labels(),
+        }
+        account = {
             "source": job.suite.activations,
             "key": store.key,
             "cached": True,
-            "tokens": tokens,
+            "tokens": store.n_contexts * store.n_positions,
             "positions": store.n_positions,
             "defaults": [store.default_skip_first, store.default_skip_last],
         }
+        has = frozenset(need for need, values in there.items() if values is not None)
+        return _Source(account, store.hooks, {hook: store.dim(hook) for hook in store.hooks}, has)
     assert job.suite.model is not None
     name = job.suite.model.provider or "transformer_lens"
     source = job.host.sources().get(name)
     if source is None or source.plan is None:
         message = f"the activation source {name!r} cannot be planned for; `darkmatter run` can use it."
         raise UsageError(message)
-    return dict(import_named(source.plan, name)(job.request()))
+    account = dict(import_named(source.plan, name)(job.request()))
+    return _Source(account, job.hooks(), {}, frozenset({Requirement.TOKENS, Requirement.LOSS}))
 
 
-def _of_item(
-    job: Job, item: SAEItem, activations: dict[str, Any], present: set[tuple[str, str]]
-) -> list[PlannedResult]:
-    try:
-        sae = item.load()
-    except DarkmatterError as error:
-        return [PlannedResult(item.name, c.evaluator.name, "fail", str(error)) for c in job.chosen]
-    hook = item.hook or sae.hook_in or (job.hooks()[0] if len(job.hooks()) == 1 else "")
-    out_hook = sae.hook_out or hook
-    if job.suite.activations is not None:
-        hook = out_hook = "activations"
-    return [_one(job, item, sae, chosen, (hook, out_hook), activations, present) for chosen in job.chosen]
+@dataclass
+class _Admitted:
+    """An SAE at its hook points, as the engine would take it, or why it would fail."""
+
+    item: SAEItem
+    sae: SAE | None = None
+    hooks: Hooks = ("", "")
+    failure: str = ""
 
 
-def _one(
-    job: Job,
-    item: SAEItem,
-    sae: SAE,
-    chosen: Chosen,
-    hooks: tuple[str, str],
-    activations: dict[str, Any],
-    present: set[tuple[str, str]],
-) -> PlannedResult:
-    name = chosen.evaluator.name
-    unmet = chosen.evaluator.requires - {Requirement.TOKENS, Requirement.LOSS, Requirement.DECODER}
-    if unmet:
-        return PlannedResult(item.name, name, "skip", "needs " + ", ".join(sorted(r.value for r in unmet)))
-    if sae.fingerprint is None:
-        return PlannedResult(item.name, name, "make", "functions are never reused")
-    analysis = job.suite.analysis.resolved(*activations["defaults"]).record()
-    config = chosen.config.model_dump(mode="json")
-    key = result_key(chosen.owned, config, sae.fingerprint, hooks, activations["key"], analysis)
-    if (key, item.name) in present:
-        return PlannedResult(item.name, name, "reuse", f"key {key[:12]} is there")
-    return PlannedResult(item.name, name, "make", f"key {key[:12]}")
+@dataclass
+class _Planner:
+    """Follows the engine's steps without reading an activation; ``stored`` are the results that are there."""
+
+    job: Job
+    source: _Source
+    stored: Sequence[Result]
+    recompute: bool
+
+    @cached_property
+    def _analysis(self) -> dict[str, Any]:
+        """What a result records of rows, split and arithmetic."""
+        return self.job.suite.analysis.resolved(*self.source.account["defaults"]).record()
+
+    @cached_property
+    def _present(self) -> dict[tuple[str, str], Result]:
+        """The results that a run would find, by key and name."""
+        return {(result.key, result.sae.name): result for result in self.stored if result.status != "failed"}
+
+    @cached_property
+    def _dims(self) -> dict[str, int]:
+        """Features per hook point, as far as the source or results over the same activations tell."""
+        same = [r.sae for r in self._present.values() if r.cache.get("key") == self.source.account["key"]]
+        return {**{sae.hook: sae.d_in for sae in same if sae.hook in self.source.hooks}, **self.source.dims}
+
+    def results(self) -> list[PlannedResult]:
+        """What would become of every result, in the order of a run."""
+        admitted = [self._admit(item) for item in self.job.items]
+        doubts = self._doubts(admitted)
+        planned: list[PlannedResult] = []
+        for each in admitted:
+            doubt = doubts.get(each.hooks[0], "")
+            planned += [self._of_sae(each, chosen, doubt) for chosen in self.job.chosen]
+        return planned + list(self._of_baselines([each for each in admitted if not each.failure]))
+
+    # -- SAEs -----------------------------------------------------------------------------------
+
+    def _admit(self, item: SAEItem) -> _Admitted:
+        analysis = self.job.suite.analysis
+        try:
+            import torch
+
+            sae = place(item.load(), analysis.device, getattr(torch, analysis.dtype))
+            hooks = hooks_of(sae, item, dict.fromkeys(self.source.hooks, 0), self.source.raw_hook)
+            if hooks[1] not in self.source.hooks:
+                message = f"predicts other activations than it reads, and there is no tensor {TARGET_HOOK!r}"
+                raise ItemError(message)
+            # What is not known is taken to fit.
+            check_size(sae, hooks, {hooks[1]: sae.d_out, hooks[0]: sae.d_in, **self._dims})
+        except DarkmatterError as error:
+            return _Admitted(item, failure=str(error))
+        return _Admitted(item, sae, hooks)
+
+    def _doubts(self, admitted: Sequence[_Admitted]) -> dict[str, str]:
+        """By hook point: that SAEs of different sizes cannot all be made for it."""
+        sizes: dict[str, set[int]] = {}
+        for each in admitted:
+            if each.sae is not None:
+                sizes.setdefault(each.hooks[0], set()).add(each.sae.d_in)
+        return {
+            hook: f"the SAEs at {hook!r} have d_in {' and '.join(map(str, sorted(found)))}; only those fit "
+            "that are as wide as the model, the others will fail"
+            for hook, found in sizes.items()
+            if len(found) > 1
+        }
+
+    def _of_sae(self, admitted: _Admitted, chosen: Chosen, doubt: str) -> PlannedResult:
+        item, sae = admitted.item, admitted.sae
+        name = chosen.evaluator.name
+        if sae is None:
+            return PlannedResult(item.name, name, "fail", admitted.failure)
+        has = self.source.has | ({Requirement.DECODER} if sae.W_dec is not None else set())
+        return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
+
+    def _one(
+        self,
+        name: str,
+        chosen: Chosen,
+        fingerprint: str | None,
+        hooks: Hooks,
+        has: frozenset[Requirement],
+        doubt: str = "",
+    ) -> PlannedResult:
+        """One result of an SAE or control that can be evaluated."""
+        evaluator = chosen.evaluator.name
+        unmet = chosen.evaluator.requires - has
+        if unmet:
+            needs = "needs " + ", ".join(sorted(need.value for need in unmet))
+            return PlannedResult(name, evaluator, "skip", needs)
+        if fingerprint is None:
+            return PlannedResult(name, evaluator, "make", doubt or "functions are never reused")
+        key = self._key(chosen, fingerprint, hooks)
+        stored = self._present.get((key, name))
+        if stored is None or self.recompute:
+            return PlannedResult(name, evaluator, "make", doubt or f"key {key[:12]}")
+        if stored.status == "skipped":
+            return PlannedResult(name, evaluator, "skip", stored.reason or "")
+        return PlannedResult(name, evaluator, "reuse", f"key {key[:12]} is there")
+
+    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
+        config = chosen.config.model_dump(mode="json")
+        return result_key(
+            chosen.owned, config, fingerprint, hooks, self.source.account["key"], self._analysis
+        )
+
+    # -- baselines and controls -----------------------------------------------------------------
+
+    def _of_baselines(self, admitted: Sequence[_Admitted]) -> Iterator[PlannedResult]:
+        """Baselines and automatic controls at every hook point that SAEs use, as the engine does it."""
+        used = sorted({each.hooks for each in admitted})
+        used = used or [(hook, hook) for hook in self.source.hooks if hook != TARGET_HOOK]
+        for hook in dict.fromkeys(read for read, predicted in used if read == predicted):
+            suffix = f"@{hook}" if len(used) > 1 else ""
+            l0s = self._l0s([each for each in admitted if each.hooks == (hook, hook)])
+            for item in [*self.job.baselines, *self._controls(admitted, hook, l0s or [])]:
+                yield from self._of_baseline(item, item.name + suffix, (hook, hook))
+            if l0s is None and self.job.suite.controls and "pca" in self.job.host.baselines():
+                reason = "PCA at the SAEs' L0, which is known when they have been encoded"
+                yield PlannedResult(f"pca-k…{suffix}", "all", "make", reason)
+
+    def _l0s(self, admitted: Sequence[_Admitted]) -> list[float] | None:
+        """The L0 of each SAE of a hook point; None unless all are on record."""
+        found = []
+        for each in admitted:
+            assert each.sae is not None
+            keys = [self._key(c, each.sae.fingerprint or "", each.hooks) for c in self.job.chosen]
+            stored = [self._present.get((key, each.item.name)) for key in keys]
+            known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
+            if not known:
+                return None
+            found.append(known[0])
+        return found
+
+    def _controls(self, admitted: Sequence[_Admitted], hook: str, l0s: Sequence[float]) -> list[BaselineItem]:
+        sizes = [each.sae.d_in for each in admitted if each.sae is not None and each.hooks[0] == hook]
+        d = self._dims.get(hook) or max(sizes, default=1)
+        policy, names = ControlPolicy(self.job.suite.controls), set(self.job.suite.saes)
+        return matched_controls(policy, self.job.host, l0s, d, self.job.baselines, names)
+
+    def _of_baseline(self, item: BaselineItem, name: str, hooks: Hooks) -> list[PlannedResult]:
+        rows = {key: self._analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
+        recipe = item.recipe(self.source.account["key"], hooks, rows)
+        # Whether a control has a decoder is known when it is fitted; the built-in ones have.
+        has = self.source.has | {Requirement.DECODER}
+        return [self._one(name, chosen, recipe, hooks, has) for chosen in self.job.chosen]
 
 
-def _needs(job: Job, activations: dict[str, Any]) -> dict[str, str]:
+def _needs(job: Job, activations: Mapping[str, Any]) -> dict[str, str]:
     tokens = activations["tokens"]
     loaded = [item.load() for item, file in zip(job.items, job.files, strict=True) if file.facts is not None]
     codes = sum(int(sae.metadata.extra.get("k") or GUESSED_L0) for sae in loaded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from darkmatter.cache.spec import ModelSpec
 from darkmatter.descriptors import Config
 from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
 from darkmatter.files.text import read_yaml
-from darkmatter.references import check_name
+from darkmatter.references import anchored_path, anchored_reference, check_name
 from darkmatter.runs.analysis import Analysis
 
 
@@ -66,7 +66,7 @@ class Suite(Config):
     @field_validator("evaluators", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
             return {name: {} for name in value}
         return {k: v or {} for k, v in value.items()} if isinstance(value, Mapping) else value
 
@@ -85,18 +85,39 @@ class Suite(Config):
         if self.model is not None and self.text is None:
             message = "a model needs a `text` to read"
             raise ValueError(message)
+        if self.activations is not None and self.text is not None:
+            message = "`activations` need no `text`; leave one of them out"
+            raise ValueError(message)
         return self
 
 
 def make_suite(raw: Mapping[str, Any]) -> Suite:
     """A checked suite; what is wrong is said by field, with the nearest valid one."""
-    values = dict(raw)
-    if "seed" in values:
-        values["analysis"] = {"seed": values["seed"], **(values.get("analysis") or {})}
+    values = {**raw, **_one_seed(raw)}
     try:
         return Suite.model_validate(values)
     except ValidationError as error:
         raise UsageError(explain(error, Suite, "the suite")) from None
+
+
+def _one_seed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """``seed`` and ``analysis`` with the seed in both, whichever of them states it."""
+    analysis = raw.get("analysis")
+    if isinstance(analysis, Analysis):
+        analysis = analysis.model_dump(exclude_unset=True)
+    if not isinstance(analysis, Mapping | None):
+        return {}
+    analysis = dict(analysis or {})
+    stated = [each["seed"] for each in (raw, analysis) if "seed" in each]
+    if not stated:
+        return {"analysis": analysis}
+    if len(stated) == 2 and stated[0] != stated[1]:
+        message = (
+            f"the suite has two seeds: `seed` is {stated[0]!r} and `analysis.seed` is {stated[1]!r}. "
+            "Leave `analysis.seed` out."
+        )
+        raise UsageError(message)
+    return {"seed": stated[0], "analysis": {**analysis, "seed": stated[0]}}
 
 
 def read_suite(path: Path) -> Suite:
@@ -114,29 +135,44 @@ def read_suite(path: Path) -> Suite:
     return make_suite(_anchored(raw, path.resolve().parent))
 
 
-def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with paths that exist beside the suite file made absolute."""
+def _anchored(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same with every relative path starting at ``folder``, whether the file is there or not.
 
-    def anchor(value: Any) -> Any:
-        if isinstance(value, str) and value and (folder / value.partition("#")[0]).exists():
-            return str(folder / value)
-        return value
-
-    found = dict(raw)
-    for field, inner in (("model", "name"), ("text", "path"), ("activations", None)):
-        value = found.get(field)
-        if isinstance(value, dict) and inner:
-            found[field] = {**value, inner: anchor(value.get(inner))}
-        else:
-            found[field] = anchor(value)
-    found = {key: value for key, value in found.items() if value is not None}
+    What has the wrong type is left for the schema to refuse.
+    """
+    found = {key: value for key, value in raw.items() if value is not None}
+    parts: tuple[tuple[str, str | None, Callable[[str, Path], str]], ...] = (
+        ("model", "name", _anchored_model),
+        ("text", "path", _anchored_text),
+        ("activations", None, anchored_path),
+    )
+    for field, inner, anchor in parts:
+        if field in found:
+            found[field] = _at(found[field], inner, anchor, folder)
     saes = found.get("saes")
     if isinstance(saes, dict):
-        found["saes"] = {
-            name: {**spec, "ref": anchor(spec.get("ref"))} if isinstance(spec, dict) else anchor(spec)
-            for name, spec in saes.items()
-        }
+        found["saes"] = {name: _at(spec, "ref", anchored_reference, folder) for name, spec in saes.items()}
     return found
+
+
+def _at(value: Any, inner: str | None, anchor: Callable[[str, Path], str], folder: Path) -> Any:
+    """A text anchored: the value itself, or what a mapping holds under ``inner``."""
+    if isinstance(value, str) and value:
+        return anchor(value, folder)
+    if inner is not None and isinstance(value, dict) and inner in value:
+        return {**value, inner: _at(value[inner], None, anchor, folder)}
+    return value
+
+
+def _anchored_model(name: str, folder: Path) -> str:
+    """A model's folder; what is no folder here and looks like ``model`` or ``org/model`` is a hub id."""
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    beside = anchored_path(name, folder)
+    return beside if looks_like_path or Path(beside).exists() else name
+
+
+def _anchored_text(path: str, folder: Path) -> str:
+    return path if path.startswith("hf:") else anchored_path(path, folder)
 
 
 def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:

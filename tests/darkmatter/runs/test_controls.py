@@ -25,12 +25,21 @@ def test_one_control_serves_similar_l0s(l0s, ranks):
     assert distinct_l0(l0s) == ranks
 
 
-def test_controls_that_the_user_named_are_not_added_again():
-    """A PCA of about the same rank, or a control of the same name, is enough."""
-    mine = [baseline_item(host(), "pca", "mine", {"k": "17"}), baseline_item(host(), "zero", "mean", {})]
+def test_controls_that_the_user_asked_for_are_not_added_again():
+    """A PCA of about the same rank and the same control under another name are enough."""
+    mine = [baseline_item(host(), "pca", "mine", {"k": "17"}), baseline_item(host(), "mean", "other", {})]
     added = matched_controls(ControlPolicy(), host(), [16.0, 64.0, 900.0], 100, mine)
 
     assert [item.name for item in added] == ["pca-k64", "pca-k100"]
+
+
+def test_controls_never_take_a_name_that_the_user_gave():
+    """Two things in one table have two names: the control is the one that is renamed."""
+    mine = [baseline_item(host(), "zero", "mean", {})]
+    taken = ["mean", "mean-control", "pca-k16"]
+    added = matched_controls(ControlPolicy(), host(), [16.0, 64.0], 100, mine, taken)
+
+    assert [item.name for item in added] == ["mean-control-control", "pca-k16-control", "pca-k64"]
 
 
 def test_controls_can_be_turned_off():

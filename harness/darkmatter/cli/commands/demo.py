@@ -6,16 +6,21 @@ from pathlib import Path
 
 import click
 
+from darkmatter.cli.options import results_folder
+
 
 @click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
+    callback=results_folder,
     default="darkmatter-demo",
     show_default=True,
     help="Results folder.",
 )
-@click.option("--jobs", type=int, help="Worker threads; default: the cores. Never changes a number.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Worker threads; default: the cores. Never changes a number."
+)
 @click.option("--suite", "name", default="demo", show_default=True, help="Which embedded suite.")
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
 def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
@@ -28,7 +33,8 @@ def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
     from darkmatter.runs.suite import make_suite
 
     owned = host().get("suites", name)
-    suite = make_suite(owned.descriptor.resolve()(out / "suite"))
+    # Absolute, because the paths in a suite file start at the file's folder.
+    suite = make_suite(owned.descriptor.resolve()(out.resolve() / "suite"))
     status = execute(suite, out, jobs, recompute=False, all_metrics=all_metrics)
     click.echo(
         f"The same with your own SAE: darkmatter run {out / 'suite' / 'suite.yaml'} shows how a suite looks; "

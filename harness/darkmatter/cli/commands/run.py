@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from darkmatter.cli.options import executor, results_folder
 from darkmatter.errors import UsageError
 from darkmatter.references import check_name, parse_named, unique_names
 
@@ -38,10 +39,57 @@ _OPTIONS = [
     click.option("--model-dtype", default="float32", show_default=True),
     click.option("--device", default="cpu", show_default=True),
     click.option("--controls/--no-controls", default=True, help="Add the mean and PCA at equal L0."),
-    click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True),
-    click.option("--jobs", type=int, help="Worker threads; default: the cores. Never changes a number."),
-    click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        callback=results_folder,
+        default=DEFAULT_OUT,
+        show_default=True,
+        help="Results folder.",
+    ),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Worker threads; default: the cores. Never changes a number.",
+    ),
+    click.option(
+        "--executor",
+        callback=executor,
+        default="local",
+        show_default=True,
+        help="local, this machine in parallel threads, is the only one so far.",
+    ),
+    click.option("--recompute", is_flag=True, help="Make results again that are there already."),
 ]
+
+IN_SUITE = {
+    "model": "model.name",
+    "revision": "model.revision",
+    "model_dtype": "model.dtype",
+    "text": "text.path",
+    "text_field": "text.field",
+    "ctx": "text.context_length",
+    "contexts": "text.contexts",
+    "bos": "text.bos",
+    "packing": "text.packing",
+    "activations": "activations",
+    "hooks": "hooks",
+    "saes": "saes",
+    "adapter": "saes.NAME.adapter",
+    "evaluators": "evaluators",
+    "settings": "evaluators.EVALUATOR.FIELD",
+    "skip_first": "analysis.skip_first",
+    "skip_last": "analysis.skip_last",
+    "split": "analysis.split",
+    "dtype": "analysis.dtype",
+    "device": "analysis.device",
+    "seed": "seed",
+    "controls": "controls",
+}
+"""What a suite file says too: where each such option stands in it."""
+
+OF_MODELS = ("model", "text", "text_field", "ctx", "contexts", "bos", "packing", "model_dtype", "revision")
+"""Options that mean nothing for a file of activations."""
 
 
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +100,6 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_with_options
-@click.option("--recompute", is_flag=True, help="Make results again that are there already.")
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
 def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
     """Evaluate SAEs and print the comparison table.
@@ -65,14 +112,18 @@ def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **op
 @click.command()
 @_with_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(*, as_json: bool, out: Path, jobs: int | None, **options: Any) -> None:
-    """Say what a run would make, reuse and skip, and what it needs; computes nothing."""
+@click.option("--all", is_flag=True, hidden=True, expose_value=False, help="As in run; changes no plan.")
+def plan(*, recompute: bool, as_json: bool, out: Path, jobs: int | None, **options: Any) -> None:
+    """Say what a run would make, reuse and skip, and what it needs; computes nothing.
+
+    Takes the arguments of `darkmatter run`.
+    """
     from darkmatter.plugins import host
     from darkmatter.progress import Progress
     from darkmatter.runs.job import Job
     from darkmatter.runs.plan import plan_job
 
-    planned = plan_job(Job.of(suite_from(options), host(), Progress(), jobs), out)
+    planned = plan_job(Job.of(suite_from(options), host(), Progress(), jobs), out, recompute=recompute)
     if as_json:
         click.echo(json.dumps(planned.to_json(), indent=2))
         return
@@ -104,20 +155,29 @@ def init(path: Path, *, force: bool) -> None:
 
 
 def suite_from(options: dict[str, Any]) -> Any:
-    """The suite from a file, or from options; both at once are refused where they would conflict."""
+    """The suite from a file, or from options; an option that the file would decide is refused."""
     from darkmatter.runs.suite import make_suite, read_suite
 
     path: Path | None = options["suite"]
     if path is not None:
-        given = [name for name in ("model", "text", "activations", "hooks", "saes") if options[name]]
+        given = _given(IN_SUITE)
         if given:
-            names = ", ".join(
-                f"--{name.removesuffix('s') if name != 'activations' else name}" for name in given
+            places = ", ".join(f"{option} as `{IN_SUITE[name]}`" for name, option in given.items())
+            message = (
+                f"{', '.join(given.values())} cannot be combined with the suite file {str(path)!r}, which "
+                f"alone says what is run. Put it into the file: {places}."
             )
-            message = f"{names} cannot be combined with the suite file {str(path)!r}; put it into the file."
             raise UsageError(message)
         return read_suite(path)
     return make_suite(_fields(options))
+
+
+def _given(names: Iterable[str]) -> dict[str, str]:
+    """Those of the parameters that stand on the command line, with the option as one writes it."""
+    context = click.get_current_context()
+    source = click.core.ParameterSource.COMMANDLINE
+    written = {p.name: "/".join([p.opts[0], *p.secondary_opts]) for p in context.command.params}
+    return {name: written[name] for name in names if context.get_parameter_source(name) is source}
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -131,12 +191,13 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     }
     if options["activations"]:
         fields["activations"] = options["activations"]
-        for name in ("model", "text"):
-            if options[name]:
-                message = (
-                    f"--activations and --{name} cannot be combined: a file of activations needs no model."
-                )
-                raise UsageError(message)
+        given = _given(OF_MODELS)
+        if given:
+            message = (
+                f"--activations and {', '.join(given.values())} cannot be combined: a file of activations "
+                "has its contexts already and needs no model."
+            )
+            raise UsageError(message)
         return fields
     if not options["model"] or not options["text"]:
         message = (
