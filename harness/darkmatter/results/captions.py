@@ -20,10 +20,14 @@ HOW_TO_READ = (
         "dark matter. FVU is the fraction of variance unexplained, x̄ the mean activation."
     ),
     "One row is one SAE; controls, which are fitted by simple rules on the same training rows, come last.",
-    "↑: higher is better, ↓: lower is better. [low, high]: 95% interval over held-out data.",
+    (
+        "↑: higher is better, ↓: lower is better. [low, high]: 95% interval over fresh held-out text, for "
+        "what was fitted on these training rows."
+    ),
     (
         "Bold: the best SAE of a column, controls aside. =: cannot be told apart from the best (a paired "
-        "95% interval of the difference, Holm-adjusted within the column, contains 0)."
+        "95% interval of the difference, Holm-adjusted within the column, contains 0). More active latents "
+        "reconstruct better: compare at equal l0."
     ),
     f"{UNDEFINED}: no value, for the reason in the note.",
 )
@@ -42,6 +46,7 @@ _ANALYSIS = (
     ("split by {}", ("split",)),
     ("first {} positions skipped", ("skip_first",)),
     ("last {} skipped", ("skip_last",)),
+    ("intervals over {}", ("units",)),
     ("seed {}", ("seed",)),
     ("{}", ("dtype",)),
     ("on {}", ("device",)),

@@ -274,7 +274,11 @@ def make_engine(
     """An engine with its split."""
     resolved = analysis.resolved(store.default_skip_first, store.default_skip_last)
     selection = select(store, resolved)
-    counts = {"train_rows": selection.count("train"), "test_rows": selection.count("test")}
+    counts = {
+        "train_rows": selection.count("train"),
+        "test_rows": selection.count("test"),
+        "units": f"{selection.n_units} {selection.unit_kind}",
+    }
     recorder = Recorder(
         store.key,
         store.description,

@@ -51,7 +51,7 @@ class Recorder:
     cache_key: str
     cache: dict[str, Any]
     analysis: dict[str, Any]
-    counts: dict[str, int]
+    counts: dict[str, Any]
     evaluators: Sequence[Chosen]
     plugins: PluginHost
     results: ResultStore | None

@@ -26,14 +26,14 @@ Part = TypeVar("Part")
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
     """Let torch compute with one thread per worker and without TF32; restores both afterwards."""
-    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(precision)
 
 
 def map_shards(

@@ -28,6 +28,7 @@ _SPECIAL = {
     "↓": r"$\downarrow$",
     "→": r"$\to$",
     "²": r"$^2$",
+    "≈": r"$\approx$",
     "\N{EN DASH}": "--",
 }
 

@@ -37,8 +37,8 @@ def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
     suite = make_suite(owned.descriptor.resolve()(out.resolve() / "suite"))
     status = execute(suite, out, jobs, recompute=False, all_metrics=all_metrics)
     click.echo(
-        f"The same with your own SAE: darkmatter run {out / 'suite' / 'suite.yaml'} shows how a suite looks; "
-        "darkmatter run --model DIR --text FILE.jsonl --sae PATH does it by options.",
+        f"Next: your own SAE with darkmatter run --model DIR --text FILE.jsonl --sae PATH; "
+        f"the suite of this demo is {out / 'suite' / 'suite.yaml'}.",
         err=True,
     )
     return status

@@ -66,16 +66,16 @@ class RecordedActivations:
         """Contexts ``start:stop`` [contexts, positions, d] float32."""
         return self._x[hook][start:stop].float()
 
-    def tokens(self) -> None:
+    def tokens(self, start: int = 0, stop: int | None = None) -> None:
         """Not recorded; evaluators that need tokens are skipped with that reason."""
 
-    def loss(self) -> None:
+    def loss(self, start: int = 0, stop: int | None = None) -> None:
         """Not recorded."""
 
     def mask(self) -> None:
         """Every position counts."""
 
-    def labels(self) -> None:
+    def labels(self, start: int = 0, stop: int | None = None) -> None:
         """Not recorded."""
 
     def documents(self) -> None:
