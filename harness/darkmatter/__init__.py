@@ -34,3 +34,8 @@ def __getattr__(name: str) -> Any:
         message = f"module 'darkmatter' has no attribute {name!r}"
         raise AttributeError(message)
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, which completion in a notebook shows before they are imported."""
+    return sorted(__all__)

@@ -101,6 +101,8 @@ class RawActivations:
             "source": source,
             "tensors": shapes,
         }
+        if x.dtype == "float64":
+            self.description["note"] = "x is float64 and is read as float32, in which SAEs encode"
 
     def shards(self) -> list[Shard]:
         """All shards in order."""

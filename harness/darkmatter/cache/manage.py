@@ -88,7 +88,12 @@ def verify(entry: Entry) -> list[str]:
         problems += [check_file(path) for path in entry.shard_files(name).values()]
         damaged = {shard.index for shard in entry.missing(name)}
         absent = sorted(damaged - set(entry.shard_files(name)))
-        problems += [f"{entry.folder}: shard {index} of {name} is missing." for index in absent]
+        if absent:
+            shards = f"shards {', '.join(map(str, absent[:5]))}{' ...' if len(absent) > 5 else ''}"
+            problems.append(
+                f"{entry.folder}: incomplete, {len(absent)} of {len(entry.shards)} shards of {name} are "
+                f"missing ({shards}); the run that needs them makes them."
+            )
     return [problem for problem in problems if problem]
 
 

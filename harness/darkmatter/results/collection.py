@@ -67,7 +67,14 @@ class ResultSet:
         return iter(self.results)
 
     def __repr__(self) -> str:
-        return f"<ResultSet: {len(self.stored)} results, {len(self.problems)} problems>"
+        failed = sum(result.status == "failed" for result in self)
+        return (
+            f"<ResultSet: {len(self.stored)} results, {failed} of them failed, {len(self.problems)} problems>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return self.table(format="html")
 
     @cached_property
     def names(self) -> list[str]:
@@ -102,12 +109,12 @@ class ResultSet:
         }
         return frame.astype(types)
 
-    def table(self, *, all: bool = False, format: str = "md") -> str:  # noqa: A002 - the public names
+    def table(self, format: str = "md", *, all: bool = False) -> str:  # noqa: A002 - the public names
         """The results as text: Markdown, or any other reporter's format.
 
         Args:
-            all: every metric, not only the headline ones.
             format: name of a reporter: md, csv, json, latex, html or a plugin's.
+            all: every metric, not only the headline ones.
         """
         from darkmatter.results.render import render
 

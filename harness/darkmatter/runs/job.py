@@ -290,6 +290,8 @@ def make_engine(
         progress,
         recompute=recompute,
     )
+    if "note" in store.description:
+        recorder.warnings.append(str(store.description["note"]))
     scratch = None if results is None else results.folder
     return Engine(store, selection, resolved, recorder, jobs, scratch)
 

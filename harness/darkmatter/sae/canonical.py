@@ -103,6 +103,11 @@ class CanonicalSAE(CanonicalWeights):
             W_enc, b_enc, subtract, normalisation or Normalisation(), code_scale, gate_scale, activation
         )
 
+    def __repr__(self) -> str:
+        kind = type(self.activation).__name__
+        where = self.hook_in or "no hook point recorded"
+        return f"<CanonicalSAE {kind}, {self.d_in} -> {self.d_sae} -> {self.d_out}, {where}>"
+
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> CanonicalSAE:
