@@ -28,8 +28,8 @@ def write_bytes(path, data):
     kill_at("before sidecar"); real_bytes(path, data); kill_at("after sidecar")
 def write_json(path, value):
     kill_at("before commit"); real_json(path, value); kill_at("after commit")
-def append(self, file, codes):
-    real_append(self, file, codes); kill_at("mid pass")
+def append(self, *arguments):
+    real_append(self, *arguments); kill_at("mid pass")
 store.write_bytes, store.write_json, spool.ShardSpool.append = write_bytes, write_json, append
 from darkmatter.cli.main import main
 sys.exit(main(sys.argv[4:]))
