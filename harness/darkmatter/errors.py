@@ -7,6 +7,7 @@ the next command. The class decides the exit status (see ``darkmatter.cli``).
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -40,6 +41,14 @@ class ResultWarning(UserWarning):
 
 class PluginError(DarkmatterError):
     """A plugin is broken, or two plugins claim the same name."""
+
+
+OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether the disk gave up: no plugin's fault, and nothing that the run could go on from."""
+    return isinstance(error, OSError) and error.errno in OUT_OF_ROOM
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:

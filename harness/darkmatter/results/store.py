@@ -206,7 +206,9 @@ def _is_overcome(old: Result, new: Result) -> bool:
         (result.sae.hook, result.sae.hook_out, config_text(result.config), data_signature(result))
         for result in (old, new)
     ]
-    return is_unread(old) or tasks[0] == tasks[1]
+    if is_unread(old):  # it could not be read, on these activations or before there were any
+        return old.cache.get("key") in {"none", new.cache.get("key")}
+    return tasks[0] == tasks[1]
 
 
 def _sidecar(path: Path) -> Path:

@@ -16,7 +16,7 @@ import torch
 
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
 from darkmatter.descriptors import Evaluator, Requirement
-from darkmatter.errors import DarkmatterError
+from darkmatter.errors import DarkmatterError, is_out_of_room
 from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation, PassInfo
 from darkmatter.events import RunFinished, RunStarted
 from darkmatter.output import EvalOutput
@@ -215,9 +215,9 @@ class Engine:
         )
         try:
             return finished_result(draft, evaluator.run(context), self.selection)
-        except OSError:
-            raise  # a full disk is no evaluator's fault; the run stops and says how to go on
-        except Exception as error:  # noqa: BLE001 - an evaluator may raise anything; the others go on
+        except Exception as error:
+            if is_out_of_room(error):
+                raise
             reason = f"{type(error).__name__}: {error}"
             name = f"{draft.name} / {descriptor.name}"
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
@@ -274,7 +274,9 @@ class Engine:
         except DarkmatterError as error:
             self.recorder.fail(draft, str(error))
             return None
-        except Exception as error:  # noqa: BLE001 - a baseline is a plugin and may raise anything
+        except Exception as error:
+            if is_out_of_room(error):
+                raise
             self.recorder.fail(draft, f"{type(error).__name__}: {error}")
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from darkmatter.activations import ActivationStore
 from darkmatter.cache.spec import ActivationRequest, TextSpec
 from darkmatter.descriptors import Evaluator
-from darkmatter.errors import DarkmatterError, ItemError, UsageError
+from darkmatter.errors import DarkmatterError, ItemError, UsageError, is_out_of_room
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, PluginHost
 from darkmatter.progress import Progress
 from darkmatter.references import parse_reference
@@ -190,9 +190,10 @@ class Job:
         return store
 
     def _nothing_can_be_read(self) -> bool:
-        """Whether a model would run for nothing: no SAE loads, and no baseline was asked for."""
+        """Whether a model would run for nothing: no SAE loads, and no baseline has a hook point."""
         unreadable = bool(self.files) and all(file.facts is None for file in self.files)
-        return unreadable and not self.baselines and self.suite.activations is None
+        served = bool(self.baselines) and bool(self.suite.hooks)
+        return unreadable and not served and self.suite.activations is None
 
     def _failures_alone(self, results: ResultStore | None) -> Outcome:
         """A failed row for every SAE, without running the model."""
@@ -201,6 +202,11 @@ class Job:
         for item, file in zip(self.items, self.files, strict=True):
             draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
             recorder.fail(draft, str(file.outcome))
+        for baseline in self.baselines:
+            draft = Draft(baseline.name, baseline.reference, baseline.qualified, baseline.is_control, ())
+            recorder.skip(
+                draft, "needs a hook point, and no SAE that can be read records one; name it with --hook"
+            )
         found = ResultSet(recorder.done, order=tuple(self.suite.saes))
         return Outcome(found, recorder.failures, 0, [])
 
@@ -212,9 +218,10 @@ class Job:
             return self._run(out, recompute=recompute)
         except OSError as error:
             place = error.filename or out or "the disk"
+            advice = "make room or choose" if is_out_of_room(error) else "choose"
             message = (
-                f"{place}: {error.strerror or error}. What is finished is kept; make room or choose another "
-                "--out (scratch files go there) or DARKMATTER_CACHE, and run the same command again to go on."
+                f"{place}: {error.strerror or error}. What is finished is kept; {advice} another --out "
+                "(scratch files go there) or DARKMATTER_CACHE, and run the same command again to go on."
             )
             raise DarkmatterError(message) from error
 

@@ -231,7 +231,7 @@ class _Planner:
         used = sorted({each.hooks for each in admitted})
         used = used or [(hook, hook) for hook in self.source.hooks if hook != TARGET_HOOK]
         for hook in dict.fromkeys(read for read, predicted in used if read == predicted):
-            suffix = f"@{hook}" if len(used) > 1 else ""
+            suffix = f"@{hook}" if len(self.source.hooks) > 1 else ""
             l0s = self._l0s([each for each in admitted if each.hooks == (hook, hook)])
             for item in [*self.job.baselines, *self._controls(admitted, hook, l0s or [])]:
                 yield from self._of_baseline(item, item.name + suffix, (hook, hook))

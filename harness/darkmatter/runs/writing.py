@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from darkmatter.files.atomic import canonical_json
 from darkmatter.output import EvalOutput
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import EvaluatorRecord, Result, SAERecord
@@ -110,7 +111,7 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
         curves=output.curves,
         notes=tuple(output.notes),
     )
-    result.model_dump_json()  # tables and curves come from a plugin: what no file can hold fails here
+    _require_storable(result)
     used = {e.numerator for e in output.estimators.values()} | {
         e.denominator for e in output.estimators.values() if e.denominator
     }
@@ -119,7 +120,20 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
         return StoredResult.in_memory(result)
     ids = np.arange(selection.n_units, dtype=np.int64)
     units = Units(selection.unit_kind, ids, columns, dict(output.estimators))
+    units.to_bytes()
     return StoredResult.in_memory(result, units)
+
+
+def _require_storable(result: Result) -> None:
+    """Metrics, tables and curves come from a plugin: what no file can hold, or no table show, fails here."""
+    names = [metric.name for metric in result.metrics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        message = f"the evaluator gave {twice} more than once"
+        raise ValueError(message)
+    raw = result.model_dump(mode="json")
+    canonical_json(raw)
+    Result.model_validate(raw)
 
 
 def skipped_result(draft: ResultDraft, reason: str) -> StoredResult:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,10 @@ class SAE(abc.ABC):
         """
         del x
         return self.decode(codes)
+
+    def exclusive(self) -> AbstractContextManager[Any]:
+        """Held while an SAE encodes and reconstructs one chunk; SAEs that may keep state lock here."""
+        return contextlib.nullcontext()
 
     @staticmethod
     def from_functions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -78,6 +79,10 @@ class OpaqueSAE(SAE):
     def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it
         """Decoder rows [d_sae, d_out], where they were given."""
         return self._W_dec
+
+    def exclusive(self) -> AbstractContextManager[Any]:
+        """No other worker calls the functions meanwhile: decode may rely on the last encode."""
+        return self._lock
 
     def encode(self, x: Tensor) -> Codes:
         """Codes of x [..., d_in].

@@ -28,9 +28,10 @@ class UnitSums:
             message = f"{values.shape[1]} columns for the names {self.names}"
             raise ValueError(message)
         ids, inverse = torch.unique_consecutive(unit, return_inverse=True)
-        sums = torch.zeros(len(ids), values.shape[1], dtype=torch.float64, device=values.device)
-        sums.index_add_(0, inverse.to(values.device), values.to(torch.float64))
-        self._append(ids.cpu(), sums.cpu())
+        # On the CPU: a GPU adds in no fixed order, and the bytes of a sidecar must not change.
+        sums = torch.zeros(len(ids), values.shape[1], dtype=torch.float64)
+        sums.index_add_(0, inverse.cpu(), values.to("cpu", torch.float64))
+        self._append(ids.cpu(), sums)
 
     def merge(self, other: UnitSums) -> None:
         """Take in the sums of further rows."""

@@ -97,7 +97,7 @@ class Encoded:
         self.broken = {**part.broken, **self.broken}
         for spec, collector in self.collectors.items():
             if spec not in self.broken:
-                _guarded(self.broken, spec, partial(collector.merge, part.collectors[spec]))
+                _guarded(self.broken, spec, partial(_merge, collector, part.collectors[spec]))
         assert part.spool is not None
         self.spools[shard.index] = part.spool
         self.digest.update(part.spool.digest.digest())
@@ -112,6 +112,14 @@ def _guarded(broken: dict[CollectorSpec, Exception], spec: CollectorSpec, step: 
     except Exception as error:  # noqa: BLE001 - a collector is a plugin's and may raise anything
         broken[spec] = error
         return None
+
+
+def _update(collector: Collector, chunk: ChunkRows, rows: Rows) -> None:
+    collector.update(chunk, rows)
+
+
+def _merge(collector: Collector, other: Collector) -> None:
+    collector.merge(other)
 
 
 def _started(
@@ -186,8 +194,9 @@ class _ShardEncoder:
         if part.failure is not None:
             return
         try:
-            codes = self._sae.encode(inputs.x)
-            reconstruction = self._sae.reconstruct_from(codes, inputs.x)
+            with self._sae.exclusive():
+                codes = self._sae.encode(inputs.x)
+                reconstruction = self._sae.reconstruct_from(codes, inputs.x)
             _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
         except DarkmatterError as error:
             part.failure = error
@@ -203,7 +212,7 @@ class _ShardEncoder:
         chunk = ChunkRows(inputs, codes, reconstruction)
         for spec, collector in part.collectors.items():
             if spec not in part.broken:
-                _guarded(part.broken, spec, partial(collector.update, chunk, rows))
+                _guarded(part.broken, spec, partial(_update, collector, chunk, rows))
 
     def close(self) -> None:
         self._file.close()

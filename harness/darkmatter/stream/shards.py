@@ -14,7 +14,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,14 +26,36 @@ Part = TypeVar("Part")
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
     """Let torch compute with one thread per worker and without TF32; restores both afterwards."""
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    threads, restore = torch.get_num_threads(), _exact_products()
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
+        restore()
+
+
+def _exact_products() -> Callable[[], None]:
+    """Turn reduced-precision float32 products off; gives the way back.
+
+    torch has an older and a newer setting and refuses to read one after the other was written: the
+    newer one is used wherever there is one, since writing it is always allowed.
+    """
+    holders: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    newer = [holder for holder in holders if hasattr(holder, "fp32_precision")]
+    if not newer:
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        return lambda: torch.set_float32_matmul_precision(precision)
+    kept = [(holder, holder.fp32_precision) for holder in newer]
+    for holder in newer:
+        holder.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for holder, value in kept:
+            holder.fp32_precision = value
+
+    return restore
 
 
 def map_shards(

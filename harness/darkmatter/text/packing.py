@@ -52,7 +52,10 @@ def pack(documents: Documents, spec: TextSpec, tokenizer: TextTokenizer) -> Cont
     separator = tokenizer.bos if tokenizer.bos is not None else tokenizer.eos
     order = permutation(len(documents.texts), spec.seed, "documents")
     cut: set[int] = set()
-    stream = _limited(_tokenised(documents, order, tokenizer), spec, cut)
+    stream = _tokenised(documents, order, tokenizer)
+    if spec.packing == "packed" and spec.document_limit is not None:
+        body = spec.context_length - (bos is not None)
+        stream = _limited(stream, spec.document_limit * body, cut)
     if spec.packing == "truncate":
         separator = None
         rows = _truncated(stream, spec, bos)
@@ -101,11 +104,10 @@ def _tokenised(
 
 
 def _limited(
-    stream: Iterator[tuple[int, list[int]]], spec: TextSpec, cut: set[int]
+    stream: Iterator[tuple[int, list[int]]], most: int, cut: set[int]
 ) -> Iterator[tuple[int, list[int]]]:
-    """Documents of at most ``document_limit`` contexts; ``cut`` collects those that were longer."""
+    """Documents of at most ``most`` tokens; ``cut`` collects those that were longer."""
     for rank, tokens in stream:
-        most = len(tokens) if spec.document_limit is None else spec.document_limit * spec.context_length
         if len(tokens) > most:
             cut.add(rank)
         yield rank, tokens[:most]

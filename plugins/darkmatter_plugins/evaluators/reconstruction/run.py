@@ -96,9 +96,8 @@ def row_quantities(chunk: api.Chunk, mean: Tensor) -> Tensor:
 
 
 def _row_sums(values: Tensor, offsets: Tensor) -> Tensor:
-    row = torch.repeat_interleave(offsets.diff())
-    sums = torch.zeros(len(offsets) - 1, dtype=torch.float64, device=values.device)
-    return sums.index_add_(0, row, values.to(torch.float64))
+    """Sums of each row's entries, in their order (which adding in parallel would not keep)."""
+    return torch.segment_reduce(values.to(torch.float64), "sum", offsets=offsets)
 
 
 class Reconstruction:
