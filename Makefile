@@ -15,6 +15,8 @@ PIP_ARGS ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
 WORKERS ?= 2
+# The order of the tests: a number, so that a failure can be repeated; make test SEED=7 shuffles anew.
+SEED ?= 0
 
 VENV := .venv
 VENV_TL3 := .venv-tl3
@@ -24,7 +26,7 @@ INPUTS := pyproject.toml constraints.txt
 
 # Tests run in WORKERS processes with one thread each: more threads than cores make them slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST_OPTIONS := -q -n $(WORKERS)
+PYTEST_OPTIONS := -q -n $(WORKERS) --randomly-seed=$(SEED)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
