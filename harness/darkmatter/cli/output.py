@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from darkmatter.printable import printable
+
+
+def rendered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that shows results through a reporter."""
+    every = click.option(
+        "--all", "all_metrics", is_flag=True, help="Every metric, not only the headline ones."
+    )
+    reporter = click.option(
+        "--format",
+        "reporter",
+        default="md",
+        metavar="NAME",
+        show_default=True,
+        help="md, csv, json, latex, html, or a plugin's reporter.",
+    )
+    return reporter(every(command))
 
 
 def say(text: str = "") -> None:

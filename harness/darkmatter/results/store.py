@@ -26,6 +26,9 @@ from darkmatter.results.reading import Problem, StoredResult, read_result, resul
 from darkmatter.results.schema import MetricValue, Result, UnitsRecord
 from darkmatter.results.units import Units
 
+NO_ACTIVATIONS = "none"
+"""The activations' key of results that failed before there were any."""
+
 DAMAGED = ".damaged"
 DIFFERS = ".differs"
 SIDECAR = ".units.safetensors"
@@ -207,7 +210,7 @@ def _is_overcome(old: Result, new: Result) -> bool:
         for result in (old, new)
     ]
     if is_unread(old):  # it could not be read, on these activations or before there were any
-        return old.cache.get("key") in {"none", new.cache.get("key")}
+        return old.cache.get("key") in {NO_ACTIVATIONS, new.cache.get("key")}
     return tasks[0] == tasks[1]
 
 

@@ -21,7 +21,7 @@ from darkmatter.progress import Progress
 from darkmatter.references import parse_reference
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.rows import ItemFailure
-from darkmatter.results.store import ResultStore
+from darkmatter.results.store import NO_ACTIVATIONS, ResultStore
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.engine import GROUP_BYTES, Engine
@@ -35,9 +35,6 @@ from darkmatter.split import make_split
 from darkmatter.stream.chunk import RowSelection
 
 DEFAULT_CONTEXT_LENGTH = 256
-
-NO_ACTIVATIONS = "none"
-"""The activations' key of results that failed before there were any."""
 
 
 @dataclass

@@ -6,21 +6,13 @@ from pathlib import Path
 
 import click
 
-from darkmatter.cli.output import warn
+from darkmatter.cli.output import rendered, warn
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR_A [DIR_B]")
 @click.option("--sae", "names", nargs=2, metavar="A B", help="Compare two SAEs of one folder.")
-@click.option(
-    "--format",
-    "reporter",
-    default="md",
-    metavar="NAME",
-    show_default=True,
-    help="md, csv, json, latex, html, or a plugin's reporter.",
-)
-@click.option("--all", "all_metrics", is_flag=True, help="Every metric, not only the headline ones.")
+@rendered
 def compare(
     folders: tuple[Path, ...], names: tuple[str, str] | None, reporter: str, *, all_metrics: bool
 ) -> int:

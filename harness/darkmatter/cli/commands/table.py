@@ -6,20 +6,12 @@ from pathlib import Path
 
 import click
 
-from darkmatter.cli.output import warn
+from darkmatter.cli.output import rendered, warn
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@click.option(
-    "--format",
-    "reporter",
-    default="md",
-    metavar="NAME",
-    show_default=True,
-    help="md, csv, json, latex, html, or a plugin's reporter.",
-)
-@click.option("--all", "all_metrics", is_flag=True, help="Every metric, not only the headline ones.")
+@rendered
 def table(folders: tuple[Path, ...], reporter: str, *, all_metrics: bool) -> int:
     """Show the results of one or more folders.
 
