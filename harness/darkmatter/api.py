@@ -23,6 +23,7 @@ from darkmatter.descriptors import Config as Config
 from darkmatter.descriptors import Detection as Detection
 from darkmatter.descriptors import EmbeddedSuite as EmbeddedSuite
 from darkmatter.descriptors import Evaluator as Evaluator
+from darkmatter.descriptors import Layout as Layout
 from darkmatter.descriptors import Metric as Metric
 from darkmatter.descriptors import Refusal as Refusal
 from darkmatter.descriptors import Reporter as Reporter
@@ -64,9 +65,11 @@ from darkmatter.results.table import Column as Column
 from darkmatter.results.table import Section as Section
 from darkmatter.results.table import Table as Table
 from darkmatter.results.table import TableRow as TableRow
+from darkmatter.sae.assumption import Assumption as Assumption
 from darkmatter.sae.base import SAE as SAE
 from darkmatter.sae.base import SAEMetadata as SAEMetadata
 from darkmatter.sae.load import LoadOptions as LoadOptions
+from darkmatter.sae.overrides import Overrides as Overrides
 
 if TYPE_CHECKING:
     from darkmatter.collectors import ErrorMoments as ErrorMoments

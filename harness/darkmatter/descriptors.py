@@ -113,17 +113,39 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """One way in which a format lies on disk: a row of ``docs/formats.md``.
+
+    ``files`` are names as a reader of the page looks for them (``<hook point>/cfg.json``);
+    ``known_from`` says where the layout is known from (a library and its version, or whose reader);
+    ``published`` is whether a file that a publisher uploaded has been read; ``traps`` are facts that
+    other readers get wrong, one sentence each; ``samples`` are globs over the golden samples that
+    show it (``sae_lens/legacy_*``).
+    """
+
+    name: str
+    files: tuple[str, ...]
+    architectures: tuple[str, ...]
+    known_from: str
+    published: bool = False
+    traps: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SAEAdapter(Descriptor):
     """Reads one family of SAE files.
 
     ``detect(view)`` looks at names, sizes, JSON and tensor headers; it loads no tensor and no
     pickle. ``implementation`` resolves to ``load(view, options) -> SAE``. ``filenames`` are globs
-    over file names: a folder without any match is refused without asking ``detect``.
+    over file names: a folder without any match is refused without asking ``detect``. ``layouts``
+    describe what it reads, for the documentation.
     """
 
     filenames: tuple[str, ...] = field(kw_only=True)
     detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
     formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
+    layouts: tuple[Layout, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

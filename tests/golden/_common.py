@@ -18,6 +18,14 @@ from torch import Tensor, nn
 N_ROWS = 32
 MAX_BYTES = 24_000
 
+ADAPTERS = {
+    "sae_lens": "saelens",
+    "sae_lens_6_54": "saelens",
+    "hook_z_attention": "hook_z",
+    "per_layer_transcoder": "circuit_tracer",
+}
+"""Which adapter reads a folder of samples; elsewhere the folder has the adapter's name."""
+
 Encode = Callable[[Tensor], Tensor]
 
 
@@ -142,6 +150,7 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
     save_file(contiguous, folder / "expected.safetensors")
     document = {
         "library": library,
+        "adapter": ADAPTERS.get(library, library),
         "version": version,
         "torch": torch.__version__.split("+")[0],
         "architecture": sample.architecture,

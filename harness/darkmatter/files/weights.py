@@ -58,6 +58,25 @@ class Weights(Mapping[str, Tensor]):
         """Like ``take``, but None where the file has no such tensor."""
         return self.take(name, *shape) if name in self._tensors else None
 
+    def encoder(self, name: str, d_in: int, d_sae: int, stored: str | None = None) -> Tensor:
+        """An encoder matrix as [d_in, d_sae], of a format in which both orientations occur.
+
+        ``stored`` is the user's word for it ("d_in,d_sae" or "d_sae,d_in"); without it the shape
+        decides, and a square matrix is refused.
+        """
+        if stored is None and d_in == d_sae and name in self._tensors:
+            message = (
+                f"{self.where}: tensor {name!r} is square ([{d_in}, {d_sae}]), so its shape does not tell "
+                "whether it is stored [d_in, d_sae] or [d_sae, d_in], and this format occurs in both. "
+                "Say which: --override orientation=d_in,d_sae or --override orientation=d_sae,d_in."
+            )
+            raise SAEFileError(message)
+        tensor = self._tensors.get(name)
+        upright = stored == "d_in,d_sae" or (
+            stored is None and (tensor is None or tensor.shape == (d_in, d_sae))
+        )
+        return self.take(name, d_in, d_sae) if upright else self.take(name, d_sae, d_in).T
+
     def number(self, name: str) -> float:
         """A tensor that holds a single number."""
         tensor = self._tensors.get(name)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
 from darkmatter.files.view import FileView
 from darkmatter.references import Reference, parse_reference
 from darkmatter.sae.base import SAE
 from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +25,22 @@ if TYPE_CHECKING:
 class LoadOptions:
     """What an adapter may want to know; it may ignore all of it.
 
-    ``load_sae`` moves the result to ``device`` and ``dtype`` itself.
+    ``load_sae`` moves the result to ``device`` and ``dtype`` itself, and follows all overrides but
+    those that only the reader of the file can: an adapter asks for these with ``override``.
     """
 
     device: str = "cpu"
     dtype: torch.dtype | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    asked: set[str] = field(default_factory=set, compare=False)
+
+    def override(self, name: Literal["orientation", "k"]) -> Any:
+        """What the user says where the file does not; None where they say nothing.
+
+        An override that no adapter asks for is an error: it would change nothing.
+        """
+        self.asked.add(name)
+        return getattr(self.overrides, name)
 
 
 def load_sae(
@@ -106,6 +118,12 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     if not view.index_used and view.index is not None:
         message = f"{view}: holds a single SAE for the adapter {adapter.name!r}; leave out #{view.index}."
         raise SAEFileError(message)
+    for name in FOR_ADAPTERS:
+        if getattr(options.overrides, name) is not None and name not in options.asked:
+            message = (
+                f"{view}: the adapter {adapter.name!r} needs no {name} from you; leave the override out."
+            )
+            raise SAEFileError(message)
     check_loaded(sae, str(view))
     return sae
 

@@ -12,20 +12,14 @@ from darkmatter.sae.load import load_sae
 from darkmatter_plugins.adapters import ADAPTERS
 
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
-FORMATS = {
-    "sae_lens": "saelens",
-    "sae_lens_6_54": "saelens",
-    "dictionary_learning": "dictionary_learning",
-    "sparsify": "sparsify",
-    "gemma_scope": "gemma_scope",
-}
-UNSUPPORTED = {"temporal"}
-ALL = sorted(path.parent for library in FORMATS for path in (SAMPLES / library).glob("*/golden.json"))
-READ = [
-    path for path in ALL if json.loads((path / "golden.json").read_text())["architecture"] not in UNSUPPORTED
-]
-REFUSED = [path for path in ALL if path not in READ]
 BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
+ALL = sorted(path.parent for path in SAMPLES.glob("*/*/golden.json"))
+READ = [path for path in ALL if json.loads((path / "golden.json").read_text())["adapter"] in BY_NAME]
+UNSUPPORTED = {"temporal"}
+REFUSED = [
+    path for path in READ if json.loads((path / "golden.json").read_text())["architecture"] in UNSUPPORTED
+]
+READ = [path for path in READ if path not in REFUSED]
 
 
 def identify(path):
@@ -64,7 +58,7 @@ def test_what_the_files_record_is_found(path):
     golden, sae = opened(path)
     recorded = golden["recorded"]
     assert (sae.d_in, sae.d_sae) == (golden["d_in"], golden["d_sae"])
-    assert sae.metadata.format == FORMATS[path.parent.name]
+    assert sae.metadata.format == golden["adapter"]
     assert sae.metadata.context_length == recorded.get("context_size")
     assert sae.metadata.dataset == recorded.get("dataset_path", recorded.get("dataset"))
     model = recorded.get("model_name", recorded.get("lm_name", recorded.get("model")))

@@ -1,0 +1,37 @@
+"""What a file did not say and a reader took, and what would settle it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+TO_BE_SURE = {
+    "hook": "the training script or the publisher's page; then --override hook=HOOK",
+    "model": "the training script or the publisher's page; then --override model=NAME",
+    "context_length": "the training script or the publisher's page; then --override context_length=N",
+    "bos": "the training script: did each context begin with BOS? then --override bos=true or bos=false",
+    "norm_factor": "the scale that training multiplied activations by; then --override norm_factor=NUMBER",
+    "orientation": "the training script: is W_enc stored [d_in, d_sae] or [d_sae, d_in]? "
+    "then --override orientation=d_in,d_sae or orientation=d_sae,d_in",
+    "k": "the training script or the publisher's page; then --override k=NUMBER",
+}
+"""What settles an assumption about a field that the user can override."""
+
+
+class Assumption(str):
+    """One sentence about something that a file does not say and we took.
+
+    A plain string with two facts beside it: ``about``, the field of ``Overrides`` that it speaks of
+    (None: no override touches it; an override of that field replaces the sentence), and
+    ``to_be_sure``, what would settle it.
+    """
+
+    __slots__ = ("about", "to_be_sure")
+    about: str | None
+    to_be_sure: str | None
+
+    def __new__(cls, sentence: str, about: str | None = None, to_be_sure: str | None = None) -> Self:
+        """A sentence; what would settle it is known by what it is about, unless said."""
+        made = super().__new__(cls, sentence)
+        made.about = about
+        made.to_be_sure = to_be_sure or TO_BE_SURE.get(about or "")
+        return made
