@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from darkmatter.models import LanguageModel
+
 RAW_HOOK = "activations"
 """The hook point's name where activations come without a model."""
 
@@ -57,6 +59,11 @@ class ActivationStore(Protocol):
     shuffled: bool
     description: dict[str, Any]
 
+    @property
+    def has_model(self) -> bool:
+        """Whether ``model`` gives the language model behind the activations."""
+        ...
+
     def shards(self) -> list[Shard]:
         """All shards in order; together they cover every context once."""
         ...
@@ -87,4 +94,8 @@ class ActivationStore(Protocol):
 
     def documents(self) -> Tensor | None:
         """First and last document of each context [contexts, 2], or None."""
+        ...
+
+    def model(self) -> LanguageModel | None:
+        """The language model behind the activations, loaded once; None where there is none."""
         ...

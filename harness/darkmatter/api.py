@@ -38,6 +38,8 @@ from darkmatter.errors import did_you_mean as did_you_mean
 from darkmatter.evaluation import Chunk as Chunk
 from darkmatter.evaluation import Collector as Collector
 from darkmatter.evaluation import CollectorSpec as CollectorSpec
+from darkmatter.evaluation import Contexts as Contexts
+from darkmatter.evaluation import EncodedSAE as EncodedSAE
 from darkmatter.evaluation import EvalContext as EvalContext
 from darkmatter.evaluation import EvaluatorImplementation as EvaluatorImplementation
 from darkmatter.evaluation import PassInfo as PassInfo

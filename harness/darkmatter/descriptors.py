@@ -33,6 +33,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def looks_at(self) -> tuple[str, ...] | None:
+        """Names of the other SAEs that are looked at, where options name them; None: all in sight."""
+        return None
+
 
 class Requirement(enum.StrEnum):
     """What an evaluator needs beyond the activations; what is missing makes a "skipped" row."""
@@ -156,7 +160,9 @@ class Evaluator(Descriptor):
     ``collectors() -> Sequence[CollectorSpec]`` (what shall ride the shared pass; may be empty) and
     ``run(ctx: EvalContext) -> EvalOutput``. A bump of ``version`` says "scores not comparable".
     ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point. ``order`` is
-    the place of its columns in tables, low numbers first.
+    the place of its columns in tables, low numbers first. ``controls=False`` leaves controls out: for
+    what costs much and says nothing about them. ``sees`` says which other SAEs of the run shape a
+    result on one SAE: those at its hook point (``family``), those at others (``elsewhere``).
     """
 
     config: type[Config] = field(kw_only=True)
@@ -164,6 +170,8 @@ class Evaluator(Descriptor):
     requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
     order: int = field(default=100, kw_only=True)
+    controls: bool = field(default=True, kw_only=True)
+    sees: frozenset[Literal["family", "elsewhere"]] = field(default=frozenset(), kw_only=True)
     source: str = field(default="", kw_only=True)
 
     def metric(self, name: str) -> Metric | None:

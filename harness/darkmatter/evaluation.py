@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
+    from darkmatter.models import LanguageModel
     from darkmatter.output import EvalOutput
     from darkmatter.sae.base import SAE
     from darkmatter.sae.codes import Codes
+    from darkmatter.stats.regression import LinearMap
     from darkmatter.stream.inputs import InputStatistics
 
 Rows = Literal["train", "test"]
@@ -76,6 +78,11 @@ class Chunk(Protocol):
         """[n] labels, where the cache has them."""
         ...
 
+    @property
+    def beside(self) -> Mapping[str, Chunk]:
+        """The same rows as other SAEs see them, by name: those that ``collect`` was given."""
+        ...
+
 
 @dataclass(frozen=True)
 class PassInfo:
@@ -114,6 +121,72 @@ class CollectorSpec(Protocol):
     def start(self, info: PassInfo) -> Collector:
         """A fresh collector for one shard."""
         ...
+
+
+class EncodedSAE(Protocol):
+    """An SAE of the run that has been encoded: the one measured, or one beside it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in this run."""
+        ...
+
+    @property
+    def hook(self) -> str:
+        """The hook point it reads."""
+        ...
+
+    @property
+    def sae(self) -> SAE:
+        """The SAE."""
+        ...
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents on the held-out rows."""
+        ...
+
+    @property
+    def info(self) -> PassInfo:
+        """Sizes, and the statistics of its inputs."""
+        ...
+
+    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+        """Another pass over its rows, see ``EvalContext.collect``."""
+        ...
+
+    def error_map(self, *, bias: bool = True) -> LinearMap:
+        """b* and its intercept, fitted on the training rows, shared by all evaluators."""
+        ...
+
+
+class Contexts(Protocol):
+    """Whole contexts, B of them, that hold held-out rows.
+
+    Attributes:
+        index: [B] numbers of the contexts.
+        tokens: [B, P] token ids, where the cache has them.
+        x: [B, P, d_in] float32 at the hook point read, every position.
+        target: [B, P, d_out] float32 at the hook point predicted.
+        rows: [B, P] True at held-out rows.
+        unit: [B] resampling unit.
+        loss: [B, P] clean losses in nats, where the cache has them.
+    """
+
+    @property
+    def index(self) -> Tensor: ...  # noqa: D102
+    @property
+    def tokens(self) -> Tensor | None: ...  # noqa: D102
+    @property
+    def x(self) -> Tensor: ...  # noqa: D102
+    @property
+    def target(self) -> Tensor: ...  # noqa: D102
+    @property
+    def rows(self) -> Tensor: ...  # noqa: D102
+    @property
+    def unit(self) -> Tensor: ...  # noqa: D102
+    @property
+    def loss(self) -> Tensor | None: ...  # noqa: D102
 
 
 class EvalContext(Protocol):
@@ -159,12 +232,51 @@ class EvalContext(Protocol):
         """The resampling unit, in the plural."""
         ...
 
+    @property
+    def family(self) -> Sequence[EncodedSAE]:
+        """The SAEs at this hook point, this one among them, in the order of their names; no controls.
+
+        In sight of evaluators with scope ``family`` and those whose ``sees`` has ``family``.
+        """
+        ...
+
+    @property
+    def others(self) -> Sequence[EncodedSAE]:
+        """The SAEs at other hook points, by name; in sight where ``sees`` has ``elsewhere``."""
+        ...
+
+    @property
+    def subject(self) -> EncodedSAE:
+        """The SAE that the result is about, as one of those; of a family, its first."""
+        ...
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model behind the activations (``requires`` MODEL)."""
+        ...
+
     def collected(self, spec: CollectorSpec) -> Any:
         """The finished statistic of a collector that rode the shared pass."""
         ...
 
-    def collect(self, specs: Sequence[CollectorSpec], rows: Rows) -> list[Any]:
-        """Another pass over the cache and the spooled codes, nothing is encoded again."""
+    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+        """Another pass over the cache and the spooled codes, nothing is encoded again.
+
+        ``beside``: SAEs of ``family`` or ``others``, whose chunks of the same rows then stand in
+        ``chunk.beside``.
+        """
+        ...
+
+    def error_map(self, *, bias: bool = True) -> LinearMap:
+        """b* and its intercept, fitted on the training rows, shared by all evaluators."""
+        ...
+
+    def chunks(self, rows: Rows, *, shuffled: int | None = None) -> Iterator[Chunk]:
+        """One side's chunks in order; with a number, the shards in an order drawn by it and the seed."""
+        ...
+
+    def contexts(self, size: int) -> Iterator[Contexts]:
+        """Whole contexts with held-out rows, in order, at most ``size`` at a time."""
         ...
 
     def output(self) -> EvalOutput:

@@ -1,8 +1,7 @@
 """What the harness needs from a language model, whatever library runs it.
 
 A provider says who a model is without loading it, so that a finished cache is opened without the
-model. Evaluators that patch a model (cross-entropy, editing, erasure) will need one method more:
-logits of a forward pass in which the activations at a hook point are replaced.
+model.
 """
 
 from __future__ import annotations
@@ -87,6 +86,23 @@ class LanguageModel(Protocol):
 
     def forward(self, tokens: Tensor, hooks: Sequence[str]) -> Forward:
         """Run tokens [B, P] and keep the activations at ``hooks``, heads flattened."""
+        ...
+
+    def resume_at(self, tokens: Tensor, hook: str) -> Resumed:
+        """Run tokens [B, P] up to a hook point, once for all that shall be put in its place."""
+        ...
+
+
+class Resumed(Protocol):
+    """A batch of contexts, run up to a hook point; from there it can go on in several ways."""
+
+    @property
+    def activations(self) -> Tensor:
+        """[B, P, d] what the model itself has at the hook point, heads flattened."""
+        ...
+
+    def logits(self, replacement: Tensor | None = None) -> Tensor:
+        """[B, P, V] with these activations at the hook point; None: the model's own."""
         ...
 
 

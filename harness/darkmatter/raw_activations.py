@@ -83,6 +83,7 @@ class RawActivations:
     default_skip_first = 0
     default_skip_last = 0
     shuffled = False
+    has_model = False
 
     def __init__(self, arrays: Mapping[str, Array], source: str) -> None:
         _check(arrays, source)
@@ -103,6 +104,9 @@ class RawActivations:
         }
         if x.dtype == "float64":
             self.description["note"] = "x is float64 and is read as float32, in which SAEs encode"
+
+    def model(self) -> None:
+        """None: where raw activations come from is not known."""
 
     def shards(self) -> list[Shard]:
         """All shards in order."""

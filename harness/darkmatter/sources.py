@@ -13,6 +13,7 @@ from darkmatter.models import Forward as Forward
 from darkmatter.models import LanguageModel as LanguageModel
 from darkmatter.models import ModelIdentity as ModelIdentity
 from darkmatter.models import ModelProvider as ModelProvider
+from darkmatter.models import Resumed as Resumed
 from darkmatter.models import TextTokenizer as TextTokenizer
 from darkmatter.models import token_losses as token_losses
 from darkmatter.raw_activations import open_activations_file as open_activations_file

@@ -12,7 +12,7 @@ from darkmatter.cache.entry import LOSS, Entry, cache_root, check_file, discard
 from darkmatter.cache.spec import ActivationRequest
 from darkmatter.errors import CacheError, did_you_mean
 from darkmatter.files.tensors import MappedTensor, TensorFileError
-from darkmatter.models import ModelProvider
+from darkmatter.models import LanguageModel, ModelProvider
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,12 +84,24 @@ class CachedActivations:
         self.default_skip_first = self.n_positions // 16
         self.description = _description(entry, builder)
         self._builder = builder
+        self._model: LanguageModel | None = None
         self._mapped: dict[tuple[str, int], MappedTensor] = {}
         self._contexts: dict[str, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A mapping would be pickled as numbers; every process maps, and checks, for itself.
-        return self.__dict__ | {"_mapped": {}, "_contexts": None}
+        return self.__dict__ | {"_mapped": {}, "_contexts": None, "_model": None}
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it is known who made these activations."""
+        return self._builder is not None
+
+    def model(self) -> LanguageModel | None:
+        """The model that made them, loaded once."""
+        if self._model is None and self._builder is not None:
+            self._model = self._builder.provider.load(self._builder.request.model)
+        return self._model
 
     def shards(self) -> list[Shard]:
         """All shards in order."""

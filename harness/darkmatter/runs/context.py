@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from darkmatter.collectors import ErrorMoments, fit_error_map
 from darkmatter.descriptors import Evaluator
+from darkmatter.errors import ItemError
 from darkmatter.evaluation import CollectorSpec, PassInfo, Rows
+from darkmatter.models import LanguageModel
 from darkmatter.output import EvalOutput
+from darkmatter.runs.bench import Candidate, elsewhere, family_of
 from darkmatter.sae.base import SAE
+from darkmatter.stats.moments import CrossMoments
+from darkmatter.stats.regression import LinearMap
 from darkmatter.stats.resample import Resampler
-from darkmatter.stream.passes import Encoded, StreamSettings, collect_again
+from darkmatter.stream.chunk import ChunkRows
+from darkmatter.stream.passes import Encoded, StreamSettings, collect_again, decoded_chunks
 
 
-@dataclass
-class Context:
-    """One SAE after the shared pass, seen by one evaluator."""
+@dataclass(frozen=True)
+class BenchSAE:
+    """An SAE of the run that has been encoded; the concrete ``darkmatter.api.EncodedSAE``."""
 
-    sae_name: str
-    hook: str
-    seed: int
-    evaluator: Evaluator
+    candidate: Candidate
     settings: StreamSettings
-    encoded: Encoded
-    resampler: Resampler
+
+    @property
+    def encoded(self) -> Encoded:
+        """Spooled codes and collectors."""
+        assert self.candidate.encoded is not None
+        return self.candidate.encoded
+
+    @property
+    def name(self) -> str:
+        """Its name in this run."""
+        return self.candidate.name
+
+    @property
+    def hook(self) -> str:
+        """The hook point it reads."""
+        return self.candidate.hooks[0]
 
     @property
     def sae(self) -> SAE:
@@ -32,33 +55,195 @@ class Context:
         return self.encoded.sae
 
     @property
+    def is_control(self) -> bool:
+        """Whether it is a control."""
+        return self.candidate.draft.is_control
+
+    @property
     def info(self) -> PassInfo:
         """Sizes, and the statistics of the inputs."""
         return self.encoded.info
 
     @property
+    def l0(self) -> float:
+        """Mean number of active latents on the held-out rows."""
+        return self.encoded.l0
+
+    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+        """Another pass over one side's rows; nothing is encoded again."""
+        return collect_again(self.settings, self.encoded, specs, rows, _beside(beside))
+
+    def error_map(self, *, bias: bool = True) -> LinearMap:
+        """b* and its intercept, fitted on the training rows once and shared by all evaluators."""
+        kept = self.encoded.maps
+        if bias not in kept:
+            kept[bias] = fit_error_map(self.info, self._error_moments(), bias=bias)
+        return kept[bias]
+
+    def _error_moments(self) -> CrossMoments:
+        spec = ErrorMoments()
+        if spec in self.encoded.collectors or spec in self.encoded.broken:
+            moments: CrossMoments = self.encoded.collected(spec)
+            return moments
+        (moments,) = self.collect([spec], "train")
+        return moments
+
+
+def _beside(saes: Sequence[BenchSAE]) -> dict[str, tuple[StreamSettings, Encoded]]:
+    return {each.name: (each.settings, each.encoded) for each in saes}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all evaluators of a run share: the SAEs that have been encoded, the seed, the units."""
+
+    candidates: Sequence[Candidate]
+    settings: Mapping[tuple[str, str], StreamSettings]
+    seed: int
+    resampler: Resampler
+
+    def member(self, candidate: Candidate) -> BenchSAE:
+        """One of the SAEs."""
+        return BenchSAE(candidate, self.settings[candidate.hooks])
+
+    def members(self, candidates: Sequence[Candidate]) -> tuple[BenchSAE, ...]:
+        """Those of the candidates that have been encoded, in the order of their names."""
+        usable = [each for each in candidates if each.usable]
+        return tuple(self.member(each) for each in sorted(usable, key=lambda each: each.name))
+
+
+@dataclass(frozen=True)
+class ContextBatch:
+    """Whole contexts that hold held-out rows; the concrete ``darkmatter.api.Contexts``."""
+
+    index: Tensor
+    tokens: Tensor | None
+    x: Tensor
+    target: Tensor
+    rows: Tensor
+    unit: Tensor
+    loss: Tensor | None
+
+
+@dataclass
+class Context:
+    """One SAE (or the first of a family) after the shared pass, seen by one evaluator."""
+
+    subject: BenchSAE
+    evaluator: Evaluator
+    around: Surroundings
+
+    @property
+    def sae(self) -> SAE:
+        """The SAE."""
+        return self.subject.sae
+
+    @property
+    def sae_name(self) -> str:
+        """Its name in this run."""
+        return self.subject.name
+
+    @property
+    def hook(self) -> str:
+        """The hook point it reads."""
+        return self.subject.hook
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.around.seed
+
+    @property
+    def info(self) -> PassInfo:
+        """Sizes, and the statistics of the inputs."""
+        return self.subject.info
+
+    @property
+    def _settings(self) -> StreamSettings:
+        return self.subject.settings
+
+    @property
     def n_train(self) -> int:
         """Training rows."""
-        return self.settings.selection.count("train")
+        return self._settings.selection.count("train")
 
     @property
     def n_test(self) -> int:
         """Held-out rows."""
-        return self.settings.selection.count("test")
+        return self._settings.selection.count("test")
 
     @property
     def unit_kind(self) -> str:
         """The resampling unit, in the plural."""
-        return self.settings.selection.unit_kind
+        return self._settings.selection.unit_kind
+
+    @cached_property
+    def family(self) -> tuple[BenchSAE, ...]:
+        """The SAEs at this hook point, this one among them, by name; without controls."""
+        return self.around.members(family_of(self.subject.candidate.hooks, self.around.candidates))
+
+    @cached_property
+    def others(self) -> tuple[BenchSAE, ...]:
+        """The SAEs at other hook points, by name; without controls."""
+        return self.around.members(elsewhere(self.subject.candidate.hooks, self.around.candidates))
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model behind the activations.
+
+        Raises:
+            ItemError: there is none.
+        """
+        model = self._settings.store.model()
+        if model is None:
+            message = "these activations come without a language model"
+            raise ItemError(message)
+        return model
 
     def collected(self, spec: CollectorSpec) -> Any:
         """What a collector found in the shared pass."""
-        return self.encoded.collected(spec)
+        return self.subject.encoded.collected(spec)
 
-    def collect(self, specs: Sequence[CollectorSpec], rows: Rows) -> list[Any]:
+    def collect(
+        self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[BenchSAE] = ()
+    ) -> list[Any]:
         """Another pass over one side's rows; nothing is encoded again."""
-        return collect_again(self.settings, self.encoded, specs, rows)
+        return self.subject.collect(specs, rows, beside)
+
+    def error_map(self, *, bias: bool = True) -> LinearMap:
+        """b* and its intercept."""
+        return self.subject.error_map(bias=bias)
+
+    def chunks(self, rows: Rows, *, shuffled: int | None = None) -> Iterator[ChunkRows]:
+        """One side's chunks one after another; with a number, the shards in an order drawn by it."""
+        shards = self._settings.store.shards()
+        if shuffled is not None:
+            random.Random(f"{self.seed}/{shuffled}").shuffle(shards)  # noqa: S311 - no secret
+        for shard in shards:
+            yield from decoded_chunks(self._settings, self.subject.encoded, shard, rows, {})
+
+    def contexts(self, size: int) -> Iterator[ContextBatch]:
+        """Whole contexts with held-out rows, in order, at most ``size`` at a time, never across shards."""
+        store, selection = self._settings.store, self._settings.selection
+        hook_in, hook_out = self.subject.candidate.hooks
+        for shard in store.shards():
+            wanted = selection.test[shard.start : shard.stop].any(dim=1).nonzero().flatten() + shard.start
+            for index in torch.split(wanted, size) if len(wanted) else ():
+                first, last = int(index[0]), int(index[-1]) + 1
+                inside = index - first
+                x = store.read(hook_in, first, last)[inside]
+                target = x if hook_out == hook_in else store.read(hook_out, first, last)[inside]
+                tokens, loss = store.tokens(first, last), store.loss(first, last)
+                yield ContextBatch(
+                    index,
+                    None if tokens is None else tokens[inside],
+                    x,
+                    target,
+                    selection.test[index],
+                    selection.unit[index],
+                    None if loss is None else loss[inside],
+                )
 
     def output(self) -> EvalOutput:
         """A fresh output."""
-        return EvalOutput(self.evaluator, self.resampler, self.n_test)
+        return EvalOutput(self.evaluator, self.around.resampler, self.n_test)

@@ -7,8 +7,9 @@ soon as it is there. An item that fails becomes a failed result, and the others 
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,7 +25,18 @@ from darkmatter.results.collection import ResultSet
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.baselines import StreamFitData
-from darkmatter.runs.context import Context
+from darkmatter.runs.bench import (
+    Candidate,
+    Family,
+    elsewhere,
+    family_of,
+    identities,
+    in_groups,
+    is_late,
+    needed,
+    seen_beside,
+)
+from darkmatter.runs.context import Context, Surroundings
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.recorder import Chosen, Hooks, Recorder
@@ -43,19 +55,6 @@ GROUP_BYTES = 8 << 30
 
 
 @dataclass
-class Candidate:
-    """An SAE at its hook points with the results that are still to be made; loaded when its turn comes."""
-
-    draft: Draft
-    load: Callable[[], SAE]
-    facts: Facts
-    hooks: Hooks
-    fingerprint: str
-    wanted: list[Chosen]
-    evaluators: list[EvaluatorImplementation] = field(default_factory=list)
-
-
-@dataclass
 class Engine:
     """Evaluates items over one store; ``recorder`` holds what came of it."""
 
@@ -67,6 +66,7 @@ class Engine:
     scratch_parent: Path | None
     _inputs: dict[Hooks, InputStatistics] = field(default_factory=dict)
     _used: dict[Hooks, None] = field(default_factory=dict)
+    _bench: list[Candidate] = field(default_factory=list)
 
     def run(
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
@@ -76,9 +76,16 @@ class Engine:
             sweep_scratch(self.scratch_parent)
         recorder = self.recorder
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
-        with one_thread_each():
-            self._evaluate([c for item in items if (c := self._admit(item)) is not None])
-            self._evaluate_baselines(baselines, controls, taken=[item.name for item in items])
+        with one_thread_each(), scratch_folder(self.scratch_parent) as scratch:
+            self._bench = [c for item in items if (c := self._admit(item)) is not None]
+            families = self._families()
+            for each in self._bench:
+                each.wanted = self._wanted(each.draft, each.fingerprint, each.hooks)
+            self._evaluate(needed(self._bench, families), scratch)
+            names = [item.name for item in items]
+            fitted = self._evaluate_baselines(baselines, controls, names, scratch)
+            self._evaluate_late([*self._bench, *fitted])
+            self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
         return ResultSet(recorder.done)
@@ -102,10 +109,24 @@ class Engine:
         def load() -> SAE:
             return self._placed(item.load())[0]
 
-        if sae.fingerprint is None:  # functions are known only by what they will have done
-            return Candidate(draft, load, Facts.of(sae), hooks, "", list(self.recorder.evaluators))
-        wanted = self.recorder.wanted(draft, sae.fingerprint, hooks)
-        return Candidate(draft, load, Facts.of(sae), hooks, sae.fingerprint, wanted) if wanted else None
+        return Candidate(draft, load, Facts.of(sae), hooks, sae.fingerprint or "")
+
+    def _wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
+        """The evaluators of one SAE whose results are still to be made; the others are reused.
+
+        Where it or an SAE that shapes its result is a function, nothing can be reused: what functions
+        do is known only when they have been called.
+        """
+        wanted = []
+        for chosen in self.recorder.evaluators:
+            evaluator = chosen.evaluator
+            if evaluator.scope != "sae" or (draft.is_control and not evaluator.controls):
+                continue
+            beside = seen_beside(chosen, hooks, draft.name, self._bench)
+            known = fingerprint and all(each.fingerprint for each in beside)
+            if not known or not self.recorder.reuse(draft, chosen, fingerprint, hooks, identities(beside)):
+                wanted.append(chosen)
+        return wanted
 
     def _placed(self, sae: SAE) -> tuple[SAE, tuple[str, ...]]:
         """The SAE where and how this run encodes, and what to say if it cannot be moved there."""
@@ -138,14 +159,15 @@ class Engine:
                 )
         return self._inputs[hooks]
 
-    def _evaluate(self, candidates: Sequence[Candidate]) -> None:
-        for group in _groups(candidates, GROUP_BYTES):
-            with scratch_folder(self.scratch_parent) as scratch:
-                try:
-                    self._evaluate_group(group, scratch)
-                except DarkmatterError as error:  # activations that cannot be used cost this hook point
-                    for candidate in group:
-                        self.recorder.fail(candidate.draft, str(error))
+    def _evaluate(self, candidates: Sequence[Candidate], scratch: Path) -> None:
+        """Encode candidates and make the results for which each SAE is enough."""
+        for group in in_groups(candidates, GROUP_BYTES):
+            try:
+                self._evaluate_group(group, scratch)
+            except DarkmatterError as error:  # activations that cannot be used cost this hook point
+                for candidate in group:
+                    self.recorder.fail(candidate.draft, str(error))
+                    candidate.wanted.clear()
 
     def _evaluate_group(self, group: Sequence[Candidate], scratch: Path) -> None:
         hooks = group[0].hooks
@@ -154,18 +176,27 @@ class Engine:
         work = {}
         for candidate in group:
             sae = candidate.load()
-            work[candidate.draft.name] = (sae, self._info(sae, inputs), self._specs(candidate))
+            candidate.encoded = Encoded(candidate.load, self._info(sae, inputs), _sae=sae)
+            work[candidate.name] = (candidate.encoded, self._specs(candidate))
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
-            encoded = encode_all(settings, work, scratch, advance)
+            encode_all(settings, work, Path(tempfile.mkdtemp(dir=scratch)), advance)
         seconds = (time.perf_counter() - started) / len(group)
-        total = sum(len(candidate.wanted) for candidate in group)
+        total = sum(len(self._now(candidate)) for candidate in group)
         with self.recorder.progress.step("evaluating", total, "results") as advance:
             finished = 0
             for candidate in group:
-                self._finish(candidate, encoded[candidate.draft.name], settings, seconds)
-                finished += len(candidate.wanted)
+                self._finish(candidate, seconds)
+                finished += len(self._now(candidate))
                 advance(finished, total)
+        if sum(each.facts.weight_bytes for each in self._bench) > GROUP_BYTES:
+            for candidate in group:
+                assert candidate.encoded is not None
+                candidate.encoded.release()
+
+    def _now(self, candidate: Candidate) -> list[Chosen]:
+        """The wanted evaluators that need no other SAE."""
+        return [chosen for chosen in candidate.wanted if not is_late(chosen.evaluator)]
 
     def _specs(self, candidate: Candidate) -> list[CollectorSpec]:
         """The collectors that an SAE's evaluators want, each once; who cannot say has failed."""
@@ -176,43 +207,53 @@ class Engine:
                 specs.update(dict.fromkeys(made.collectors()))
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 made = Broken(error)
-            candidate.evaluators.append(made)
+            candidate.evaluators[chosen.evaluator.name] = made
         return list(specs)
 
     def _info(self, sae: SAE, inputs: InputStatistics) -> PassInfo:
         return PassInfo(sae.d_in, sae.d_out, sae.d_sae, self.selection.n_units, inputs)
 
-    def _finish(
-        self, candidate: Candidate, encoded: Encoded, settings: StreamSettings, seconds: float
-    ) -> None:
-        """Write one result per wanted evaluator, whatever happens."""
-        if encoded.failure is not None:
-            self.recorder.fail(candidate.draft, str(encoded.failure))
+    def _finish(self, candidate: Candidate, seconds: float) -> None:
+        """Write one result per wanted evaluator that needs no other SAE, whatever happens."""
+        assert candidate.encoded is not None
+        if candidate.encoded.failure is not None:
+            self.recorder.fail(candidate.draft, str(candidate.encoded.failure))
+            candidate.wanted.clear()
             return
-        fingerprint = candidate.fingerprint or encoded.behaviour
-        for chosen, evaluator in zip(candidate.wanted, candidate.evaluators, strict=True):
-            started = time.perf_counter()
-            key = self.recorder.key(chosen, fingerprint, candidate.hooks)
-            draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
-            made = self._one(draft, evaluator, encoded, settings)
-            timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
-            self.recorder.write(made, chosen, candidate.hooks, timings)
+        for chosen in self._now(candidate):
+            self._result(candidate, chosen, {"shared_pass_s": seconds})
+
+    def _evaluate_late(self, candidates: Sequence[Candidate]) -> None:
+        """The results for which SAEs must have been encoded that come after the one they speak of."""
+        work = [(each, chosen) for each in candidates for chosen in each.wanted if is_late(chosen.evaluator)]
+        with self.recorder.progress.step("evaluating SAEs side by side", len(work), "results") as advance:
+            for done, (candidate, chosen) in enumerate(work, start=1):
+                if candidate.usable:
+                    self._result(candidate, chosen, {})
+                advance(done, len(work))
+
+    def _result(self, candidate: Candidate, chosen: Chosen, timings: dict[str, float]) -> None:
+        """One result on one SAE."""
+        started, encoded = time.perf_counter(), candidate.encoded
+        assert encoded is not None
+        beside = seen_beside(chosen, candidate.hooks, candidate.name, self._bench)
+        beside = [each for each in beside if each.usable]
+        fingerprint = candidate.identity[2]
+        key = self.recorder.key(chosen, fingerprint, candidate.hooks, identities(beside))
+        draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
+        made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name])
+        took = {**timings, "evaluator_s": time.perf_counter() - started}
+        self.recorder.write(made, chosen, candidate.hooks, took)
 
     def _one(
-        self,
-        draft: ResultDraft,
-        evaluator: EvaluatorImplementation,
-        encoded: Encoded,
-        settings: StreamSettings,
+        self, draft: ResultDraft, candidate: Candidate, evaluator: EvaluatorImplementation
     ) -> StoredResult:
         descriptor = draft.chosen.evaluator
-        missing = self._missing(descriptor, encoded.sae)
+        missing = self._missing(descriptor, candidate)
         if missing:
             return skipped_result(draft, f"needs {missing}")
-        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
-        context = Context(
-            draft.name, settings.hooks[0], self.analysis.seed, descriptor, settings, encoded, resampler
-        )
+        around = self._around
+        context = Context(around.member(candidate), descriptor, around)
         try:
             return finished_result(draft, evaluator.run(context), self.selection)
         except Exception as error:
@@ -223,9 +264,24 @@ class Engine:
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
             return failed_result(draft, reason)
 
-    def _missing(self, evaluator: Evaluator, sae: SAE) -> str:
+    @property
+    def _around(self) -> Surroundings:
+        settings = {
+            hooks: self._settings(hooks) for hooks in {each.hooks for each in self._bench} | set(self._inputs)
+        }
+        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
+        return Surroundings(self._bench, settings, self.analysis.seed, resampler)
+
+    def _missing(self, evaluator: Evaluator, candidate: Candidate) -> str:
         """What an evaluator needs and this run does not have, in words; empty if nothing."""
+        assert candidate.encoded is not None
+        sae = candidate.encoded.sae
+        usable = [each for each in self._bench if each.usable]
         have = {
+            Requirement.FAMILY: len(family_of(candidate.hooks, usable)) > 1,
+            Requirement.OTHER_HOOKS: bool(elsewhere(candidate.hooks, usable)),
+            Requirement.MODEL: self.store.has_model,
+            Requirement.TRAINING: True,
             Requirement.TOKENS: self.store.tokens() is not None,
             Requirement.LOSS: self.store.loss() is not None,
             Requirement.LABELS: self.store.labels() is not None,
@@ -236,9 +292,13 @@ class Engine:
     # -- baselines ------------------------------------------------------------------------------
 
     def _evaluate_baselines(
-        self, baselines: Sequence[BaselineItem], controls: ControlPolicy, *, taken: Sequence[str]
-    ) -> None:
-        """The baselines at every hook point that was used and is its own target.
+        self,
+        baselines: Sequence[BaselineItem],
+        controls: ControlPolicy,
+        taken: Sequence[str],
+        scratch: Path,
+    ) -> list[Candidate]:
+        """The baselines at every hook point that was used and is its own target; returns them.
 
         A baseline reconstructs its input; where only other targets are predicted it is skipped, in a
         row that says so.
@@ -247,16 +307,19 @@ class Engine:
         used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
         raw_targets = TARGET_HOOK in self.store.hooks
         own = [hook for hook in dict.fromkeys(h[0] for h in used if h[0] == h[1]) if not raw_targets]
-        several = len(self.store.hooks) > 1
+        several, evaluated = len(self.store.hooks) > 1, []
         for hook in own:
             hooks, recorder = (hook, hook), self.recorder
             l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
             matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
             admitted = [self._admit_baseline(i, hooks, several=several) for i in [*baselines, *matched]]
-            self._evaluate([candidate for candidate in admitted if candidate is not None])
+            fitted = [candidate for candidate in admitted if candidate is not None]
+            self._evaluate(fitted, scratch)
+            evaluated += fitted
         for item in [] if own else baselines:
             draft = Draft(item.name, item.reference, item.qualified, item.is_control, ())
             self.recorder.skip(draft, "needs a hook point that is its own target: it reconstructs its input")
+        return evaluated
 
     def _admit_baseline(self, item: BaselineItem, hooks: Hooks, *, several: bool) -> Candidate | None:
         """Fit one control, unless all its results are there."""
@@ -264,7 +327,7 @@ class Engine:
         rows = {key: self.recorder.analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.store.key, hooks, rows)
         draft = Draft(name, item.reference, item.qualified, item.is_control, ())
-        wanted = self.recorder.wanted(draft, recipe, hooks)
+        wanted = self._wanted(draft, recipe, hooks)
         if not wanted:
             return None
         try:
@@ -282,6 +345,44 @@ class Engine:
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
         return Candidate(draft, lambda: sae, Facts.of(sae), hooks, recipe, wanted)
 
+    # -- families -------------------------------------------------------------------------------
+
+    def _families(self) -> list[Family]:
+        """The results of whole families that are still to be made."""
+        found = []
+        for hooks in dict.fromkeys(each.hooks for each in self._bench):
+            members = family_of(hooks, self._bench)
+            for chosen in self.recorder.evaluators:
+                if chosen.evaluator.scope == "family":
+                    family = Family(chosen, hooks, members)
+                    known = all(each.fingerprint for each in members)
+                    if not known or not self.recorder.reuse(family.draft, chosen, family.fingerprint, hooks):
+                        found.append(family)
+        return found
+
+    def _evaluate_families(self, families: Sequence[Family]) -> None:
+        with self.recorder.progress.step("evaluating families", len(families), "results") as advance:
+            for done, family in enumerate(families, start=1):
+                self._evaluate_family(family)
+                advance(done, len(families))
+
+    def _evaluate_family(self, family: Family) -> None:
+        started = time.perf_counter()
+        usable = replace(family, members=[each for each in family.members if each.usable])
+        chosen = family.chosen
+        key = self.recorder.key(chosen, usable.fingerprint, family.hooks)
+        draft = usable.result_draft(key)
+        if not usable.members:
+            made = skipped_result(draft, "needs SAEs that can be evaluated")
+        else:
+            first = usable.members[0]
+            try:
+                evaluator = chosen.evaluator.resolve()(chosen.config)
+            except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
+                evaluator = Broken(error)
+            made = self._one(draft, first, evaluator)
+        self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})
+
 
 class Broken:
     """Stands for an evaluator that could not be made; running it raises why."""
@@ -296,21 +397,3 @@ class Broken:
     def run(self, ctx: EvalContext) -> EvalOutput:  # noqa: ARG002 - the protocol's
         """Raise what went wrong when it was made."""
         raise self._error
-
-
-def _groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candidate]]:
-    """SAEs of one pair of hook points whose weights together stay below ``limit`` bytes (or one)."""
-    by_hooks: dict[Hooks, list[Candidate]] = {}
-    for candidate in candidates:
-        by_hooks.setdefault(candidate.hooks, []).append(candidate)
-    for members in by_hooks.values():
-        group: list[Candidate] = []
-        size = 0
-        for candidate in members:
-            weight = candidate.facts.weight_bytes
-            if group and size + weight > limit:
-                yield group
-                group, size = [], 0
-            group.append(candidate)
-            size += weight
-        yield group

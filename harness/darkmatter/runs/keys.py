@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ def result_key(
     hooks: tuple[str, str],
     cache_key: str,
     analysis: dict[str, Any],
+    beside: Sequence[Sequence[str]] = (),
 ) -> str:
-    """Hash of everything that shapes a result's numbers."""
+    """Hash of everything that shapes a result's numbers; ``beside`` tells of other SAEs that do."""
+    others = {"beside": [list(each) for each in beside]} if beside else {}
     return content_hash(
         {
             "schema": SCHEMA_VERSION,
@@ -36,6 +38,7 @@ def result_key(
             "hooks": list(hooks),
             "cache": cache_key,
             "analysis": analysis,
+            **others,
         }
     )
 

@@ -21,6 +21,9 @@ from darkmatter.runs.writing import Draft, failed_result, skipped_result
 Hooks = tuple[str, str]
 """The hook points that an SAE reads and predicts."""
 
+Identity = tuple[str, str, str]
+"""Name, hook point read and fingerprint of an SAE that shapes another one's result."""
+
 WARNING = "warning: "
 """A note of a result that begins so is also said at the end of the run."""
 
@@ -63,19 +66,23 @@ class Recorder:
     reused: int = 0
     l0: dict[Hooks, list[float]] = field(default_factory=dict)
 
-    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
-        """The key of one result."""
+    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, beside: Sequence[Identity] = ()) -> str:
+        """The key of one result; ``beside`` are other SAEs that shape it."""
         config = chosen.config.model_dump(mode="json")
-        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis)
+        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, beside)
 
-    def wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
-        """The evaluators whose results on this SAE are still to be made; the others are reused."""
-        return [chosen for chosen in self.evaluators if not self._reuse(draft, chosen, fingerprint, hooks)]
-
-    def _reuse(self, draft: Draft, chosen: Chosen, fingerprint: str, hooks: Hooks) -> bool:
+    def reuse(
+        self,
+        draft: Draft,
+        chosen: Chosen,
+        fingerprint: str,
+        hooks: Hooks,
+        beside: Sequence[Identity] = (),
+    ) -> bool:
+        """Whether a result is there already; it is then taken over."""
         if self.results is None or self.recompute:
             return False
-        found = self.results.find(self.key(chosen, fingerprint, hooks), draft.name)
+        found = self.results.find(self.key(chosen, fingerprint, hooks, beside), draft.name)
         if found is None or found.result.status == "failed":
             return False
         self.results.drop_failures(found.result)
@@ -127,15 +134,18 @@ class Recorder:
     def fail(self, draft: Draft, reason: str) -> None:
         """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""
         self.announce(draft.name, reason, is_control=draft.is_control)
-        for chosen in self.evaluators:
+        for chosen in self._of_one_sae():
             key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
             self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
     def skip(self, draft: Draft, reason: str) -> None:
         """An item that this run has no use for: a skipped result per evaluator."""
-        for chosen in self.evaluators:
+        for chosen in self._of_one_sae():
             key = self.key(chosen, f"skipped:{draft.name}:{draft.reference}", ("", ""))
             self.write(skipped_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
+
+    def _of_one_sae(self) -> list[Chosen]:
+        return [chosen for chosen in self.evaluators if chosen.evaluator.scope == "sae"]
 
     def announce(self, item: str, reason: str, *, is_control: bool) -> None:
         """Note a failure and say it now."""

@@ -55,6 +55,22 @@ class Draft:
         )
         return ResultDraft(record, key, chosen)
 
+    def of_family(
+        self, hooks: tuple[str, str], fingerprint: str, d_in: int, members: int, key: str, chosen: Chosen
+    ) -> ResultDraft:
+        """The draft of a result on a family of SAEs; ``d_sae`` counts nothing there and is 0."""
+        record = SAERecord(
+            name=self.name,
+            reference=self.reference,
+            fingerprint=fingerprint,
+            hook=hooks[0],
+            hook_out=hooks[1],
+            d_in=d_in,
+            d_sae=0,
+            metadata={"members": members},
+        )
+        return ResultDraft(record, key, chosen)
+
     def unknown(self, key: str, chosen: Chosen) -> ResultDraft:
         """The draft of a failed result on an SAE that could not be loaded."""
         record = SAERecord(

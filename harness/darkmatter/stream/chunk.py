@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -68,6 +68,7 @@ class ChunkRows:
     inputs: InputRows
     codes: Codes
     reconstruction: Tensor
+    beside: Mapping[str, ChunkRows] = field(default_factory=dict)
 
     @property
     def x(self) -> Tensor:

@@ -8,7 +8,7 @@ one, such as the error's residual after the fitted map; they decode and never en
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
 from darkmatter.files.atomic import content_hash
 from darkmatter.sae.base import SAE
+from darkmatter.stats.regression import LinearMap
 from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows
 from darkmatter.stream.shards import map_shards
 from darkmatter.stream.spool import ShardSpool
@@ -55,10 +56,11 @@ class Encoded:
     """One SAE after the shared pass: spooled codes and collectors, or why it failed.
 
     ``broken`` holds what a collector raised; it is the fault of the evaluators that wanted it, and
-    costs no other result.
+    costs no other result. The weights can be let go of (``release``) and are then loaded again when
+    they are next asked for.
     """
 
-    sae: SAE
+    load: Callable[[], SAE]
     info: PassInfo
     collectors: dict[CollectorSpec, Collector] = field(default_factory=dict)
     broken: dict[CollectorSpec, Exception] = field(default_factory=dict)
@@ -67,6 +69,19 @@ class Encoded:
     test_codes: int = 0
     test_rows: int = 0
     failure: DarkmatterError | None = None
+    maps: dict[bool, LinearMap] = field(default_factory=dict)
+    _sae: SAE | None = None
+
+    @property
+    def sae(self) -> SAE:
+        """The SAE, loaded if need be."""
+        if self._sae is None:
+            self._sae = self.load()
+        return self._sae
+
+    def release(self) -> None:
+        """Let go of the weights."""
+        self._sae = None
 
     @property
     def behaviour(self) -> str:
@@ -142,14 +157,14 @@ class _ShardPart:
 
 def encode_all(
     settings: StreamSettings,
-    saes: Mapping[str, tuple[SAE, PassInfo, Sequence[CollectorSpec]]],
+    saes: Mapping[str, tuple[Encoded, Sequence[CollectorSpec]]],
     scratch: Path,
     progress: Callable[[int, int], None],
-) -> dict[str, Encoded]:
-    """The shared pass. An SAE that fails on any shard is reported as failed, the others go on."""
-    encoded = {name: Encoded(sae, info) for name, (sae, info, _) in saes.items()}
-    for name, (_, info, specs) in saes.items():
-        encoded[name].collectors = _started(info, specs, encoded[name].broken)
+) -> None:
+    """The shared pass, into the given states. An SAE that fails on any shard has failed, the others go on."""
+    encoded = {name: state for name, (state, _) in saes.items()}
+    for state, specs in saes.values():
+        state.collectors = _started(state.info, specs, state.broken)
     folders = {name: scratch / f"spool-{number}" for number, name in enumerate(saes)}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +189,6 @@ def encode_all(
         for name, part in parts.items():
             encoded[name].merge(shard, part)
         progress(done, len(shards))
-    return encoded
 
 
 class _ShardEncoder:
@@ -232,20 +246,23 @@ def _require_sound(reconstruction: torch.Tensor, shape: tuple[int, int]) -> None
 
 
 def collect_again(
-    settings: StreamSettings, encoded: Encoded, specs: Sequence[CollectorSpec], only: Rows
+    settings: StreamSettings,
+    encoded: Encoded,
+    specs: Sequence[CollectorSpec],
+    only: Rows,
+    beside: Mapping[str, tuple[StreamSettings, Encoded]] | None = None,
 ) -> list[Any]:
-    """Finished statistics of one side's rows from the cache and the spooled codes."""
+    """Finished statistics of one side's rows from the cache and the spooled codes.
+
+    ``beside``: other SAEs, at this or another hook point of the same store, whose chunks of the same
+    rows come with each chunk.
+    """
 
     def work(shard: Shard) -> list[Collector]:
         collectors = [spec.start(encoded.info) for spec in specs]
-        spool = encoded.spools[shard.index]
-        for number, rows, inputs in settings.chunks(shard, only):
-            codes = spool.read(number, settings.device)
-            reconstruction = encoded.sae.reconstruct_from(codes, inputs.x)
-            spool.require_same(number, reconstruction)
-            chunk = ChunkRows(inputs, codes, reconstruction)
+        for chunk in decoded_chunks(settings, encoded, shard, only, beside or {}):
             for collector in collectors:
-                collector.update(chunk, rows)
+                collector.update(chunk, only)
         return collectors
 
     wholes = [spec.start(encoded.info) for spec in specs]
@@ -253,3 +270,44 @@ def collect_again(
         for whole, part in zip(wholes, parts, strict=True):
             whole.merge(part)
     return [whole.finish() for whole in wholes]
+
+
+def decoded_chunks(
+    settings: StreamSettings,
+    encoded: Encoded,
+    shard: Shard,
+    only: Rows,
+    beside: Mapping[str, tuple[StreamSettings, Encoded]],
+) -> Iterator[ChunkRows]:
+    """The shard's chunks of one side, decoded from the spool, with those of other SAEs beside them.
+
+    All SAEs of a run share selection and chunk size, so chunks of one number hold the same rows; the
+    positions and units of each are compared all the same.
+    """
+    others = {
+        name: (state, their.chunks(shard, only), state.spools[shard.index])
+        for name, (their, state) in beside.items()
+    }
+    spool = encoded.spools[shard.index]
+    for number, _, inputs in settings.chunks(shard, only):
+        found = {}
+        for name, (state, chunks, their_spool) in others.items():
+            their_number, _, their_inputs = next(chunks)
+            if their_number != number or not _same_rows(inputs, their_inputs):
+                message = f"the rows of {name!r} are not those of the SAE that it stands beside"
+                raise DarkmatterError(message)
+            found[name] = _decoded(state, their_spool, number, their_inputs, settings.device)
+        yield replace(_decoded(encoded, spool, number, inputs, settings.device), beside=found)
+
+
+def _same_rows(one: InputRows, other: InputRows) -> bool:
+    return torch.equal(one.unit, other.unit) and torch.equal(one.position, other.position)
+
+
+def _decoded(
+    encoded: Encoded, spool: ShardSpool, number: int, inputs: InputRows, device: torch.device
+) -> ChunkRows:
+    codes = spool.read(number, device)
+    reconstruction = encoded.sae.reconstruct_from(codes, inputs.x)
+    spool.require_same(number, reconstruction)
+    return ChunkRows(inputs, codes, reconstruction)

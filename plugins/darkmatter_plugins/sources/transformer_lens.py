@@ -134,6 +134,13 @@ class BridgedModel:
         activations = {hook: found[hook].flatten(2) for hook in hooks}
         return sources.Forward(activations, sources.token_losses(logits, tokens))
 
+    def resume_at(self, tokens: Tensor, hook: str) -> ResumedBridge:
+        """Run tokens [B, P]; what stands at ``hook`` can then be replaced."""
+        own, found = self._run(tokens, [hook])
+        if hook not in found:
+            raise api.UsageError(self._unknown([hook]))
+        return ResumedBridge(self.bridge, tokens.to(self._device), hook, own, found[hook])
+
     def _run(self, tokens: Tensor, names: list[str] | None) -> tuple[Any, dict[str, Any]]:
         """Logits and activations by name; all names where ``names`` is None.
 
@@ -179,6 +186,31 @@ class BridgedModel:
         near = " ".join(api.did_you_mean(hook, names) for hook in missing)
         listed = ", ".join(map(repr, missing))
         return f"The model has no activations per position at {listed}. {near}"
+
+
+class ResumedBridge:
+    """One batch whose activations [B, P, d] at one hook point can be replaced."""
+
+    def __init__(self, bridge: Any, tokens: Tensor, hook: str, own: Tensor, there: Tensor) -> None:
+        self._bridge, self._tokens, self._hook, self._own = bridge, tokens, hook, own
+        self._shape = there.shape
+        self.activations = there.flatten(2)
+
+    def logits(self, replacement: Tensor | None = None) -> Tensor:
+        """[B, P, V] with ``replacement`` [B, P, d] at the hook point."""
+        import torch
+
+        if replacement is None:
+            return self._own
+
+        def replace(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 - TransformerLens' signature
+            return replacement.to(value).reshape(self._shape)
+
+        with torch.no_grad(), quiet():
+            patched: Tensor = self._bridge.run_with_hooks(
+                self._tokens, return_type="logits", fwd_hooks=[(self._hook, replace)]
+            )
+        return patched
 
 
 def _boot(spec: sources.ModelSpec) -> Any:

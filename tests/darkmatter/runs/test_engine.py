@@ -75,7 +75,7 @@ class GivesNothingToCollect(Quiet):
         return (StartsNothing(),)
 
     def run(self, ctx):
-        ctx.collected(next(iter(ctx.encoded.broken)))
+        ctx.collected(next(iter(ctx.subject.encoded.broken)))
         return ctx.output()
 
 

@@ -40,6 +40,7 @@ class RecordedActivations:
     independent_rows = False
     default_skip_first = default_skip_last = 0
     shuffled = False
+    has_model = False
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._x = {hook: load_file(path)["x"] for hook, path in files.items()}
@@ -49,6 +50,9 @@ class RecordedActivations:
         # Equal keys must mean equal numbers: results are reused by it.
         self.key = hashlib.sha256("".join([*self.hooks, *digests]).encode()).hexdigest()
         self.description = {"kind": "recorded", "files": [path.name for path in files.values()]}
+
+    def model(self) -> None:
+        """Not at hand; evaluators that need one are skipped with that reason."""
 
     def shards(self) -> list[api.Shard]:
         """Contexts in fixed pieces: sums are reduced in this order, so it depends on nothing else."""

@@ -1,0 +1,135 @@
+"""SAEs that a run has at hand, and which of them an evaluator sees beside the one it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from darkmatter.descriptors import Evaluator
+from darkmatter.evaluation import EvaluatorImplementation
+from darkmatter.files.atomic import content_hash
+from darkmatter.runs.items import Facts
+from darkmatter.runs.recorder import Chosen, Hooks, Identity
+from darkmatter.runs.writing import Draft, ResultDraft
+from darkmatter.sae.base import SAE
+from darkmatter.stream.passes import Encoded
+
+
+@dataclass
+class Candidate:
+    """An SAE at its hook points with the results that are still to be made; loaded when its turn comes.
+
+    ``fingerprint`` is empty for functions, which are known only by what they will have done.
+    """
+
+    draft: Draft
+    load: Callable[[], SAE]
+    facts: Facts
+    hooks: Hooks
+    fingerprint: str
+    wanted: list[Chosen] = field(default_factory=list)
+    evaluators: dict[str, EvaluatorImplementation] = field(default_factory=dict)
+    encoded: Encoded | None = None
+
+    @property
+    def name(self) -> str:
+        """The SAE's name."""
+        return self.draft.name
+
+    @property
+    def usable(self) -> bool:
+        """Whether it has been encoded without a failure."""
+        return self.encoded is not None and self.encoded.failure is None
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is, for the keys of results that it shapes."""
+        known = self.fingerprint
+        if not known and self.encoded is not None and self.usable:
+            known = self.encoded.behaviour
+        return (self.name, self.hooks[0], known)
+
+
+def is_late(evaluator: Evaluator) -> bool:
+    """Whether an evaluator of one SAE looks at others, and so waits until all have been encoded."""
+    return evaluator.scope == "sae" and bool(evaluator.sees)
+
+
+def family_of(hooks: Hooks, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The SAEs at a pair of hook points; a control is no member of a family."""
+    return [each for each in candidates if each.hooks == hooks and not each.draft.is_control]
+
+
+def elsewhere(hooks: Hooks, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The SAEs that read another hook point; controls are none of them."""
+    return [each for each in candidates if each.hooks[0] != hooks[0] and not each.draft.is_control]
+
+
+def seen_beside(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The other SAEs that shape an evaluator's result on one SAE."""
+    found: list[Candidate] = []
+    if "family" in chosen.evaluator.sees:
+        found += [each for each in family_of(hooks, candidates) if each.name != name]
+    if "elsewhere" in chosen.evaluator.sees:
+        found += elsewhere(hooks, candidates)
+    named = chosen.config.looks_at()
+    return [each for each in found if named is None or each.name in named]
+
+
+def identities(candidates: Iterable[Candidate]) -> list[Identity]:
+    """Who they are, in an order that does not depend on the run's."""
+    return sorted(each.identity for each in candidates)
+
+
+@dataclass
+class Family:
+    """All SAEs at one pair of hook points, and an evaluator that speaks of them together."""
+
+    chosen: Chosen
+    hooks: Hooks
+    members: list[Candidate]
+
+    @property
+    def draft(self) -> Draft:
+        """What a result says of the family."""
+        names = ", ".join(sorted(each.name for each in self.members))
+        return Draft(f"family:{self.hooks[0]}", names, "", is_control=False, assumptions=())
+
+    @property
+    def fingerprint(self) -> str:
+        """Names and fingerprints of all members: names stand in the metrics."""
+        return f"family:{content_hash([list(each) for each in identities(self.members)])}"
+
+    def result_draft(self, key: str) -> ResultDraft:
+        """The draft of the family's result."""
+        d_in = self.members[0].facts.d_in if self.members else 0
+        return self.draft.of_family(self.hooks, self.fingerprint, d_in, len(self.members), key, self.chosen)
+
+
+def needed(candidates: Sequence[Candidate], families: Sequence[Family]) -> list[Candidate]:
+    """The candidates that must be encoded: what is wanted of them, or of others that look at them."""
+    names = {each.name for each in candidates if each.wanted}
+    for each in candidates:
+        for chosen in each.wanted:
+            names |= {o.name for o in seen_beside(chosen, each.hooks, each.name, candidates)}
+    for family in families:
+        names |= {each.name for each in family.members}
+    return [each for each in candidates if each.name in names]
+
+
+def in_groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candidate]]:
+    """SAEs of one pair of hook points whose weights together stay below ``limit`` bytes (or one)."""
+    by_hooks: dict[Hooks, list[Candidate]] = {}
+    for candidate in candidates:
+        by_hooks.setdefault(candidate.hooks, []).append(candidate)
+    for members in by_hooks.values():
+        group: list[Candidate] = []
+        size = 0
+        for candidate in members:
+            weight = candidate.facts.weight_bytes
+            if group and size + weight > limit:
+                yield group
+                group, size = [], 0
+            group.append(candidate)
+            size += weight
+        yield group
