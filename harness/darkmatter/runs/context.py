@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -95,21 +95,23 @@ def _beside(saes: Sequence[BenchSAE]) -> dict[str, tuple[StreamSettings, Encoded
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all evaluators of a run share: the SAEs that have been encoded, the seed, the units."""
+    """What an evaluator has around the SAE it measures.
 
-    candidates: Sequence[Candidate]
-    settings: Mapping[tuple[str, str], StreamSettings]
+    ``beside`` are the other SAEs in its sight, which are those that its result's key names.
+    """
+
+    beside: Sequence[Candidate]
+    settings: Callable[[tuple[str, str]], StreamSettings]
     seed: int
     resampler: Resampler
 
     def member(self, candidate: Candidate) -> BenchSAE:
         """One of the SAEs."""
-        return BenchSAE(candidate, self.settings[candidate.hooks])
+        return BenchSAE(candidate, self.settings(candidate.hooks))
 
     def members(self, candidates: Sequence[Candidate]) -> tuple[BenchSAE, ...]:
-        """Those of the candidates that have been encoded, in the order of their names."""
-        usable = [each for each in candidates if each.usable]
-        return tuple(self.member(each) for each in sorted(usable, key=lambda each: each.name))
+        """SAEs in the order of their names."""
+        return tuple(self.member(each) for each in sorted(candidates, key=lambda each: each.name))
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,13 @@ class Context:
     @cached_property
     def family(self) -> tuple[BenchSAE, ...]:
         """The SAEs at this hook point, this one among them, by name; without controls."""
-        return self.around.members(family_of(self.subject.candidate.hooks, self.around.candidates))
+        own = self.subject.candidate
+        return self.around.members(family_of(own.hooks, [own, *self.around.beside]))
 
     @cached_property
     def others(self) -> tuple[BenchSAE, ...]:
         """The SAEs at other hook points, by name; without controls."""
-        return self.around.members(elsewhere(self.subject.candidate.hooks, self.around.candidates))
+        return self.around.members(elsewhere(self.subject.candidate.hooks, self.around.beside))
 
     @property
     def model(self) -> LanguageModel:

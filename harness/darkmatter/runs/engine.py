@@ -241,18 +241,23 @@ class Engine:
         fingerprint = candidate.identity[2]
         key = self.recorder.key(chosen, fingerprint, candidate.hooks, identities(beside))
         draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
-        made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name])
+        made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
         took = {**timings, "evaluator_s": time.perf_counter() - started}
         self.recorder.write(made, chosen, candidate.hooks, took)
 
     def _one(
-        self, draft: ResultDraft, candidate: Candidate, evaluator: EvaluatorImplementation
+        self,
+        draft: ResultDraft,
+        candidate: Candidate,
+        evaluator: EvaluatorImplementation,
+        beside: Sequence[Candidate],
     ) -> StoredResult:
         descriptor = draft.chosen.evaluator
         missing = self._missing(descriptor, candidate)
         if missing:
             return skipped_result(draft, f"needs {missing}")
-        around = self._around
+        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
+        around = Surroundings(beside, self._settings, self.analysis.seed, resampler)
         context = Context(around.member(candidate), descriptor, around)
         try:
             return finished_result(draft, evaluator.run(context), self.selection)
@@ -263,14 +268,6 @@ class Engine:
             name = f"{draft.name} / {descriptor.name}"
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
             return failed_result(draft, reason)
-
-    @property
-    def _around(self) -> Surroundings:
-        settings = {
-            hooks: self._settings(hooks) for hooks in {each.hooks for each in self._bench} | set(self._inputs)
-        }
-        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
-        return Surroundings(self._bench, settings, self.analysis.seed, resampler)
 
     def _missing(self, evaluator: Evaluator, candidate: Candidate) -> str:
         """What an evaluator needs and this run does not have, in words; empty if nothing."""
@@ -380,7 +377,7 @@ class Engine:
                 evaluator = chosen.evaluator.resolve()(chosen.config)
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 evaluator = Broken(error)
-            made = self._one(draft, first, evaluator)
+            made = self._one(draft, first, evaluator, usable.members[1:])
         self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})
 
 

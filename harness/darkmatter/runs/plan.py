@@ -13,11 +13,13 @@ from darkmatter.descriptors import Requirement, import_named
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
+from darkmatter.runs.bench import Candidate, Family, elsewhere, family_of, identities, seen_beside
 from darkmatter.runs.controls import ControlPolicy, matched_controls
-from darkmatter.runs.items import BaselineItem, SAEItem, check_size, hooks_of
+from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
 from darkmatter.runs.keys import result_key
-from darkmatter.runs.recorder import Chosen, Hooks
+from darkmatter.runs.recorder import Chosen, Hooks, Identity
+from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
 
@@ -98,6 +100,7 @@ def _source(job: Job) -> _Source:
             "defaults": [store.default_skip_first, store.default_skip_last],
         }
         has = frozenset(need for need, values in there.items() if values is not None)
+        has |= {Requirement.MODEL} if store.has_model else frozenset()
         return _Source(account, store.hooks, {hook: store.dim(hook) for hook in store.hooks}, has)
     assert job.suite.model is not None
     name = job.suite.model.provider or "transformer_lens"
@@ -106,7 +109,9 @@ def _source(job: Job) -> _Source:
         message = f"the activation source {name!r} cannot be planned for; `darkmatter run` can use it."
         raise UsageError(message)
     account = dict(import_named(source.plan, name)(job.request()))
-    return _Source(account, job.hooks(), {}, frozenset({Requirement.TOKENS, Requirement.LOSS}))
+    return _Source(
+        account, job.hooks(), {}, frozenset({Requirement.TOKENS, Requirement.LOSS, Requirement.MODEL})
+    )
 
 
 @dataclass
@@ -118,6 +123,14 @@ class _Admitted:
     hooks: Hooks = ("", "")
     failure: str = ""
 
+    @property
+    def candidate(self) -> Candidate:
+        """The SAE as the engine would have it."""
+        item, sae = self.item, self.sae
+        assert sae is not None
+        draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
+        return Candidate(draft, item.load, Facts.of(sae), self.hooks, sae.fingerprint or "")
+
 
 @dataclass
 class _Planner:
@@ -127,6 +140,7 @@ class _Planner:
     source: _Source
     stored: Sequence[Result]
     recompute: bool
+    _bench: list[Candidate] = field(default_factory=list)
 
     @cached_property
     def _analysis(self) -> dict[str, Any]:
@@ -147,12 +161,39 @@ class _Planner:
     def results(self) -> list[PlannedResult]:
         """What would become of every result, in the order of a run."""
         admitted = [self._admit(item) for item in self.job.items]
+        self._bench = [each.candidate for each in admitted if each.sae is not None]
         doubts = self._doubts(admitted)
         planned: list[PlannedResult] = []
         for each in admitted:
             doubt = doubts.get(each.hooks[0], "")
-            planned += [self._of_sae(each, chosen, doubt) for chosen in self.job.chosen]
-        return planned + list(self._of_baselines([each for each in admitted if not each.failure]))
+            planned += [self._of_sae(each, chosen, doubt) for chosen in self._of_one_sae()]
+        planned += self._of_baselines([each for each in admitted if not each.failure])
+        return planned + list(self._of_families())
+
+    def _of_one_sae(self, *, control: bool = False) -> list[Chosen]:
+        """The evaluators that speak of one SAE (one control)."""
+        chosen = [each for each in self.job.chosen if each.evaluator.scope == "sae"]
+        return [each for each in chosen if each.evaluator.controls or not control]
+
+    def _of_families(self) -> Iterator[PlannedResult]:
+        """The evaluators that speak of all SAEs of a hook point."""
+        for hooks in dict.fromkeys(each.hooks for each in self._bench):
+            for chosen in self.job.chosen:
+                if chosen.evaluator.scope == "family":
+                    family = Family(chosen, hooks, family_of(hooks, self._bench))
+                    known = all(each.fingerprint for each in family.members)
+                    fingerprint = family.fingerprint if known else None
+                    has = self.source.has | self._company(hooks)
+                    yield self._one(family.draft.name, chosen, fingerprint, hooks, has)
+
+    def _company(self, hooks: Hooks) -> frozenset[Requirement]:
+        """What other SAEs of the run make possible at a pair of hook points."""
+        there = {Requirement.TRAINING}
+        if len(family_of(hooks, self._bench)) > 1:
+            there.add(Requirement.FAMILY)
+        if elsewhere(hooks, self._bench):
+            there.add(Requirement.OTHER_HOOKS)
+        return frozenset(there)
 
     # -- SAEs -----------------------------------------------------------------------------------
 
@@ -190,7 +231,8 @@ class _Planner:
         name = chosen.evaluator.name
         if sae is None:
             return PlannedResult(item.name, name, "fail", admitted.failure)
-        has = self.source.has | ({Requirement.DECODER} if sae.W_dec is not None else set())
+        has = self.source.has | self._company(admitted.hooks)
+        has |= {Requirement.DECODER} if sae.W_dec is not None else set()
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
 
     def _one(
@@ -210,7 +252,10 @@ class _Planner:
             return PlannedResult(name, evaluator, "skip", needs)
         if fingerprint is None:
             return PlannedResult(name, evaluator, "make", doubt or "functions are never reused")
-        key = self._key(chosen, fingerprint, hooks)
+        beside = seen_beside(chosen, hooks, name, self._bench)
+        if not all(each.fingerprint for each in beside):
+            return PlannedResult(name, evaluator, "make", doubt or "it looks at functions: never reused")
+        key = self._key(chosen, fingerprint, hooks, identities(beside))
         stored = self._present.get((key, name))
         if stored is None or self.recompute:
             return PlannedResult(name, evaluator, "make", doubt or f"key {key[:12]}")
@@ -218,10 +263,10 @@ class _Planner:
             return PlannedResult(name, evaluator, "skip", stored.reason or "")
         return PlannedResult(name, evaluator, "reuse", f"key {key[:12]} is there")
 
-    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
+    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, beside: Sequence[Identity] = ()) -> str:
         config = chosen.config.model_dump(mode="json")
         return result_key(
-            chosen.owned, config, fingerprint, hooks, self.source.account["key"], self._analysis
+            chosen.owned, config, fingerprint, hooks, self.source.account["key"], self._analysis, beside
         )
 
     # -- baselines and controls -----------------------------------------------------------------
@@ -244,7 +289,8 @@ class _Planner:
         found = []
         for each in admitted:
             assert each.sae is not None
-            keys = [self._key(c, each.sae.fingerprint or "", each.hooks) for c in self.job.chosen]
+            alone = [chosen for chosen in self._of_one_sae() if not chosen.evaluator.sees]
+            keys = [self._key(c, each.sae.fingerprint or "", each.hooks) for c in alone]
             stored = [self._present.get((key, each.item.name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
             if not known:
@@ -262,8 +308,8 @@ class _Planner:
         rows = {key: self._analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.source.account["key"], hooks, rows)
         # Whether a control has a decoder is known when it is fitted; the built-in ones have.
-        has = self.source.has | {Requirement.DECODER}
-        return [self._one(name, chosen, recipe, hooks, has) for chosen in self.job.chosen]
+        has = self.source.has | {Requirement.DECODER} | self._company(hooks)
+        return [self._one(name, chosen, recipe, hooks, has) for chosen in self._of_one_sae(control=True)]
 
 
 def _needs(job: Job, activations: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,263 @@
+"""Evaluators that look at several SAEs: families, other hook points, the same rows beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import darkmatter as dm
+from darkmatter import api
+from darkmatter.plugins import Owned, host
+from darkmatter.progress import Progress
+from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.controls import ControlPolicy, baseline_item
+from darkmatter.runs.items import SAEItem
+from darkmatter.runs.job import make_engine, open_results
+from darkmatter.runs.recorder import Chosen
+from darkmatter.testing.synthetic import SmallShards
+
+D, CONTEXTS, POSITIONS = 6, 60, 8
+HOOKS = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_post")
+
+
+class TwoHooks:
+    """A store with two hook points: what stands at the second is three times the first."""
+
+    key = "two hooks"
+    hooks = HOOKS
+    n_contexts, n_positions = CONTEXTS, POSITIONS
+    independent_rows, shuffled, has_model = False, False, False
+    default_skip_first = default_skip_last = 1
+
+    def __init__(self) -> None:
+        self.description = {"kind": "test"}
+        self.x = torch.randn(CONTEXTS, POSITIONS, D, generator=torch.Generator().manual_seed(1))
+
+    def shards(self):
+        return [api.Shard(0, 0, CONTEXTS)]
+
+    def dim(self, hook):
+        return D
+
+    def read(self, hook, start, stop):
+        return self.x[start:stop] * (1 if hook == HOOKS[0] else 3)
+
+    def tokens(self, start=0, stop=None):
+        return torch.arange(CONTEXTS * POSITIONS).view(CONTEXTS, POSITIONS)[start:stop]
+
+    def nothing(self, start=0, stop=None):
+        return None
+
+    loss = labels = nothing
+
+    def mask(self):
+        return None
+
+    documents = model = mask
+
+
+def relu(hook: str = HOOKS[0], scale: float = 1.0) -> api.SAE:
+    eye = torch.eye(D)
+    return api.CanonicalSAE(W_enc=eye, W_dec=eye * scale, activation=api.Relu(), hook_in=hook)
+
+
+@dataclass(frozen=True)
+class SumBeside:
+    """Sums reconstructions of the SAE and of those beside it, over the same rows."""
+
+    def start(self, info):
+        return SumBesideCollector({})
+
+
+@dataclass
+class SumBesideCollector:
+    sums: dict[str, float]
+
+    def update(self, chunk, rows):
+        for name, each in {"": chunk, **chunk.beside}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(each.reconstruction.double().sum())
+            assert torch.equal(each.tokens, chunk.tokens)
+
+    def merge(self, other):
+        for name, value in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def finish(self):
+        return self.sums
+
+
+class Looker:
+    """Counts and sums what it sees."""
+
+    def __init__(self, config) -> None:
+        self.config = config
+
+    def collectors(self):
+        return ()
+
+    def run(self, ctx):
+        out = ctx.output()
+        seen = [each for each in (*ctx.family, *ctx.others) if each.name != ctx.sae_name]
+        (sums,) = ctx.collect([SumBeside()], "test", beside=seen)
+        out.plain("seen", len(seen), why_no_interval="a count")
+        for name, value in sums.items():
+            out.plain(f"sum[{name}]", value, why_no_interval="a test")
+        return out
+
+
+class Named(api.Config):
+    """Names SAEs to look at."""
+
+    names: tuple[str, ...] = ()
+
+    def looks_at(self):
+        return self.names or None
+
+
+METRICS = (api.Metric("seen", "how many"), api.Metric("sum[*]", "their sums"))
+LOOKER = api.Evaluator(
+    "looker", "Looks.", Looker, config=Named, metrics=METRICS, sees=frozenset({"elsewhere"})
+)
+FAMILY = api.Evaluator("family_looker", "Looks.", Looker, config=api.Config, metrics=METRICS, scope="family")
+CHEAP = api.Evaluator("cheap", "No controls.", Looker, config=api.Config, metrics=METRICS, controls=False)
+
+
+def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50):
+    """Statuses and metrics by (SAE, evaluator), and how many results were there already."""
+    chosen = [Chosen(Owned(each, "test", "test", "1"), (config or each.config)()) for each in evaluators]
+    with open_results(out) as results:
+        engine = make_engine(
+            SmallShards(TwoHooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
+            host=host(), results=results, jobs=2, progress=Progress(),
+        )  # fmt: skip
+        items = [SAEItem(name, name, lambda sae=sae: sae) for name, sae in saes.items()]
+        baselines = [baseline_item(host(), "mean", "mean", {})] if controls else []
+        found = engine.run(items, baselines, ControlPolicy(automatic=False))
+    kept = {
+        (each.sae.name, each.evaluator.name): each
+        if each.status != "ok"
+        else {m.name: m.value for m in each.metrics}
+        for each in found
+    }
+    return kept, engine.recorder.reused
+
+
+TRIO = {"a": relu(), "b": relu(scale=2.0), "up": relu(HOOKS[1])}
+
+
+def test_an_evaluator_sees_saes_at_other_hook_points_on_the_same_rows():
+    """Reconstructions of another hook point's SAE stand beside those of the same tokens."""
+    found, _ = run(TRIO, [LOOKER])
+    below, above = found["a", "looker"], found["up", "looker"]
+    assert below["seen"] == 1
+    assert above["seen"] == 2
+    assert below["sum[up]"] == pytest.approx(3 * below["sum[]"])
+    assert above["sum[a]"] == pytest.approx(above["sum[]"] / 3)
+    assert above["sum[b]"] == pytest.approx(2 * above["sum[a]"])
+
+
+def test_options_name_the_saes_that_are_looked_at():
+    """An evaluator whose options name SAEs depends on these alone."""
+    named = type("OnlyA", (Named,), {"looks_at": lambda _: ("a",)})
+    found, _ = run(TRIO, [LOOKER], config=named)
+    assert {name: values["seen"] for (name, _), values in found.items()} == {"a": 0, "b": 0, "up": 1}
+
+
+def test_a_family_is_one_result_without_controls():
+    """A family evaluator gives one result per hook point, under the family's name."""
+    found, _ = run(TRIO, [FAMILY], controls=True)
+    assert set(found) == {(f"family:{hook}", "family_looker") for hook in HOOKS}
+    family = found[f"family:{HOOKS[0]}", "family_looker"]
+    assert family["sum[b]"] == pytest.approx(2 * family["sum[]"])
+
+
+def test_results_that_look_at_others_are_reused_until_those_change(tmp_path):
+    """Keys hold the SAEs that shape a result: the same ones reuse it, another one makes a new one."""
+    evaluators = [LOOKER, FAMILY]
+    run(TRIO, evaluators, out=tmp_path)
+    _, again = run(TRIO, evaluators, out=tmp_path)
+    assert again == 5  # three SAEs, two families
+    _, changed = run({**TRIO, "up": relu(HOOKS[1], scale=0.5)}, evaluators, out=tmp_path)
+    assert changed == 1  # only the family below does not see the changed SAE
+
+
+def test_a_missing_result_of_one_sae_encodes_those_that_it_looks_at(tmp_path):
+    """An SAE whose own results are there is encoded again where a new one needs to see it."""
+    run({"up": TRIO["up"]}, [CHEAP], out=tmp_path)
+    found, reused = run(TRIO, [CHEAP, LOOKER], out=tmp_path)
+    assert reused == 1
+    assert found["a", "looker"]["seen"] == 1
+
+
+def test_a_failing_sae_is_not_seen_by_others():
+    """An SAE that fails costs its own results, and is missing beside the others."""
+
+    def fail(x):
+        raise RuntimeError("planted")
+
+    broken = api.SAE.from_functions(fail, fail, d_in=D, d_sae=D, hook=HOOKS[1])
+    found, _ = run({"a": relu(), "broken": broken}, [LOOKER, FAMILY])
+    assert found["a", "looker"]["seen"] == 0
+    assert found["broken", "looker"].status == "failed"
+    assert ("broken", "family_looker") not in found
+
+
+def test_controls_are_spared_what_costs_much():
+    """An evaluator that says so does not run on controls."""
+    found, _ = run(TRIO, [CHEAP, LOOKER], controls=True)
+    assert {evaluator for name, evaluator in found if name.startswith("mean@")} == {"looker"}
+
+
+class Walker(Looker):
+    """Sums rows as chunks and as whole contexts."""
+
+    def run(self, ctx):
+        out = ctx.output()
+        seen = {"chunks": 0.0, "shuffled": 0.0, "contexts": 0.0}
+        for chunk in ctx.chunks("test"):
+            seen["chunks"] += float(chunk.x.double().sum())
+        order = [int(chunk.tokens[0]) for chunk in ctx.chunks("test", shuffled=1)]
+        assert order != sorted(order)
+        assert order == [int(chunk.tokens[0]) for chunk in ctx.chunks("test", shuffled=1)]
+        assert order != [int(chunk.tokens[0]) for chunk in ctx.chunks("test", shuffled=2)]
+        for batch in ctx.contexts(3):
+            assert len(batch.index) <= 3
+            assert batch.rows.any(dim=1).all()
+            assert torch.equal(batch.tokens[:, 0] // POSITIONS, batch.index)
+            seen["contexts"] += float(batch.x[batch.rows].double().sum())
+        for name, value in seen.items():
+            out.plain(f"sum[{name}]", value, why_no_interval="a test")
+        return out
+
+
+def test_rows_come_as_chunks_and_as_whole_contexts():
+    """Both ways of walking over the held-out rows see the same rows, shuffling is seeded."""
+    walker = api.Evaluator("walker", "Walks.", Walker, config=api.Config, metrics=METRICS)
+    found, _ = run({"a": relu()}, [walker], chunk_rows=16)
+    sums = found["a", "walker"]
+    assert sums["sum[contexts]"] == pytest.approx(sums["sum[chunks]"])
+
+
+def test_weights_that_were_let_go_are_loaded_again(monkeypatch):
+    """A family too large for memory is evaluated all the same, its weights loaded when needed."""
+    from darkmatter.runs import engine
+
+    monkeypatch.setattr(engine, "GROUP_BYTES", 1)
+    small, _ = run(TRIO, [LOOKER, FAMILY])
+    monkeypatch.undo()
+    assert small == run(TRIO, [LOOKER, FAMILY])[0]
+
+
+def test_raw_activations_have_no_model(tmp_path):
+    """What needs a language model is skipped, with that reason, where there is none."""
+    save_file({"x": torch.randn(40, 5, D)}, tmp_path / "x.safetensors")
+    needy = api.Evaluator(
+        "needy", "Needs.", Looker, config=api.Config, metrics=METRICS,
+        requires=frozenset({api.Requirement.MODEL}),
+    )  # fmt: skip
+    found, _ = run({"a": relu()}, [needy])
+    assert found["a", "needy"].reason == "needs a language model"
+    assert dm.__version__
