@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from darkmatter import api, sources
 from darkmatter_plugins.sources.model_files import find_model
 from darkmatter_plugins.sources.quiet import quiet
+from darkmatter_plugins.sources.resumed import Junction, ResumedBridge, recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +117,7 @@ class BridgedModel:
     """A causal language model with TransformerLens' hook points.
 
     Attributes:
-        bridge: the ``TransformerBridge``, for what evaluators will need beyond ``forward``.
+        bridge: the ``TransformerBridge``.
     """
 
     def __init__(self, spec: sources.ModelSpec) -> None:
@@ -124,6 +126,7 @@ class BridgedModel:
         limit = getattr(self.bridge.cfg, "n_ctx", None)
         self.n_positions: int | None = int(limit) if limit else None
         self._device = next(self.bridge.parameters()).device
+        self._resumes: dict[str, bool] = {}  # by hook point, found out when it is first asked for
 
     def forward(self, tokens: Tensor, hooks: Sequence[str]) -> sources.Forward:
         """Run tokens [B, P]; activations [B, P, d] with heads flattened, losses [B, P]."""
@@ -135,11 +138,18 @@ class BridgedModel:
         return sources.Forward(activations, sources.token_losses(logits, tokens))
 
     def resume_at(self, tokens: Tensor, hook: str) -> ResumedBridge:
-        """Run tokens [B, P]; what stands at ``hook`` can then be replaced."""
-        own, found = self._run(tokens, [hook])
+        """Run tokens [B, P]; from ``hook`` on the model can then go on with other activations."""
+        junction = Junction.of(self.bridge, hook)
+        with recorded(junction) as outputs:
+            own, found = self._run(tokens, [hook])
         if hook not in found:
             raise api.UsageError(self._unknown([hook]))
-        return ResumedBridge(self.bridge, tokens.to(self._device), hook, own, found[hook])
+        tokens = tokens.to(self._device)
+        whole = ResumedBridge(self.bridge, tokens, junction, own, found[hook])
+        resumed = replace(whole, handed=outputs[0] if outputs else None)
+        if hook not in self._resumes:
+            self._resumes[hook] = resumed.agrees()
+        return resumed if self._resumes[hook] else whole
 
     def _run(self, tokens: Tensor, names: list[str] | None) -> tuple[Any, dict[str, Any]]:
         """Logits and activations by name; all names where ``names`` is None.
@@ -186,31 +196,6 @@ class BridgedModel:
         near = " ".join(api.did_you_mean(hook, names) for hook in missing)
         listed = ", ".join(map(repr, missing))
         return f"The model has no activations per position at {listed}. {near}"
-
-
-class ResumedBridge:
-    """One batch whose activations [B, P, d] at one hook point can be replaced."""
-
-    def __init__(self, bridge: Any, tokens: Tensor, hook: str, own: Tensor, there: Tensor) -> None:
-        self._bridge, self._tokens, self._hook, self._own = bridge, tokens, hook, own
-        self._shape = there.shape
-        self.activations = there.flatten(2)
-
-    def logits(self, replacement: Tensor | None = None) -> Tensor:
-        """[B, P, V] with ``replacement`` [B, P, d] at the hook point."""
-        import torch
-
-        if replacement is None:
-            return self._own
-
-        def replace(value: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 - TransformerLens' signature
-            return replacement.to(value).reshape(self._shape)
-
-        with torch.no_grad(), quiet():
-            patched: Tensor = self._bridge.run_with_hooks(
-                self._tokens, return_type="logits", fwd_hooks=[(self._hook, replace)]
-            )
-        return patched
 
 
 def _boot(spec: sources.ModelSpec) -> Any:

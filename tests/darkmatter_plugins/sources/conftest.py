@@ -58,6 +58,11 @@ def build(architecture):
     elif architecture == "llama":
         config = hf.LlamaConfig(**wide, intermediate_size=24, num_key_value_heads=2, **ids)
         model = hf.LlamaForCausalLM(config)
+    elif architecture == "gemma2":
+        config = hf.Gemma2Config(
+            **wide, intermediate_size=24, num_key_value_heads=2, head_dim=4, sliding_window=6, **ids
+        )
+        model = hf.Gemma2ForCausalLM(config)
     else:
         model = hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**wide, intermediate_size=24, **ids))
     for parameter in model.parameters():
