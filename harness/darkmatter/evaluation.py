@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from darkmatter.stream.inputs import InputStatistics
 
 Rows = Literal["train", "test"]
+T = TypeVar("T")
 
 
 class Chunk(Protocol):
@@ -208,6 +209,11 @@ class EvalContext(Protocol):
         ...
 
     @property
+    def hook_out(self) -> str:
+        """The hook point it predicts: another one where it is a transcoder."""
+        ...
+
+    @property
     def info(self) -> PassInfo:
         """Sizes, and the statistics of the inputs."""
         ...
@@ -275,12 +281,23 @@ class EvalContext(Protocol):
         """One side's chunks in order; with a number, the shards in an order drawn by it and the seed."""
         ...
 
-    def contexts(self, size: int) -> Iterator[Contexts]:
-        """Whole contexts with held-out rows, in order, at most ``size`` at a time."""
+    def contexts(self, size: int, *, limit: int | None = None) -> Iterator[Contexts]:
+        """Whole contexts with held-out rows, in order, at most ``size`` at a time; the first ``limit``."""
         ...
 
-    def output(self) -> EvalOutput:
-        """A fresh output that knows the rows, the units and the intervals of this run."""
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is the same for every SAE at these hook points: made once, then given again.
+
+        It is kept while the run is at these hook points and let go of afterwards. Results may not
+        depend on who made it.
+        """
+        ...
+
+    def output(self, *, n_rows: int | None = None, n_units: int | None = None) -> EvalOutput:
+        """A fresh output that knows the rows, the units and the intervals of this run.
+
+        For an evaluator that looks at the first ``n_units`` units alone, with ``n_rows`` rows.
+        """
         ...
 
 

@@ -33,6 +33,7 @@ class EvalOutput:
         self._evaluator = evaluator
         self._resampler = resampler
         self._n = n_rows
+        self.n_units = resampler.n_units
         self._why_no_interval = ""
 
     def without_intervals(self, reason: str, n_rows: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from darkmatter.stats.regression import LinearMap
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import ChunkRows
 from darkmatter.stream.passes import Encoded, StreamSettings, collect_again, decoded_chunks
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,33 @@ def _beside(saes: Sequence[BenchSAE]) -> dict[str, tuple[StreamSettings, Encoded
     return {each.name: (each.settings, each.encoded) for each in saes}
 
 
+@dataclass
+class Shared:
+    """What evaluators keep for all SAEs at one pair of hook points; that of the last pair alone."""
+
+    hooks: tuple[str, str] | None = None
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def at(self, hooks: tuple[str, str]) -> dict[Hashable, Any]:
+        """What is kept for these hook points; what was kept for others is let go of."""
+        if self.hooks != hooks:
+            self.hooks, self.kept = hooks, {}
+        return self.kept
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What an evaluator has around the SAE it measures.
 
-    ``beside`` are the other SAEs in its sight, which are those that its result's key names.
+    ``beside`` are the other SAEs in its sight, which are those that its result's key names;
+    ``shared`` is what evaluators keep for all SAEs at these hook points.
     """
 
     beside: Sequence[Candidate]
     settings: Callable[[tuple[str, str]], StreamSettings]
     seed: int
     resampler: Resampler
+    shared: dict[Hashable, Any] = field(default_factory=dict)
 
     def member(self, candidate: Candidate) -> BenchSAE:
         """One of the SAEs."""
@@ -149,6 +167,11 @@ class Context:
     def hook(self) -> str:
         """The hook point it reads."""
         return self.subject.hook
+
+    @property
+    def hook_out(self) -> str:
+        """The hook point it predicts."""
+        return self.subject.candidate.hooks[1]
 
     @property
     def seed(self) -> int:
@@ -225,12 +248,15 @@ class Context:
         for shard in shards:
             yield from decoded_chunks(self._settings, self.subject.encoded, shard, rows, {})
 
-    def contexts(self, size: int) -> Iterator[ContextBatch]:
+    def contexts(self, size: int, *, limit: int | None = None) -> Iterator[ContextBatch]:
         """Whole contexts with held-out rows, in order, at most ``size`` at a time, never across shards."""
         store, selection = self._settings.store, self._settings.selection
         hook_in, hook_out = self.subject.candidate.hooks
         for shard in store.shards():
             wanted = selection.test[shard.start : shard.stop].any(dim=1).nonzero().flatten() + shard.start
+            if limit is not None:
+                wanted = wanted[:limit]
+                limit -= len(wanted)
             for index in torch.split(wanted, size) if len(wanted) else ():
                 first, last = int(index[0]), int(index[-1]) + 1
                 inside = index - first
@@ -247,6 +273,17 @@ class Context:
                     None if loss is None else loss[inside],
                 )
 
-    def output(self) -> EvalOutput:
-        """A fresh output."""
-        return EvalOutput(self.evaluator, self.around.resampler, self.n_test)
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is the same for every SAE at these hook points, made once."""
+        kept, whole = self.around.shared, (self.evaluator.implementation, key)
+        if whole not in kept:
+            kept[whole] = make()
+        found: T = kept[whole]
+        return found
+
+    def output(self, *, n_rows: int | None = None, n_units: int | None = None) -> EvalOutput:
+        """A fresh output, over all held-out rows or some of them."""
+        resampler = self.around.resampler
+        if n_units is not None:
+            resampler = Resampler(n_units, resampler.seed, resampler.replicates, resampler.unit)
+        return EvalOutput(self.evaluator, resampler, self.n_test if n_rows is None else n_rows)

@@ -36,7 +36,7 @@ from darkmatter.runs.bench import (
     needed,
     seen_beside,
 )
-from darkmatter.runs.context import Context, Surroundings
+from darkmatter.runs.context import Context, Shared, Surroundings
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.recorder import Chosen, Hooks, Recorder
@@ -67,6 +67,7 @@ class Engine:
     _inputs: dict[Hooks, InputStatistics] = field(default_factory=dict)
     _used: dict[Hooks, None] = field(default_factory=dict)
     _bench: list[Candidate] = field(default_factory=list)
+    _shared: Shared = field(default_factory=Shared)
 
     def run(
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
@@ -257,7 +258,8 @@ class Engine:
         if missing:
             return skipped_result(draft, f"needs {missing}")
         resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
-        around = Surroundings(beside, self._settings, self.analysis.seed, resampler)
+        shared = self._shared.at(candidate.hooks)
+        around = Surroundings(beside, self._settings, self.analysis.seed, resampler, shared)
         context = Context(around.member(candidate), descriptor, around)
         try:
             return finished_result(draft, evaluator.run(context), self.selection)

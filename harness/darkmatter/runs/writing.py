@@ -132,9 +132,9 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
         e.denominator for e in output.estimators.values() if e.denominator
     }
     columns = {name: column for name, column in output.columns.items() if name in used}
-    if not columns or any(len(column) != selection.n_units for column in columns.values()):
+    if not columns or any(len(column) != output.n_units for column in columns.values()):
         return StoredResult.in_memory(result)
-    ids = np.arange(selection.n_units, dtype=np.int64)
+    ids = np.arange(output.n_units, dtype=np.int64)
     units = Units(selection.unit_kind, ids, columns, dict(output.estimators))
     units.to_bytes()
     return StoredResult.in_memory(result, units)

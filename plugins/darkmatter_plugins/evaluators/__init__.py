@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 
-EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY)
+EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY, CE_ATTRIBUTION)

@@ -47,7 +47,7 @@ def whole_run(model, tokens, hook, replacement):
         return model.bridge.run_with_hooks(
             tokens,
             return_type="logits",
-            fwd_hooks=[(hook, lambda there, hook: replacement.reshape(there.shape))],  # noqa: ARG005
+            fwd_hooks=[(hook, lambda there, hook: replacement.reshape(there.shape))],
         )
 
 
@@ -55,7 +55,8 @@ def blocks_run(model, action):
     """How many blocks do their work while ``action`` runs."""
     ran = []
     handles = [
-        block.original_component.register_forward_hook(lambda *_: ran.append(1)) for block in model.bridge.blocks
+        block.original_component.register_forward_hook(lambda *_: ran.append(1))
+        for block in model.bridge.blocks
     ]
     action()
     for handle in handles:

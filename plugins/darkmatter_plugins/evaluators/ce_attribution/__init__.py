@@ -1,0 +1,1 @@
+"""What the parts of the error cost the model downstream."""
