@@ -15,8 +15,8 @@ from darkmatter.cache.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOSS_ROWS = 512
-"""Logit rows turned into float32 log-probabilities at a time; a vocabulary of 256k makes 0.5 GB."""
+LOSS_ROWS = 64
+"""Logit rows turned into float32 log-probabilities at a time: few, so that they stay in the cache."""
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,41 @@ def test_rows_come_as_chunks_and_as_whole_contexts():
     assert sums["sum[contexts]"] == pytest.approx(sums["sum[chunks]"])
 
 
+class Limited(Looker):
+    """Sees a few contexts, and keeps something for the other SAEs at the hook point."""
+
+    made: list[str]
+
+    def run(self, ctx):
+        contexts = list(ctx.contexts(2, limit=5))
+        units = int(contexts[-1].unit[-1]) + 1
+        out = ctx.output(n_rows=7, n_units=units)
+        out.add_columns({"one": torch.ones(units).numpy(), "two": torch.arange(units).numpy() * 1.0})
+        out.ratio("seen", "two", "one")
+        made = ctx.shared("a key", lambda: self.made.append(ctx.sae_name) or ctx.sae_name)
+        assert made == ctx.shared("a key", lambda: "never made")
+        out.plain("sum[contexts]", sum(len(batch.index) for batch in contexts), why_no_interval="a count")
+        out.plain("sum[out]", HOOKS.index(ctx.hook_out), why_no_interval="a test")
+        return out
+
+
+def test_some_contexts_make_a_smaller_sample_and_saes_share_what_is_theirs(tmp_path):
+    """A budget of contexts shows in n and in the intervals; what SAEs share is made once per hook point."""
+    Limited.made = []
+    limited = api.Evaluator("limited", "Limits.", Limited, config=api.Config, metrics=METRICS)
+    transcoder = relu()
+    transcoder.hook_out = HOOKS[1]
+    found, _ = run({**TRIO, "across": transcoder}, [limited])
+    assert Limited.made == ["a", "up", "across"]
+    assert found["a", "limited"] == {"seen": 2.0, "sum[contexts]": 5, "sum[out]": 0}
+    assert found["across", "limited"]["sum[out]"] == 1
+    stored = dm.ResultSet.read(tmp_path) if run(TRIO, [limited], out=tmp_path) else None
+    result = next(each for each in stored.stored if each.result.sae.name == "a")
+    (seen,) = (metric for metric in result.result.metrics if metric.name == "seen")
+    assert (seen.n, seen.ci_method) == (7, "jackknife over 5 contexts, t quantiles")
+    assert result.units().ids.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_weights_that_were_let_go_are_loaded_again(monkeypatch):
     """A family too large for memory is evaluated all the same, its weights loaded when needed."""
     from darkmatter.runs import engine
