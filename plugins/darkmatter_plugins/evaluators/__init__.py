@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
+from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
+from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WIDTH_SCALING_LAW
 
-EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY)
+EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY, ERROR_SCALING, WIDTH_SCALING_LAW)
