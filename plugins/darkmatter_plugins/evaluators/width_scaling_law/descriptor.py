@@ -45,7 +45,7 @@ WIDTH_SCALING_LAW = api.Evaluator(
         _M("share.linear", "c - mean FVU_nonlinear: what no width removes, yet is linear in the activation"),
         _M(
             "share.nonlinear",
-            "mean FVU_nonlinear over widths (the encoder's share of it included)",
+            "the rest of FVU: mean FVU_nonlinear over widths (the encoder's share of it included)",
             low=0,
         ),
         _M("share.absent[*]", "FVU - c of a member: features that a wider SAE would have"),

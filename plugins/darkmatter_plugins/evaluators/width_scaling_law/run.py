@@ -214,7 +214,18 @@ class Law:
         below = f"c = {c:.4g} lies below the mean FVU_nonlinear {mean:.4g}: the share would be negative"
         why = below if np.isfinite(c) else NO_EXPONENT
         linear = self._share("share.linear", lambda y: self._c(y) - self._mean_nonlinear(y), why)
-        nonlinear = self._share("share.nonlinear", self._mean_nonlinear, "")
+        nonlinear = None
+        if linear is None:
+            self.out.undefined(
+                "share.nonlinear", f"share.linear is undefined, and so is what it leaves: {why}"
+            )
+        else:
+            nonlinear = self._statistic("share.nonlinear", self._mean_nonlinear, NO_EXPONENT)
+        if np.isfinite(c) and linear is None:
+            self.out.notes.append(
+                "the mean FVU_nonlinear exceeds c: FVU_nonlinear falls with width too, and the paper's "
+                "accounting, which takes it to be constant, does not add up for this family"
+            )
         absent = []
         for index, name in enumerate(self.names):
             above = f"its FVU {self.fvu[index]:.4g} lies below c = {c:.4g}: the share would be negative"
@@ -230,6 +241,7 @@ class Law:
             "encoder_error": None,
             "encoder_error_reason": NO_PURSUIT,
             "nonlinear": nonlinear,
+            "mean_fvu_nonlinear": mean,
         }
 
     def _share(self, name: str, function: Callable[[Floats], Floats], why: str) -> float | None:
