@@ -42,9 +42,10 @@ def nested(known: int, d: int = D) -> dm.SAE:
     return dm.SAE.from_functions(lambda x: x @ basis.T, lambda c: c @ basis, d_in=d, d_sae=known)
 
 
-def scaling(saes, x: torch.Tensor, **options):
-    """The family's result."""
-    results = dm.evaluate(saes, activations=x, evaluators={"error_scaling": options})
+def scaling(saes, x: torch.Tensor, *, chunk_rows: int = 4096, **options):
+    """The family's metrics and result."""
+    asked = {"error_scaling": options}
+    results = dm.evaluate(saes, activations=x, evaluators=asked, chunk_rows=chunk_rows)
     frame = results.to_pandas().set_index("metric")
     assert set(frame.status) <= {"ok", "undefined"}, frame.reason
     return frame, results.stored[0].result
@@ -160,7 +161,8 @@ def test_curves_are_norms_of_consecutive_tokens():
     """|e|, |L| and |N| of the first held-out rows, with L + N = e."""
     x = torch.randn(CONTEXTS, POSITIONS, D, generator=generator(6))
     relu = lambda v: torch.clamp(v, max=0)
-    _, result = scaling({"a": missing(relu, D), "b": missing(lambda v: 0.5 * v, D + 1)}, x, tokens=70)
+    saes = {"a": missing(relu, D), "b": missing(lambda v: 0.5 * v, D + 1)}
+    _, result = scaling(saes, x, tokens=70, chunk_rows=16)
     split = make_split(tensor_activations(x))
     rows = x[~split.train(0, CONTEXTS) & split.test(0, CONTEXTS)]
     curve = result.curves["error_norm[a]"]
