@@ -196,6 +196,8 @@ def test_members_at_another_l0_are_left_out_and_named():
     assert result.notes[0].startswith("taken, one member per width within 25% of L0 8: w16, w32, w64")
     named, _ = law(saes, x, l0=16)
     assert "within 25% of L0 16 there are 1: 512" in named.reason["c"]
+    nobody, _ = law(saes, x, l0=100)
+    assert "there are 0: none" in nobody.reason["c"]
 
 
 def member(name: str, width: int, l0: float):
