@@ -5,6 +5,15 @@ from __future__ import annotations
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
+from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
+from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WIDTH_SCALING_LAW
 
-EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY, CE_ATTRIBUTION)
+EVALUATORS = (
+    RECONSTRUCTION,
+    ERROR_DECOMPOSITION,
+    DENSITY,
+    ERROR_SCALING,
+    WIDTH_SCALING_LAW,
+    CE_ATTRIBUTION,
+)

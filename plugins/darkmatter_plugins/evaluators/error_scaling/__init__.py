@@ -1,0 +1,1 @@
+"""How well the error of a small SAE predicts that of a larger one, token by token."""

@@ -1,0 +1,54 @@
+"""What the evaluators of families share: the order of members, and all their errors on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from darkmatter import api
+from darkmatter.stats import LinearMap
+
+
+def by_width(family: Sequence[api.EncodedSAE]) -> list[api.EncodedSAE]:
+    """Members from narrow to wide; those of one width by L0, then by name."""
+    return sorted(family, key=lambda each: (each.sae.d_sae, each.l0, each.name))
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Splits the error of every member on a chunk; ``maps`` holds b* of each in the members' order.
+
+    ``subject`` is the member that the chunk speaks of, the others stand in ``chunk.beside``.
+    """
+
+    subject: str
+    maps: dict[str, LinearMap]
+
+    @classmethod
+    def of(cls, ctx: api.EvalContext, members: Sequence[api.EncodedSAE]) -> Errors:
+        """With b* and its intercept fitted on the training rows, as everywhere."""
+        return cls(ctx.subject.name, {each.name: each.error_map() for each in members})
+
+    def parts(self, chunk: api.Chunk) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """e, L = b*x + c and N = e - L of each member [n, d_out], float64."""
+        for name, linear in self.maps.items():
+            error = (chunk if name == self.subject else chunk.beside[name]).error
+            predicted = linear(chunk.x)
+            yield error, predicted, error - predicted
+
+
+def beside(ctx: api.EvalContext, members: Sequence[api.EncodedSAE]) -> list[api.EncodedSAE]:
+    """The members that a pass over the subject's rows needs to be given."""
+    return [each for each in members if each.name != ctx.subject.name]
+
+
+def warn_of_few_rows(out: api.EvalOutput, ctx: api.EvalContext) -> None:
+    """Say it where b* stands on too few training rows for N to be small where it should be."""
+    if ctx.n_train < 20 * ctx.info.d_in:
+        out.notes.append(
+            f"warning: {ctx.n_train} training rows are fewer than 20 x {ctx.info.d_in} dimensions: the "
+            "nonlinear error is overestimated by about "
+            f"d/n = {ctx.info.d_in / max(ctx.n_train, 1):.2g}; use more contexts"
+        )

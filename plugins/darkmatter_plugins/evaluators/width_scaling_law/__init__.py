@@ -1,0 +1,1 @@
+"""How the unexplained variance falls with the SAE's width, and what no width removes."""

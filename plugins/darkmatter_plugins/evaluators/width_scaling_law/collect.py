@@ -1,0 +1,110 @@
+"""Sums per unit behind FVU and FVU_nonlinear of every member, and functions of those ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darkmatter import api
+from darkmatter.stats import Influence, UnitSums
+from darkmatter_plugins.evaluators.families import Errors
+
+Floats = NDArray[np.float64]
+
+
+def error_column(name: str) -> str:
+    """Σ|e|² of a member."""
+    return f"error_sq[{name}]"
+
+
+def nonlinear_column(name: str) -> str:
+    """Σ|N|² of a member."""
+    return f"nonlinear_sq[{name}]"
+
+
+@dataclass(frozen=True, eq=False)
+class FamilySums:
+    """Per unit of held-out rows: Σ|y - ȳ|² and Σ|y|² of the target, Σ|e|² and Σ|N|² of every member."""
+
+    errors: Errors
+
+    def start(self, info: api.PassInfo) -> FamilySumsCollector:
+        """A fresh collector."""
+        names = ["variance", "target_sq"]
+        for name in self.errors.maps:
+            names += [error_column(name), nonlinear_column(name)]
+        return FamilySumsCollector(self, info, UnitSums(tuple(names)))
+
+
+@dataclass
+class FamilySumsCollector:
+    """Collects ``FamilySums``."""
+
+    spec: FamilySums
+    info: api.PassInfo
+    sums: UnitSums
+
+    def update(self, chunk: api.Chunk, rows: api.Rows) -> None:  # noqa: ARG002 - the caller chose the side
+        """Take in held-out rows."""
+        target = chunk.target.to(torch.float64)
+        vectors = [target - self.info.inputs.mean_target.to(target.device), target]
+        for error, _, nonlinear in self.spec.errors.parts(chunk):
+            vectors += [error, nonlinear]
+        squares = [vector.square().sum(dim=1) for vector in vectors]
+        self.sums.add(chunk.unit, torch.stack(squares, dim=1))
+
+    def merge(self, other: FamilySumsCollector) -> None:
+        """Take in the next shard."""
+        self.sums.merge(other.sums)
+
+    def finish(self) -> UnitSums:
+        """The sums."""
+        return self.sums
+
+
+STEP = 1e-5
+"""Relative step of the numerical derivative."""
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionOfRatios:
+    """A function [fits, K] -> [fits] of K ratios with one denominator, as a statistic of unit weights.
+
+    ``numerators`` [units, K], ``denominator`` [units]. All ratios of a resample are of the same units,
+    so that members stay paired, and a fit is made anew for every resample.
+    """
+
+    numerators: Floats
+    denominator: Floats
+    function: Callable[[Floats], Floats]
+
+    @property
+    def n_units(self) -> int:
+        """Units behind the sums."""
+        return len(self.denominator)
+
+    @property
+    def ratios(self) -> Floats:
+        """The ratios over all units [K]."""
+        return np.asarray(self.numerators.sum(axis=0) / self.denominator.sum(), dtype=np.float64)
+
+    def at(self, weights: Floats) -> Floats:
+        """The function under each row of weights."""
+        return self.function(weights @ self.numerators / (weights @ self.denominator)[:, None])
+
+    def linearised(self) -> Influence:
+        """The value with first-order contributions per unit, by central differences of the function."""
+        ratios = self.ratios
+        steps = np.diag(STEP * ratios)
+        values = self.function(np.concatenate([ratios[None], ratios + steps, ratios - steps]))
+        above, below = np.split(values[1:], 2)
+        moved = np.diagonal(steps) > 0
+        slopes = np.divide(above - below, 2 * STEP * ratios, out=np.zeros_like(ratios), where=moved)
+        # Where a step leads out of what is defined, the value is an edge and says nothing of slopes.
+        slopes = np.nan_to_num(slopes)
+        per_unit = (self.numerators - self.denominator[:, None] * ratios) / self.denominator.sum()
+        return Influence(float(values[0]), per_unit @ slopes)
