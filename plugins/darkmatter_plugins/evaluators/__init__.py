@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
+from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 
-EVALUATORS = (RECONSTRUCTION, ERROR_DECOMPOSITION, DENSITY)
+EVALUATORS = (
+    RECONSTRUCTION,
+    ERROR_DECOMPOSITION,
+    ERROR_NORM_BASELINES,
+    DENSITY,
+    CROSS_LAYER,
+)
