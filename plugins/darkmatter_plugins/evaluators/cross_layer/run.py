@@ -49,8 +49,8 @@ from darkmatter_plugins.evaluators.cross_layer.sources import (
     Plan,
     label,
     plan_all,
+    plan_random,
     plan_shuffled,
-    random_subspaces,
 )
 
 WHY = "the paper's reduction, for comparison"
@@ -81,8 +81,9 @@ class CrossLayer:
         fits = self._fits(ctx, linear, plan, sources)
         shuffled: list[Fit] = []
         if self.config.controls and "reconstruction" in self.config.kinds and sources:
-            subspaces = Plan(random_subspaces(ctx, sources, fits))
-            fits += self._fits(ctx, linear, subspaces, sources)
+            random = plan_random(ctx, sources, fits)
+            fits += self._fits(ctx, linear, random, sources)
+            plan.refused |= random.refused
             shuffled = self._fits(ctx, linear, plan_shuffled(ctx, sources), sources, shuffled=ctx.seed)
         self._measure(out, ctx, linear, fits, sources)
         if shuffled:
@@ -163,7 +164,8 @@ class CrossLayer:
 
     def _refuse(self, out: api.EvalOutput, bracket: str, reason: str) -> None:
         """All metrics of a source are undefined."""
-        after = ["fvu_after"] if bracket == "itself:codes" else ["fvu_after", "fvu_nonlinear_after"]
+        within = bracket == "itself:codes" or bracket.endswith(":random")
+        after = ["fvu_after"] if within else ["fvu_after", "fvu_nonlinear_after"]
         per_dim = [f"r2_per_dim.{key}" for key in TARGETS] if self.config.per_dim else []
         for name in (*(f"r2.{key}" for key in TARGETS), *after, *per_dim):
             out.undefined(f"{name}[{bracket}]", reason)

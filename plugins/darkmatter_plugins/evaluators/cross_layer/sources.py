@@ -118,16 +118,17 @@ def plan_shuffled(ctx: api.EvalContext, sources: Sequence[api.EncodedSAE]) -> Pl
     return plan
 
 
-def random_subspaces(
-    ctx: api.EvalContext, sources: Sequence[api.EncodedSAE], fits: Sequence[Fit]
-) -> list[Wanted]:
+def plan_random(ctx: api.EvalContext, sources: Sequence[api.EncodedSAE], fits: Sequence[Fit]) -> Plan:
     """For each reconstruction: as many random mixtures of x as it has dimensions (its rank, at most d)."""
-    found = []
+    plan = Plan()
     for each in sources:
         own = next(fit for fit in fits if fit.wanted.name == label(each.name) and not fit.wanted.joint)
-        design = own.wanted.design
+        design, name = own.wanted.design, f"{label(each.name)}:random"
         generator = torch.Generator().manual_seed(ctx.seed)
         rank = min(own.found.rank, ctx.info.d_in)
+        if rank == 0:
+            plan.refused[name] = "the source's reconstruction does not vary"
+            continue
         mixing = torch.randn(ctx.info.d_in, rank, generator=generator, dtype=torch.float64)
-        found.append(Wanted(f"{label(each.name)}:random", design, design.blocks[:1], mixing=mixing))
-    return found
+        plan.wanted.append(Wanted(name, design, design.blocks[:1], mixing=mixing))
+    return plan
