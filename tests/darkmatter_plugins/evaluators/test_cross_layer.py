@@ -236,6 +236,4 @@ def test_one_hook_point_alone_is_skipped_unless_sources_are_named():
 
 def test_it_conforms_with_named_sources():
     """Declared, bounded, repeatable whatever the workers and chunks, on SAEs of every kind."""
-    assert (
-        check_evaluator("cross_layer", config={"sources": ["topk", "pca", "functions", "no_latents"]}) == ()
-    )
+    assert check_evaluator("cross_layer", config={"sources": ["topk", "no_latents"]}) == ()
