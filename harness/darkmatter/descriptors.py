@@ -55,7 +55,8 @@ class Requirement(enum.StrEnum):
 class Metric:
     """What one number means, for tables, range checks and leaderboards.
 
-    ``name`` may end in ``[*]`` or ``.*`` for metrics that exist once per item (``r2[*]``).
+    ``name`` may end in ``[*]`` or ``.*`` for metrics that exist once per item (``r2[*]``); one item may
+    have a description of its own (``r2[all]``).
     ``low`` and ``high`` are the closed range in which a correct value lies, ``None`` if unbounded.
     """
 
@@ -162,7 +163,8 @@ class Evaluator(Descriptor):
     ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point. ``order`` is
     the place of its columns in tables, low numbers first. ``controls=False`` leaves controls out: for
     what costs much and says nothing about them. ``sees`` says which other SAEs of the run shape a
-    result on one SAE: those at its hook point (``family``), those at others (``elsewhere``).
+    result on one SAE: those at its hook point (``family``), those at others (``elsewhere``); with
+    ``named`` also any of either kind that the options name (``Config.looks_at``).
     """
 
     config: type[Config] = field(kw_only=True)
@@ -171,7 +173,7 @@ class Evaluator(Descriptor):
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
     order: int = field(default=100, kw_only=True)
     controls: bool = field(default=True, kw_only=True)
-    sees: frozenset[Literal["family", "elsewhere"]] = field(default=frozenset(), kw_only=True)
+    sees: frozenset[Literal["family", "elsewhere", "named"]] = field(default=frozenset(), kw_only=True)
     source: str = field(default="", kw_only=True)
 
     def metric(self, name: str) -> Metric | None:

@@ -152,7 +152,14 @@ class EncodedSAE(Protocol):
         """Sizes, and the statistics of its inputs."""
         ...
 
-    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+    def collect(
+        self,
+        specs: Sequence[CollectorSpec],
+        rows: Rows,
+        beside: Sequence[Any] = (),
+        *,
+        shuffled: int | None = None,
+    ) -> list[Any]:
         """Another pass over its rows, see ``EvalContext.collect``."""
         ...
 
@@ -265,11 +272,19 @@ class EvalContext(Protocol):
         """The finished statistic of a collector that rode the shared pass."""
         ...
 
-    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+    def collect(
+        self,
+        specs: Sequence[CollectorSpec],
+        rows: Rows,
+        beside: Sequence[Any] = (),
+        *,
+        shuffled: int | None = None,
+    ) -> list[Any]:
         """Another pass over the cache and the spooled codes, nothing is encoded again.
 
         ``beside``: SAEs of ``family`` or ``others``, whose chunks of the same rows then stand in
-        ``chunk.beside``.
+        ``chunk.beside``. With the seed ``shuffled``, a control, their rows are permuted within each
+        shard, all of theirs in the same way.
         """
         ...
 

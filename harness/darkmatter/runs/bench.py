@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from darkmatter.descriptors import Evaluator
+from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.evaluation import EvaluatorImplementation
 from darkmatter.files.atomic import content_hash
 from darkmatter.runs.items import Facts
@@ -67,13 +67,28 @@ def elsewhere(hooks: Hooks, candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def seen_beside(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The other SAEs that shape an evaluator's result on one SAE."""
+    named, sees = chosen.config.looks_at(), chosen.evaluator.sees
+    anywhere = named is not None and "named" in sees
     found: list[Candidate] = []
-    if "family" in chosen.evaluator.sees:
+    if "family" in sees or anywhere:
         found += [each for each in family_of(hooks, candidates) if each.name != name]
-    if "elsewhere" in chosen.evaluator.sees:
+    if "elsewhere" in sees or anywhere:
         found += elsewhere(hooks, candidates)
-    named = chosen.config.looks_at()
     return [each for each in found if named is None or each.name in named]
+
+
+def company(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> set[Requirement]:
+    """What the SAEs at hand make possible for an evaluator of one of them.
+
+    SAEs that options name serve an evaluator of other hook points wherever they are.
+    """
+    there = set()
+    if len(family_of(hooks, candidates)) > 1:
+        there.add(Requirement.FAMILY)
+    named = chosen.config.looks_at() is not None and seen_beside(chosen, hooks, name, candidates)
+    if named or elsewhere(hooks, candidates):
+        there.add(Requirement.OTHER_HOOKS)
+    return there
 
 
 def identities(candidates: Iterable[Candidate]) -> list[Identity]:

@@ -71,9 +71,16 @@ class BenchSAE:
         """Mean number of active latents on the held-out rows."""
         return self.encoded.l0
 
-    def collect(self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[Any] = ()) -> list[Any]:
+    def collect(
+        self,
+        specs: Sequence[CollectorSpec],
+        rows: Rows,
+        beside: Sequence[Any] = (),
+        *,
+        shuffled: int | None = None,
+    ) -> list[Any]:
         """Another pass over one side's rows; nothing is encoded again."""
-        return collect_again(self.settings, self.encoded, specs, rows, _beside(beside))
+        return collect_again(self.settings, self.encoded, specs, rows, _beside(beside), shuffled)
 
     def error_map(self, *, bias: bool = True) -> LinearMap:
         """b* and its intercept, fitted on the training rows once and shared by all evaluators."""
@@ -231,10 +238,15 @@ class Context:
         return self.subject.encoded.collected(spec)
 
     def collect(
-        self, specs: Sequence[CollectorSpec], rows: Rows, beside: Sequence[BenchSAE] = ()
+        self,
+        specs: Sequence[CollectorSpec],
+        rows: Rows,
+        beside: Sequence[BenchSAE] = (),
+        *,
+        shuffled: int | None = None,
     ) -> list[Any]:
         """Another pass over one side's rows; nothing is encoded again."""
-        return self.subject.collect(specs, rows, beside)
+        return self.subject.collect(specs, rows, beside, shuffled=shuffled)
 
     def error_map(self, *, bias: bool = True) -> LinearMap:
         """b* and its intercept."""

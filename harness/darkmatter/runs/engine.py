@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
-from darkmatter.descriptors import Evaluator, Requirement
+from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError, is_out_of_room
 from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation, PassInfo
 from darkmatter.events import RunFinished, RunStarted
@@ -28,7 +28,7 @@ from darkmatter.runs.baselines import StreamFitData
 from darkmatter.runs.bench import (
     Candidate,
     Family,
-    elsewhere,
+    company,
     family_of,
     identities,
     in_groups,
@@ -254,7 +254,7 @@ class Engine:
         beside: Sequence[Candidate],
     ) -> StoredResult:
         descriptor = draft.chosen.evaluator
-        missing = self._missing(descriptor, candidate)
+        missing = self._missing(draft.chosen, candidate)
         if missing:
             return skipped_result(draft, f"needs {missing}")
         resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
@@ -271,14 +271,13 @@ class Engine:
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
             return failed_result(draft, reason)
 
-    def _missing(self, evaluator: Evaluator, candidate: Candidate) -> str:
+    def _missing(self, chosen: Chosen, candidate: Candidate) -> str:
         """What an evaluator needs and this run does not have, in words; empty if nothing."""
         assert candidate.encoded is not None
         sae = candidate.encoded.sae
         usable = [each for each in self._bench if each.usable]
         have = {
-            Requirement.FAMILY: len(family_of(candidate.hooks, usable)) > 1,
-            Requirement.OTHER_HOOKS: bool(elsewhere(candidate.hooks, usable)),
+            **dict.fromkeys(company(chosen, candidate.hooks, candidate.name, usable), True),
             Requirement.MODEL: self.store.has_model,
             Requirement.TRAINING: True,
             Requirement.TOKENS: self.store.tokens() is not None,
@@ -286,7 +285,9 @@ class Engine:
             Requirement.LABELS: self.store.labels() is not None,
             Requirement.DECODER: sae.W_dec is not None,
         }
-        return ", ".join(sorted(need.value for need in evaluator.requires if not have.get(need, False)))
+        return ", ".join(
+            sorted(need.value for need in chosen.evaluator.requires if not have.get(need, False))
+        )
 
     # -- baselines ------------------------------------------------------------------------------
 

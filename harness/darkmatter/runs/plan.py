@@ -13,7 +13,7 @@ from darkmatter.descriptors import Requirement, import_named
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
-from darkmatter.runs.bench import Candidate, Family, elsewhere, family_of, identities, seen_beside
+from darkmatter.runs.bench import Candidate, Family, company, family_of, identities, seen_beside
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
@@ -183,17 +183,7 @@ class _Planner:
                     family = Family(chosen, hooks, family_of(hooks, self._bench))
                     known = all(each.fingerprint for each in family.members)
                     fingerprint = family.fingerprint if known else None
-                    has = self.source.has | self._company(hooks)
-                    yield self._one(family.draft.name, chosen, fingerprint, hooks, has)
-
-    def _company(self, hooks: Hooks) -> frozenset[Requirement]:
-        """What other SAEs of the run make possible at a pair of hook points."""
-        there = {Requirement.TRAINING}
-        if len(family_of(hooks, self._bench)) > 1:
-            there.add(Requirement.FAMILY)
-        if elsewhere(hooks, self._bench):
-            there.add(Requirement.OTHER_HOOKS)
-        return frozenset(there)
+                    yield self._one(family.draft.name, chosen, fingerprint, hooks, self.source.has)
 
     # -- SAEs -----------------------------------------------------------------------------------
 
@@ -231,8 +221,7 @@ class _Planner:
         name = chosen.evaluator.name
         if sae is None:
             return PlannedResult(item.name, name, "fail", admitted.failure)
-        has = self.source.has | self._company(admitted.hooks)
-        has |= {Requirement.DECODER} if sae.W_dec is not None else set()
+        has = self.source.has | ({Requirement.DECODER} if sae.W_dec is not None else set())
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
 
     def _one(
@@ -246,6 +235,7 @@ class _Planner:
     ) -> PlannedResult:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
+        has |= {Requirement.TRAINING} | company(chosen, hooks, name, self._bench)
         unmet = chosen.evaluator.requires - has
         if unmet:
             needs = "needs " + ", ".join(sorted(need.value for need in unmet))
@@ -308,7 +298,7 @@ class _Planner:
         rows = {key: self._analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.source.account["key"], hooks, rows)
         # Whether a control has a decoder is known when it is fitted; the built-in ones have.
-        has = self.source.has | {Requirement.DECODER} | self._company(hooks)
+        has = self.source.has | {Requirement.DECODER}
         return [self._one(name, chosen, recipe, hooks, has) for chosen in self._of_one_sae(control=True)]
 
 

@@ -137,6 +137,23 @@ class Codes:
             row_shift=None if self.row_shift is None else self.row_shift[start:stop],
         )
 
+    def take(self, index: Tensor) -> Codes:
+        """The rows ``index`` [m] (int64), in that order; ``batch_shape`` is (m,)."""
+        counts = self.offsets.diff()[index]
+        offsets = self.offsets.new_zeros(len(index) + 1)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        shift = torch.repeat_interleave(self.offsets[index] - offsets[:-1], counts)
+        entries = torch.arange(len(shift), device=self.device) + shift
+        return Codes(
+            values=self.values[entries],
+            indices=self.indices[entries],
+            offsets=offsets,
+            d_sae=self.d_sae,
+            batch_shape=(len(index),),
+            row_scale=None if self.row_scale is None else self.row_scale[index],
+            row_shift=None if self.row_shift is None else self.row_shift[index],
+        )
+
     def to(self, device: torch.device | str) -> Codes:
         """The same codes on another device."""
         return replace(

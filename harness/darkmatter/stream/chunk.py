@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from darkmatter.activations import ActivationStore, Shard
 from darkmatter.evaluation import Rows
 from darkmatter.sae.codes import Codes
+from darkmatter.shuffle import permutation
 from darkmatter.stats.moments import centred
 
 
@@ -114,6 +116,31 @@ class ChunkRows:
     def error(self) -> Tensor:
         """Target - Sae(x) [n, d_out] in float64, the difference of the float32 values."""
         return self.inputs.target.to(torch.float64) - self.reconstruction.to(torch.float64)
+
+
+def permuted(chunks: Sequence[ChunkRows], seed: int, purpose: str) -> Iterator[ChunkRows]:
+    """Chunks of the same sizes that hold the rows of all of them in another order.
+
+    The order depends on ``seed``, ``purpose`` and the number of rows, not on how they are cut.
+    """
+    if not chunks:
+        return
+    sizes = [len(chunk.x) for chunk in chunks]
+    order = torch.from_numpy(permutation(sum(sizes), seed, purpose))
+    codes, made = Codes.cat([chunk.codes for chunk in chunks]), torch.cat([c.reconstruction for c in chunks])
+    names = [each.name for each in fields(InputRows)]
+    whole = {name: _joined([getattr(chunk.inputs, name) for chunk in chunks]) for name in names}
+    for index in torch.split(order, sizes):
+        at = index.to(made.device)
+        inputs: dict[str, Any] = {
+            name: None if part is None else part[index.to(part.device)] for name, part in whole.items()
+        }
+        yield ChunkRows(InputRows(**inputs), codes.take(at), made[at])
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if len(there) == len(parts) else None
 
 
 def read_rows(

@@ -22,7 +22,7 @@ from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
 from darkmatter.files.atomic import content_hash
 from darkmatter.sae.base import SAE
 from darkmatter.stats.regression import LinearMap
-from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows
+from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, permuted, read_rows
 from darkmatter.stream.shards import map_shards
 from darkmatter.stream.spool import ShardSpool
 
@@ -251,16 +251,17 @@ def collect_again(
     specs: Sequence[CollectorSpec],
     only: Rows,
     beside: Mapping[str, tuple[StreamSettings, Encoded]] | None = None,
+    shuffled: int | None = None,
 ) -> list[Any]:
     """Finished statistics of one side's rows from the cache and the spooled codes.
 
     ``beside``: other SAEs, at this or another hook point of the same store, whose chunks of the same
-    rows come with each chunk.
+    rows come with each chunk; with the seed ``shuffled``, of other rows of the same side and shard.
     """
 
     def work(shard: Shard) -> list[Collector]:
         collectors = [spec.start(encoded.info) for spec in specs]
-        for chunk in decoded_chunks(settings, encoded, shard, only, beside or {}):
+        for chunk in decoded_chunks(settings, encoded, shard, only, beside or {}, shuffled):
             for collector in collectors:
                 collector.update(chunk, only)
         return collectors
@@ -278,30 +279,39 @@ def decoded_chunks(
     shard: Shard,
     only: Rows,
     beside: Mapping[str, tuple[StreamSettings, Encoded]],
+    shuffled: int | None = None,
 ) -> Iterator[ChunkRows]:
     """The shard's chunks of one side, decoded from the spool, with those of other SAEs beside them.
 
     All SAEs of a run share selection and chunk size, so chunks of one number hold the same rows; the
-    positions and units of each are compared all the same.
+    positions, units and tokens of each are compared all the same. With the seed ``shuffled`` the rows of
+    those beside are permuted within the shard, all of them in the same way.
     """
-    others = {
-        name: (state, their.chunks(shard, only), state.spools[shard.index])
-        for name, (their, state) in beside.items()
-    }
-    spool = encoded.spools[shard.index]
-    for number, _, inputs in settings.chunks(shard, only):
+    others = {name: _alone(their, state, shard, only) for name, (their, state) in beside.items()}
+    if shuffled is not None:
+        drawn = (shuffled, f"row{shard.index:05}")
+        others = {name: permuted(list(chunks), *drawn) for name, chunks in others.items()}
+    for chunk in _alone(settings, encoded, shard, only):
         found = {}
-        for name, (state, chunks, their_spool) in others.items():
-            their_number, _, their_inputs = next(chunks)
-            if their_number != number or not _same_rows(inputs, their_inputs):
+        for name, chunks in others.items():
+            found[name] = next(chunks)
+            if shuffled is None and not _same_rows(chunk.inputs, found[name].inputs):
                 message = f"the rows of {name!r} are not those of the SAE that it stands beside"
                 raise DarkmatterError(message)
-            found[name] = _decoded(state, their_spool, number, their_inputs, settings.device)
-        yield replace(_decoded(encoded, spool, number, inputs, settings.device), beside=found)
+        yield replace(chunk, beside=found)
+
+
+def _alone(settings: StreamSettings, encoded: Encoded, shard: Shard, only: Rows) -> Iterator[ChunkRows]:
+    """One SAE's chunks of one side of a shard, decoded from the spool."""
+    spool = encoded.spools[shard.index]
+    for number, _, inputs in settings.chunks(shard, only):
+        yield _decoded(encoded, spool, number, inputs, settings.device)
 
 
 def _same_rows(one: InputRows, other: InputRows) -> bool:
-    return torch.equal(one.unit, other.unit) and torch.equal(one.position, other.position)
+    if not (torch.equal(one.unit, other.unit) and torch.equal(one.position, other.position)):
+        return False
+    return one.tokens is None or (other.tokens is not None and torch.equal(one.tokens, other.tokens))
 
 
 def _decoded(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
+from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
+from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WIDTH_SCALING_LAW
@@ -12,8 +14,10 @@ from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WIDTH_SCA
 EVALUATORS = (
     RECONSTRUCTION,
     ERROR_DECOMPOSITION,
+    ERROR_NORM_BASELINES,
     DENSITY,
     ERROR_SCALING,
     WIDTH_SCALING_LAW,
     CE_ATTRIBUTION,
+    CROSS_LAYER,
 )

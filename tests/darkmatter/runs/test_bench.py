@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -164,6 +164,81 @@ def test_options_name_the_saes_that_are_looked_at():
     named = type("OnlyA", (Named,), {"looks_at": lambda _: ("a",)})
     found, _ = run(TRIO, [LOOKER], config=named)
     assert {name: values["seen"] for (name, _), values in found.items()} == {"a": 0, "b": 0, "up": 1}
+
+
+def test_an_evaluator_of_other_hook_points_may_be_shown_named_saes_of_its_own(tmp_path):
+    """With ``named`` the family is seen, and enters the key, only where options name it."""
+    evaluator = replace(
+        LOOKER, sees=frozenset({"elsewhere", "named"}), requires=frozenset({api.Requirement.OTHER_HOOKS})
+    )
+    named = type("OnlyA", (Named,), {"looks_at": lambda _: ("a",)})
+    pair = {"a": relu(), "b": relu(scale=2.0)}
+    for config in (Named, named):
+        found, _ = run(TRIO, [evaluator], config=config, out=tmp_path)
+        assert found["b", "looker"]["seen"] == 1
+        assert ("sum[a]" in found["b", "looker"]) == (config is named)
+        # A changed member of the family makes no new result unless it is named.
+        _, reused = run({**TRIO, "a": relu(scale=3.0)}, [evaluator], config=config, out=tmp_path)
+        assert reused == (1 if config is Named else 0)
+    alone, _ = run(pair, [evaluator])
+    assert alone["a", "looker"].reason == "needs SAEs at other hook points"
+    assert run(pair, [evaluator], config=named)[0]["b", "looker"]["seen"] == 1
+
+
+@dataclass(frozen=True)
+class ProductsBeside(SumBeside):
+    """Σ x·x' with the rows of the SAE beside, Σ x' and Σ of codes beside that are not its rows'."""
+
+    def start(self, info):
+        return ProductsBesideCollector({})
+
+
+class ProductsBesideCollector(SumBesideCollector):
+    def update(self, chunk, rows):
+        (other,) = chunk.beside.values()
+        found = {
+            "product": (chunk.x.double() * other.x.double()).sum(),
+            "total": other.x.double().square().sum(),
+            "split": (other.codes.to_dense() - other.x.relu()).abs().sum(),
+            "token": (other.tokens // POSITIONS != chunk.tokens // POSITIONS).sum(),
+        }
+        for name, value in found.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+
+
+class Shuffler(Looker):
+    """Looks at the SAE above with its rows as they are and permuted."""
+
+    def run(self, ctx):
+        out = ctx.output()
+        for name, seed in (("aligned", None), ("shuffled", 3), ("otherwise", 4)):
+            (sums,) = ctx.collect([ProductsBeside()], "test", beside=ctx.others, shuffled=seed)
+            for key, value in sums.items():
+                out.plain(f"sum[{name} {key}]", value, why_no_interval="a test")
+        return out
+
+
+def test_rows_beside_can_be_shuffled_whatever_the_chunks():
+    """The same rows in a seeded order: nothing is lost, codes stay with their rows, pairs are broken."""
+    evaluator = replace(LOOKER, implementation=Shuffler)
+    saes = {"a": TRIO["a"], "up": TRIO["up"]}
+    large, small = (run(saes, [evaluator], chunk_rows=n)[0]["a", "looker"] for n in (50, 9))
+
+    assert large == {name: pytest.approx(value) for name, value in small.items()}
+    assert large["sum[shuffled total]"] == pytest.approx(large["sum[aligned total]"])
+    assert large["sum[shuffled split]"] == 0
+    assert abs(large["sum[shuffled product]"]) < 0.4 * large["sum[aligned product]"]
+    assert large["sum[shuffled product]"] != pytest.approx(large["sum[otherwise product]"])
+    assert (large["sum[aligned token]"], large["sum[shuffled token]"] > 0) == (0, True)
+
+
+def test_rows_of_other_tokens_are_no_neighbours(monkeypatch):
+    """A store that gives other tokens for the same rows is found out, not compared."""
+    calls = iter(range(10**6))
+    monkeypatch.setattr(TwoHooks, "tokens", lambda *_: torch.full((CONTEXTS, POSITIONS), next(calls))[:7])
+    found, _ = run({"a": TRIO["a"], "up": TRIO["up"]}, [LOOKER])
+
+    assert "not those of the SAE" in found["a", "looker"].reason
 
 
 def test_a_family_is_one_result_without_controls():

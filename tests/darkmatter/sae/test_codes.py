@@ -24,6 +24,15 @@ def test_dense_and_back():
     assert codes.nbytes > 0
 
 
+def test_rows_can_be_taken_in_any_order():
+    """take() gives the rows that indexing the dense matrix gives, repeated and empty ones included."""
+    matrix = dense(11, 17)
+    matrix[4] = 0
+    index = torch.tensor([9, 4, 0, 0, 10])
+    assert torch.equal(Codes.from_dense(matrix).take(index).to_dense(), matrix[index])
+    assert len(Codes.from_dense(matrix).take(index[:0])) == 0
+
+
 def test_slices_and_joins():
     """rows() cuts flattened rows, cat() joins them again, empty slices included."""
     matrix = dense(11, 17)

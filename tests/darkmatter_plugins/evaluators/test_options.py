@@ -69,6 +69,7 @@ def test_every_convention_is_what_its_definition_says(x, bias, power, rows, cent
     frame = dm.evaluate(
         {"relu": relu}, activations=x, evaluators={"error_decomposition": options}
     ).to_pandas()
+    frame = frame[~frame.metric.str.contains("feature_norm")]  # functions have no decoder matrix
     assert set(frame.status) == {"ok"}, frame[["metric", "reason"]]
     found = frame.set_index("metric")
     truth = expected(x, bias=bias, power=power, rows=rows, centre=centre)

@@ -45,7 +45,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
     implementation="darkmatter_plugins.evaluators.error_decomposition.run:ErrorDecomposition",
     config=ErrorDecompositionConfig,
     order=20,
-    source="Engels et al.: linear predictability of the error, FVU_nonlinear, norm-prediction test",
+    source="Engels et al.: linear predictability of the error, FVU_nonlinear, norm-prediction tests",
     metrics=(
         _M(
             "error_r2",
@@ -94,5 +94,32 @@ ERROR_DECOMPOSITION = api.Evaluator(
             higher_is_better=False,
         ),
         _M("authors.error_norm_r2", "error_norm_r2 without intercept, as the authors compute it", high=1),
+        _M(
+            "authors.norm_r2.sae_plus_nonlinear",
+            "R² of |Sae(x) + nonlinear error|² = |x - b*x|² from x, without intercepts: a vector that the "
+            "authors' figure calls Sae(x) - NonlinearError",
+            high=1,
+        ),
+        _M(
+            "feature_norm.correlation",
+            "correlation over latents of a*·w/|w| with the latent's mean active value; a* predicts the "
+            "squared norm of the sum of features",
+            low=-1,
+            high=1,
+        ),
+        _M("feature_norm.slope", "slope of a*·w/|w| over the latent's mean active value; 1 in theory"),
+        _M(
+            "feature_norm.latents",
+            "latents compared: those that fire on held-out rows",
+            unit="latents",
+            low=0,
+        ),
+        _M(
+            "authors.feature_norm.correlation",
+            "feature_norm.correlation with a* fitted without intercept, as the authors compute it",
+            low=-1,
+            high=1,
+        ),
+        _M("authors.feature_norm.slope", "feature_norm.slope with a* fitted without intercept"),
     ),
 )

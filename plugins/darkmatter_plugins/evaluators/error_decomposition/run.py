@@ -7,6 +7,8 @@ N = e - b*x - c on held-out rows (y, e, N [n, d]):
     fvu_nonlinear  = Σ|N|² / Σ|y - ȳ|²            fvu_linear = fvu - fvu_nonlinear
     error_r2       = 1 - Σ|N|² / Σ|e - ē|²
     norm_r2.v      = 1 - Σ(|v|² - a·x - a₀)² / Σ(|v|² - mean|v|²)²,   a, a₀ fitted on training rows
+    feature_norm   see ``features``: whether the map that predicts |Sae(x)|² names each feature's size;
+                   curves ``feature_norm`` (a point per latent) and ``feature_norm_running_mean``
 
 Means are those of the held-out rows. Source: Engels, Smith, Tegmark, with an intercept, float64,
 and held-out rows only; ``authors.*`` keep their conventions.
@@ -22,7 +24,11 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter.stats import CrossMoments, LinearMap, MeanOfRatios
-from darkmatter_plugins.evaluators.error_decomposition.authors import authors_metrics, authors_sums
+from darkmatter_plugins.evaluators.error_decomposition.authors import (
+    AuthorsNorms,
+    authors_metrics,
+    authors_sums,
+)
 from darkmatter_plugins.evaluators.error_decomposition.collect import (
     Centres,
     NormMoments,
@@ -30,6 +36,13 @@ from darkmatter_plugins.evaluators.error_decomposition.collect import (
     ResidualsCollector,
 )
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS, ErrorDecompositionConfig
+from darkmatter_plugins.evaluators.error_decomposition.features import (
+    FeatureSums,
+    FeatureSumsCollector,
+    decoder_of,
+    feature_metrics,
+    no_features,
+)
 
 NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
 CONSTANT = "the activations do not vary on the held-out rows"
@@ -52,7 +65,7 @@ class ErrorDecomposition:
 
     def collectors(self) -> Sequence[api.CollectorSpec]:
         """What the fitted map needs; the rest takes a second look at the rows."""
-        return (api.ErrorMoments(), api.MeanError())
+        return (api.ErrorMoments(), api.MeanError(), api.LatentMoments())
 
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
@@ -61,14 +74,14 @@ class ErrorDecomposition:
         linear = api.fit_error_map(ctx.info, moments, bias=self.config.bias)
         add_fit_notes(out, linear, ctx.info.d_in)
         power, every_row = self.config.norm_power, self.config.eval_rows == "all"
-        (norm_moments,) = ctx.collect([NormMoments(linear, power)], "train")
-        norm = api.fit_error_map(ctx.info, norm_moments, bias=self.config.bias)
+        fitted = self._training(ctx, linear, moments)
+        norm = api.fit_error_map(ctx.info, fitted["norms"], bias=self.config.bias)
         centres = _centres(ctx, moments, every_row=every_row)
         specs: dict[str, api.CollectorSpec] = {
             "residuals": Residuals(linear, norm, power, centres, one_unit=every_row)
         }
         if self.config.authors:
-            specs["authors"] = authors_sums(ctx, moments, self._error_norm(ctx, linear, norm_moments))
+            specs["authors"] = authors_sums(ctx, moments, fitted["authors"])
         test = _collect(ctx, specs, "test")
         train = _collect(
             ctx, {name: spec for name, spec in specs.items() if every_row or name == "authors"}, "train"
@@ -87,13 +100,26 @@ class ErrorDecomposition:
         self._norms(out, total_variance)
         if self.config.authors:
             authors_metrics(out, ctx, test["authors"], train["authors"], floor=constant)
+        self._features(out, ctx, fitted)
         return out
 
-    def _error_norm(self, ctx: api.EvalContext, linear: LinearMap, moments: CrossMoments) -> CrossMoments:
-        """Training moments of |e|² alone; with another norm power they take a pass of their own."""
-        if self.config.norm_power != 2:
-            (moments,) = ctx.collect([NormMoments(linear, 2)], "train")
-        return moments.target(list(VECTORS).index("error"))
+    def _training(self, ctx: api.EvalContext, linear: LinearMap, moments: CrossMoments) -> dict[str, Any]:
+        """What a second look at the training rows gives, once b* is known."""
+        specs: dict[str, api.CollectorSpec] = {"norms": NormMoments(linear, self.config.norm_power)}
+        if self.config.authors:
+            specs["authors"] = AuthorsNorms(api.fit_error_map(ctx.info, moments, bias=False))
+        decoder = decoder_of(ctx.sae)
+        if decoder is not None and ctx.info.d_sae > 0:
+            specs["features"] = FeatureSums(decoder)
+        return _collect(ctx, specs, "train")
+
+    def _features(self, out: api.EvalOutput, ctx: api.EvalContext, fitted: dict[str, Any]) -> None:
+        fits = {"": self.config.bias, **({"authors.": False} if self.config.authors else {})}
+        if "features" not in fitted:
+            no_features(out, "the SAE has no decoder matrix with a row for each latent", list(fits))
+            return
+        moments: FeatureSumsCollector = fitted["features"]
+        feature_metrics(out, moments.decoder, ctx.collected(api.LatentMoments()).sums, moments, fits)
 
     def _fvu(self, out: api.EvalOutput, centres: Centres, floor: float) -> None:
         denominator = "target_sq" if self.config.fvu_center == "none" else "target_variance"
