@@ -87,8 +87,12 @@ class _Entries(NamedTuple):
 
 @dataclass(frozen=True)
 class _Atoms:
-    """Atoms ``weight * scale``: [F, d] float32, [F] float64; none longer than ``longest``."""
+    """Atoms ``rows * scale``: [F, d] as they were given, [F] float64; none longer than ``longest``.
 
+    ``weight`` are the rows in float32, ``absent`` the indices of rows that are no atoms.
+    """
+
+    rows: Tensor
     weight: Tensor
     scale: Tensor
     absent: Tensor
@@ -100,7 +104,7 @@ class _Atoms:
         scale = torch.where(norms > 0, 1 / norms, 0.0) if unit_rows else torch.ones_like(norms)
         longest = 1.0 if unit_rows else float(norms.amax()) if len(norms) else 0.0
         absent = (norms == 0).nonzero().squeeze(1)
-        return _Atoms(dictionary.detach().float(), scale, absent, longest)
+        return _Atoms(dictionary.detach(), dictionary.detach().float(), scale, absent, longest)
 
     @property
     def present(self) -> bool:
@@ -114,7 +118,7 @@ class _Atoms:
 
     def gather(self, index: Tensor) -> Tensor:
         """Atoms [n, d] float64."""
-        return self.weight[index].to(torch.float64) * self.scale[index, None]
+        return self.rows[index].to(torch.float64) * self.scale[index, None]
 
     def best(self, residual: Tensor) -> Tensor:
         """The atom [n] of largest inner product with each row [n, d]; of equal ones the first."""
@@ -170,19 +174,23 @@ class _Batch:
     def run(self, atoms: _Atoms, steps: Tensor) -> _Entries:
         """All steps; the codes by place in the batch."""
         for step in range(self.index.shape[1]):
-            self._step(atoms, step, int((steps > step).sum()))
+            if not self._step(atoms, step, int((steps > step).sum())):
+                break
         row, slot = self.weight.nonzero(as_tuple=True)
         return _Entries(row, self.index[row, slot], self.weight[row, slot])
 
-    def _step(self, atoms: _Atoms, step: int, n: int) -> None:
-        """One step of the first n rows; the others have taken theirs, and stay as they are."""
+    def _step(self, atoms: _Atoms, step: int, n: int) -> bool:
+        """One step of the first n rows, the others have taken theirs; False if no row has any left."""
         here = slice(step + 1)
         weight, chosen = self.weight[:n, here], self.atoms[:n, here]
         residual = self.signal[:n] - _times(chosen.mT, weight)
         goes_on = residual.norm(dim=1) > ROUND_OFF
-        best = atoms.best(residual)
-        again = self.index[:n, here] == best[:, None]
-        fresh = ~again.any(dim=1)
+        if not bool(goes_on.any()):
+            return False
+        best = torch.full_like(self.index[:n, 0], -1)
+        best[goes_on] = atoms.best(residual[goes_on])
+        again = (self.index[:n, here] == best[:, None]) & goes_on[:, None]
+        fresh = goes_on & ~again.any(dim=1)
         self.index[:n, step] = torch.where(fresh, best, -1)
         chosen[:, step] = atoms.gather(best) * fresh[:, None]
         column = _times(chosen, chosen[:, step])
@@ -196,6 +204,7 @@ class _Batch:
         moves = goes_on & (curvature > 0)
         size = torch.where(moves, gradient.square().sum(dim=1) / curvature, 0.0)
         weight[:] = torch.relu(weight + size[:, None] * gradient)
+        return True
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
