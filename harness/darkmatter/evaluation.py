@@ -65,6 +65,14 @@ class Chunk(Protocol):
         ...
 
     @property
+    def row(self) -> Tensor:
+        """[n] int64, number of the row in the cache: context * positions + position.
+
+        It names a row whatever the chunks, shards and workers: what is drawn per row is drawn from it.
+        """
+        ...
+
+    @property
     def tokens(self) -> Tensor | None:
         """[n] token ids, where the cache has them."""
         ...

@@ -40,6 +40,10 @@ class EvalOutput:
         """From here on metrics are over ``n_rows`` rows that are no held-out units, so without intervals."""
         self._why_no_interval, self._n = reason, n_rows
 
+    def on_rows(self, n_rows: int) -> None:
+        """From here on metrics are over ``n_rows`` of the held-out rows, of whatever units."""
+        self._n = n_rows
+
     def add_columns(self, columns: dict[str, np.ndarray]) -> None:
         """Keep sums per unit, float64 [n_units] each, under their names."""
         self.columns.update(columns)

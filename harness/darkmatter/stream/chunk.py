@@ -48,6 +48,7 @@ class InputRows:
     target: Tensor
     unit: Tensor
     position: Tensor
+    row: Tensor
     tokens: Tensor | None
     loss: Tensor | None
     labels: Tensor | None
@@ -96,6 +97,11 @@ class ChunkRows:
     def position(self) -> Tensor:
         """[n] position within the context."""
         return self.inputs.position
+
+    @property
+    def row(self) -> Tensor:
+        """[n] number of the row in the cache."""
+        return self.inputs.row
 
     @property
     def tokens(self) -> Tensor | None:
@@ -173,7 +179,8 @@ def read_rows(
             y = x if y_all is x_all else y_all[index].to(device=device, dtype=torch.float32)
             tokens, loss, labels = (None if part is None else part[index] for part in extras)
             unit = selection.unit[shard.start + index // n_positions]
-            yield number, rows, InputRows(x, y, unit, index % n_positions, tokens, loss, labels)
+            row = shard.start * n_positions + index
+            yield number, rows, InputRows(x, y, unit, index % n_positions, row, tokens, loss, labels)
 
 
 def _indices(selection: RowSelection, span: slice, chunk_rows: int) -> Iterator[tuple[int, Rows, Tensor]]:

@@ -9,10 +9,7 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter_plugins.baselines import NoiseConfig
-
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15, the increment of splitmix64, as int64
-_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
-_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+from darkmatter_plugins.hashing import GOLDEN, mix, normals
 
 
 def fit(config: NoiseConfig, data: api.FitData) -> api.SAE:
@@ -48,20 +45,7 @@ class NoiseSAE(api.SAE):
 
 def row_noise(rows: Tensor, seed: int) -> Tensor:
     """Standard normal noise [n, d] determined by each row's own bits and the seed."""
-    d = rows.shape[1]
     bits = rows.contiguous().view(torch.int32).to(torch.int64)
-    place = torch.arange(1, d + 1, dtype=torch.int64, device=rows.device) * _GOLDEN
-    key = _mix(_mix(bits + place).sum(dim=1) + torch.tensor(seed, device=rows.device) * _GOLDEN)
-    uniform = []
-    for stream in (_MIX_1, _MIX_2):
-        mixed = _mix(key[:, None] + _mix(place + stream)[None, :])
-        # The upper 53 bits as a number strictly between 0 and 1.
-        uniform.append((((mixed >> 11) & ((1 << 53) - 1)).to(torch.float64) + 0.5) * 2.0**-53)
-    return (-2 * uniform[0].log()).sqrt() * (2 * math.pi * uniform[1]).cos()
-
-
-def _mix(z: Tensor) -> Tensor:
-    """The finaliser of splitmix64 on int64 (arithmetic wraps; shifts are made logical)."""
-    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX_1
-    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX_2
-    return z ^ ((z >> 31) & ((1 << 33) - 1))
+    place = torch.arange(1, rows.shape[1] + 1, dtype=torch.int64, device=rows.device) * GOLDEN
+    key = mix(mix(bits + place).sum(dim=1) + torch.tensor(seed, device=rows.device) * GOLDEN)
+    return normals(key, rows.shape[1])

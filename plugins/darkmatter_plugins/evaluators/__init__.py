@@ -8,7 +8,9 @@ from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
 from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
+from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
+from darkmatter_plugins.evaluators.synthetic_noise.descriptor import SYNTHETIC_NOISE
 from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WIDTH_SCALING_LAW
 
 EVALUATORS = (
@@ -19,5 +21,7 @@ EVALUATORS = (
     ERROR_SCALING,
     WIDTH_SCALING_LAW,
     CE_ATTRIBUTION,
+    GRADIENT_PURSUIT,
     CROSS_LAYER,
+    SYNTHETIC_NOISE,
 )

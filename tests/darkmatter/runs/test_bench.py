@@ -351,6 +351,30 @@ def test_some_contexts_make_a_smaller_sample_and_saes_share_what_is_theirs(tmp_p
     assert result.units().ids.tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("chunk_rows", [5, 50])
+def test_rows_are_known_by_their_number(chunk_rows):
+    """A row's number names its place in the cache, whatever the chunk: context * positions + position."""
+
+    class Numbered(Looker):
+        def run(self, ctx):
+            out = ctx.output()
+            numbers = []
+            for rows in ("train", "test"):
+                for chunk in ctx.chunks(rows):
+                    assert torch.equal(chunk.row, chunk.tokens)  # TwoHooks numbers its tokens so
+                    assert torch.equal(chunk.row % POSITIONS, chunk.position)
+                    numbers += chunk.row.tolist()
+            assert len(set(numbers)) == ctx.n_train + ctx.n_test
+            out.on_rows(7)
+            out.plain("seen", len(numbers), why_no_interval="a count")
+            assert out.metrics[0].n == 7
+            return out
+
+    numbered = api.Evaluator("numbered", "Numbers.", Numbered, config=api.Config, metrics=METRICS)
+    found, _ = run({"a": relu()}, [numbered], chunk_rows=chunk_rows)
+    assert found["a", "numbered"]["seen"] > 0
+
+
 def test_weights_that_were_let_go_are_loaded_again(monkeypatch):
     """A family too large for memory is evaluated all the same, its weights loaded when needed."""
     from darkmatter.runs import engine

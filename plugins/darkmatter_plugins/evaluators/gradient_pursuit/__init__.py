@@ -1,0 +1,1 @@
+"""What the SAE's decoder could do with as many latents, whatever its encoder does."""
