@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class NGram:
     mean of all of them stands in for a token that never occurred.
     """
 
-    order: int = 2
+    order: Literal[1, 2] = 2
 
     def fit(self, fragments: Fragments) -> Simulator:
         """Count and average."""

@@ -31,6 +31,9 @@ CURVE_POINTS = 50
 DEAD_AFTER = 100
 """Steps without firing after which the auxiliary loss takes a latent for dead."""
 
+VARIANCE_FLOOR = 1e-8
+"""Least variance per number that a batch's FVU is taken relative to; over all rows it is about 1."""
+
 MEDIAN_ROWS, MEDIAN_STEPS = 4096, 50
 """Rows and iterations for the geometric median."""
 
@@ -160,8 +163,8 @@ def _decode(values: Tensor, indices: Tensor, decoder: Tensor) -> Tensor:
 
 
 def _variance(x: Tensor) -> Tensor:
-    """Σ|x - x̄|², and something above zero where rows do not vary."""
-    return (x - x.mean(dim=0)).square().sum().clamp_min(torch.finfo(x.dtype).tiny)
+    """Σ|x - x̄|² of rows in units of their spread; what rounding leaves of constant rows is no variance."""
+    return (x - x.mean(dim=0)).square().sum().clamp_min(VARIANCE_FLOOR * x.numel())
 
 
 def geometric_median(rows: Tensor) -> Tensor:
@@ -170,7 +173,9 @@ def geometric_median(rows: Tensor) -> Tensor:
     point = wide.mean(dim=0)
     for _ in range(MEDIAN_STEPS):
         distance = (wide - point).norm(dim=1)
-        weight = 1 / distance.clamp_min(1e-12 * float(distance.mean()) + torch.finfo(wide.dtype).tiny)
+        if float(distance.max()) == 0:  # all rows are the same
+            break
+        weight = 1 / distance.clamp_min(1e-12 * float(distance.max()))
         point = weight @ wide / weight.sum()
     return point.to(rows.dtype)
 

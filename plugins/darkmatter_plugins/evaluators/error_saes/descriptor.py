@@ -18,7 +18,7 @@ class ErrorSAEsConfig(api.Config):
     steps: int = Field(1000, ge=1, description="optimiser steps of each")
     batch: int = Field(1024, ge=2, description="rows of a step")
     buffer: int = Field(16, ge=2, description="batches in the shuffle buffer")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate of Adam, on rows of unit variance")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate of Adam, on rows of unit variance")
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps before the peak rate")
     auxk: float = Field(
         0.0, ge=0, description="weight of the loss that revives dead latents; the paper has 0"

@@ -15,9 +15,9 @@ from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEs
 from darkmatter_plugins.evaluators.error_saes.targets import parts
 from darkmatter_plugins.interpretability.fragments import FragmentSampler
 from darkmatter_plugins.interpretability.scoring import score
-from darkmatter_plugins.interpretability.simulators import NGram
+from darkmatter_plugins.interpretability.simulators import NGram, SimulatorKind
 
-SIMULATORS = {"score": NGram(2), "score_token": NGram(1)}
+SIMULATORS: dict[str, SimulatorKind] = {"score": NGram(2), "score_token": NGram(1)}
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ def _activations(found: Tensor, chosen: Mapping[str, tuple[api.CanonicalSAE, Ten
     return torch.cat(columns, dim=1)
 
 
-def _scores(samplers: Mapping[str, FragmentSampler], simulator: NGram, columns: range) -> np.ndarray:
+def _scores(samplers: Mapping[str, FragmentSampler], simulator: SimulatorKind, columns: range) -> np.ndarray:
     values = [score(simulator.fit(samplers["train"].of(c)), samplers["test"].of(c)) for c in columns]
     return np.array(values, dtype=np.float64)
