@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from darkmatter.sae.fingerprint import fingerprint as fingerprint
     from darkmatter.sae.normalisation import Normalisation as Normalisation
     from darkmatter.sae.opaque import OpaqueSAE as OpaqueSAE
+    from darkmatter.stream.shards import one_thread_each as one_thread_each
 
 _WITH_TORCH = {
     "AbsTopK": "darkmatter.sae.activation",
@@ -111,6 +112,7 @@ _WITH_TORCH = {
     "Weights": "darkmatter.files.weights",
     "fingerprint": "darkmatter.sae.fingerprint",
     "fit_error_map": "darkmatter.collectors",
+    "one_thread_each": "darkmatter.stream.shards",
     "tensor_activations": "darkmatter.raw_activations",
 }
 

@@ -86,6 +86,27 @@ class EvalOutput:
         interval = self._resampler.interval(statistic)
         self._add(name, linearised.value, interval, Estimator(kind="influence", numerator=key))
 
+    def mean_over(self, name: str, values: np.ndarray, *, units: str) -> None:
+        """The mean of values [n] of sampled things (latents, training seeds), which are resampled.
+
+        ``units`` is what they are, in the plural. They are no held-out rows, so no sums are kept and two
+        SAEs are not compared by them.
+        """
+        import numpy as np
+
+        from darkmatter.stats.resample import Resampler
+
+        if not (len(values) and np.isfinite(values).all()):
+            self.undefined(name, f"there are no {units} with a finite value")
+            return
+        resampler = Resampler(len(values), self._resampler.seed, unit=units)
+        interval = resampler.interval_ratio(values, np.ones(len(values)))
+        low, high = self._inside(name, interval)
+        value = self._value(
+            name, value=float(values.mean()), ci_low=low, ci_high=high, ci_method=interval.method
+        )
+        self.metrics.append(value.model_copy(update={"n": len(values)}))
+
     def plain(self, name: str, value: float, *, why_no_interval: str) -> None:
         """A metric without an interval, and why it has none."""
         if not math.isfinite(value):

@@ -28,7 +28,7 @@ class MetricValue(Record):
     value: float | None
     status: Status = "ok"
     reason: str | None = None
-    n: int | None = Field(default=None, description="held-out rows behind the value")
+    n: int | None = Field(default=None, description="rows behind the value, or what ci_method resamples")
     ci_low: float | None = None
     ci_high: float | None = None
     ci_method: str | None = None

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from darkmatter.activations import ActivationStore
 from darkmatter.cache.spec import ActivationRequest, TextSpec
-from darkmatter.descriptors import Evaluator
+from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.errors import DarkmatterError, ItemError, UsageError, is_out_of_room
-from darkmatter.plugins import BUILTIN_DISTRIBUTION, PluginHost
+from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
 from darkmatter.progress import Progress
 from darkmatter.references import parse_reference
 from darkmatter.results.collection import ResultSet
@@ -309,10 +309,13 @@ def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
 
 
 def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] | None) -> list[Chosen]:
-    """Evaluators with checked options; by default all built-in ones."""
+    """Evaluators with checked options; by default all built-in ones that train nothing.
+
+    Training takes minutes an SAE: naming the evaluator is what grants the budget for it.
+    """
     if asked is None:
-        names = [n for n, o in host.owned("evaluators").items() if o.distribution == BUILTIN_DISTRIBUTION]
-        asked = {name: {} for name in names}
+        offered = host.owned("evaluators")
+        asked = {name: {} for name, each in offered.items() if _runs_by_default(each)}
     chosen = []
     for name, options in asked.items():
         owned = host.get("evaluators", name)
@@ -324,6 +327,12 @@ def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] |
             raise UsageError(explain(error, evaluator.config, f"evaluator {name!r}")) from None
         chosen.append(Chosen(owned, config))
     return chosen
+
+
+def _runs_by_default(owned: Owned) -> bool:
+    evaluator = owned.descriptor
+    trains = isinstance(evaluator, Evaluator) and Requirement.TRAINING in evaluator.requires
+    return owned.distribution == BUILTIN_DISTRIBUTION and not trains
 
 
 def default_jobs() -> int:

@@ -57,7 +57,7 @@ class Suite(Config):
     hooks: tuple[str, ...] = Field((), description="TransformerLens hook points; default: those of the SAEs")
     saes: dict[str, SAESpec] = Field({}, description="name: reference")
     evaluators: dict[str, dict[str, Any]] | None = Field(
-        None, description="name: options; default: all built-in evaluators"
+        None, description="name: options; default: all built-in evaluators that train nothing"
     )
     analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
     controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")

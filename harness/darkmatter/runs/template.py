@@ -20,7 +20,7 @@ saes:                           # NAME: REFERENCE
   pca: "baseline:pca,k=16"      # a control fitted on the training rows
   # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post}
 
-evaluators:                     # leave out for all built-in ones; `darkmatter describe NAME` lists options
+evaluators:                     # leave out for all that train nothing; `darkmatter describe NAME`: options
   reconstruction: {}
   error_decomposition: {bias: true}
 

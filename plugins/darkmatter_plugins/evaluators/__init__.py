@@ -7,6 +7,7 @@ from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
 from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
+from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
@@ -24,4 +25,5 @@ EVALUATORS = (
     GRADIENT_PURSUIT,
     CROSS_LAYER,
     SYNTHETIC_NOISE,
+    ERROR_SAES,
 )

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkmatter_plugins.training.encode import topk_encode
+
 LR, WARMUP, BATCH, RESAMPLE_EVERY = 4e-3, 30, 2048, 60
 
 
@@ -32,24 +34,6 @@ class Weights:
     b_dec: Tensor
     k: int | None = None
     threshold: Tensor | None = None
-
-
-class _TopKEncode(torch.autograd.Function):
-    """Values and indices of the k largest pre-activations, with a backward pass that visits only those."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, encoder: Tensor, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        values, indices = torch.topk(torch.addmm(bias, x, encoder.T), k, sorted=False)
-        values = values.relu()
-        ctx.save_for_backward(x, encoder, values, indices)
-        ctx.mark_non_differentiable(indices)
-        return values, indices
-
-    @staticmethod
-    def backward(ctx: Any, grad_values: Tensor, _grad_indices: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        x, encoder, values, indices = ctx.saved_tensors
-        dense = x.new_zeros(x.shape[0], encoder.shape[0]).scatter_(1, indices, grad_values * (values > 0))
-        return None, dense.T @ x, dense.sum(0), None
 
 
 class _JumpReLU(torch.autograd.Function):
@@ -73,8 +57,7 @@ class _JumpReLU(torch.autograd.Function):
         return grad_f * active, -pull / ctx.width * threshold, None
 
 
-# The names keep the type checker quiet: `apply` has no types.
-_topk_encode: Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]] = _TopKEncode.apply
+# The name keeps the type checker quiet: `apply` has no types.
 _jumprelu: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] = _JumpReLU.apply
 
 
@@ -141,7 +124,7 @@ class Trainer:
         """TopK steps `first` to `last`; dead latents are resampled in the first 60% of all steps."""
         for step in range(first, last):
             x = self.batch()
-            values, indices = _topk_encode(x - self.b_dec.detach(), self.encoder, self.b_enc, k)
+            values, indices = topk_encode(x - self.b_dec.detach(), self.encoder, self.b_enc, k)
             flat = torch.nn.functional.embedding_bag(
                 indices, self.decoder, per_sample_weights=values, mode="sum"
             )

@@ -5,8 +5,23 @@ import pytest
 from darkmatter.testing import check_evaluator
 from darkmatter_plugins.evaluators import EVALUATORS
 
+SMALL = {
+    "error_saes": {
+        "k": 2,
+        "width": 12,
+        "steps": 3,
+        "batch": 16,
+        "seeds": 1,
+        "latents": 2,
+        "fragment": 4,
+        "train_fragments": 8,
+        "test_fragments": 4,
+    }
+}
+"""Options for evaluators whose default budget is no test's."""
+
 
 @pytest.mark.parametrize("name", [evaluator.name for evaluator in EVALUATORS])
 def test_built_in_evaluators_conform(name):
     """The numbers of a built-in evaluator are declared, bounded, repeatable and undisturbing."""
-    check_evaluator(name)
+    check_evaluator(name, config=SMALL.get(name))

@@ -25,7 +25,9 @@ _OPTIONS = [
     click.option("--hook", "hooks", multiple=True, help="Hook point, e.g. blocks.2.hook_resid_post."),
     click.option("--sae", "saes", multiple=True, metavar="[NAME=]REF", help="SAE: a path or a reference."),
     click.option("--adapter", help="The reader to use for all --sae paths."),
-    click.option("--evaluators", help="Comma-separated names; default: all built-in ones."),
+    click.option(
+        "--evaluators", help="Comma-separated names; default: all built-in ones that train nothing."
+    ),
     click.option("--set", "settings", multiple=True, metavar="EVALUATOR.FIELD=VALUE", help="An option."),
     click.option("--ctx", type=int, help="Context length; default: what the SAEs record, else 256."),
     click.option("--contexts", type=int, default=400, show_default=True, help="Number of contexts."),

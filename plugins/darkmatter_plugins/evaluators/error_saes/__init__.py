@@ -1,0 +1,1 @@
+"""The evaluator `error_saes`."""

@@ -1,0 +1,56 @@
+"""What evaluators give back: means over things that are sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darkmatter import api
+from darkmatter.output import EvalOutput
+from darkmatter.stats.resample import Resampler
+
+METRICS = (api.Metric("score", "a mean", low=0, high=1),)
+EVALUATOR = api.Evaluator("e", "Scores.", "m:o", config=api.Config, metrics=METRICS)
+
+
+def output() -> EvalOutput:
+    return EvalOutput(EVALUATOR, Resampler(10, seed=0), n_rows=1000)
+
+
+def test_a_mean_over_sampled_things_resamples_those():
+    """The interval is over the things, says so, and is that of a mean: t quantiles times s/√n when few."""
+    values = np.array([0.4, 0.5, 0.9])
+    out = output()
+    out.mean_over("score", values, units="training seeds")
+    (metric,) = out.metrics
+    half = 4.302653 * values.std(ddof=1) / np.sqrt(3)
+
+    assert metric.value == pytest.approx(0.6)
+    assert metric.n == 3
+    assert "3 training seeds" in metric.ci_method
+    assert metric.ci_high == pytest.approx(min(0.6 + half, 1))
+    assert metric.ci_low == pytest.approx(max(0.6 - half, 0), abs=1e-6)
+    assert out.columns == {}
+    assert out.estimators == {}
+
+
+def test_a_mean_of_many_things_is_bootstrapped():
+    """From 50 things on percentiles are used, near the mean's normal interval."""
+    values = np.random.default_rng(0).uniform(size=400)
+    out = output()
+    out.mean_over("score", values, units="latents")
+    (metric,) = out.metrics
+    half = 1.96 * values.std(ddof=1) / 20
+
+    assert "bootstrap over 400 latents" in metric.ci_method
+    assert metric.ci_high - metric.ci_low == pytest.approx(2 * half, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [np.array([]), np.array([0.5, np.nan])])
+def test_a_mean_of_nothing_is_undefined(values):
+    """No values, or one that is no number: undefined with the reason, never 0."""
+    out = output()
+    out.mean_over("score", values, units="latents")
+
+    assert out.metrics[0].value is None
+    assert "latents" in out.metrics[0].reason
