@@ -22,6 +22,7 @@ ADAPTERS = {
     "sae_lens": "saelens",
     "sae_lens_6_54": "saelens",
     "hook_z_attention": "hook_z",
+    "hoagyc": "learned_dicts",
     "per_layer_transcoder": "circuit_tracer",
 }
 """Which adapter reads a folder of samples; elsewhere the folder has the adapter's name."""
@@ -48,6 +49,7 @@ class Golden:
     extra: dict[str, Tensor] = field(default_factory=dict)
     evaluated_with: str = "the library's own loader, encode and forward"
     atol: float = 1e-5
+    dense: bool = False  # whether every latent is always active, as in a rotation
 
 
 def generator(name: str) -> torch.Generator:
@@ -131,11 +133,11 @@ def sae_folder(out: Path, library: str, name: str) -> Path:
 def write(out: Path, library: str, version: str, sample: Golden) -> None:
     """Write expected.safetensors and golden.json beside the saved SAE."""
     folder = out / library / sample.name
-    if not (folder / sample.path).exists():
+    if not (folder / sample.path.partition("#")[0]).exists():
         raise FileNotFoundError(f"{sample.name}: {sample.path} was not written")
     codes = sample.codes.detach()
     active = (codes != 0).reshape(-1, codes.shape[-1]).sum(-1)
-    if not 0 < active.float().mean() < sample.d_sae:
+    if not 0 < active.float().mean() < sample.d_sae + sample.dense:
         raise ValueError(f"{sample.name}: the codes are all zero or all active")
     tensors = {
         "x": sample.x,
