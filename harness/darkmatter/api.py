@@ -51,6 +51,8 @@ from darkmatter.events import StepProgress as StepProgress
 from darkmatter.files.atomic import content_hash as content_hash
 from darkmatter.files.atomic import file_hash as file_hash
 from darkmatter.files.fields import Fields as Fields
+from darkmatter.files.stubs import Stub as Stub
+from darkmatter.files.torch_files import SavedTensor as SavedTensor
 from darkmatter.files.view import FileView as FileView
 from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl

@@ -37,5 +37,7 @@ def the_one(view: api.FileView, found: list[str]) -> str:
         message = f"{view}: holds no file of this format."
         raise api.SAEFileError(message)
     names = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
-    message = f"{view}: holds {len(found)} files with SAEs ({names}); give one of them: {view.file(found[0])}."
+    message = (
+        f"{view}: holds {len(found)} files with SAEs ({names}); give one of them: {view.file(found[0])}."
+    )
     raise api.SAEFileError(message)

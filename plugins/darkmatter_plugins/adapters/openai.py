@@ -111,13 +111,16 @@ def _hook(view: api.FileView, name: str) -> tuple[str | None, api.Assumption]:
 
 def _unsaid(state: api.Fields, kind: str) -> list[api.Assumption]:
     said = [
-        api.Assumption(f"model not recorded; took {MODEL}, the only one these SAEs exist for.", about="model"),
+        api.Assumption(
+            f"model not recorded; took {MODEL}, the only one these SAEs exist for.", about="model"
+        ),
         api.Assumption(
             "trained on activations of the weights as published, not of weights centred by TransformerLens "
             "(center_writing_weights=False).",
             to_be_sure="how your activations were made",
         ),
-        api.Assumption("context length, dataset and BOS policy not recorded.", about="bos"),
+        api.Assumption("context length not recorded.", about="context_length"),
+        api.Assumption("dataset and BOS policy not recorded.", about="bos"),
     ]
     if kind == "TopK":
         said.append(
@@ -144,9 +147,8 @@ ADAPTER = api.SAEAdapter(
             traps=(
                 "The input is layer-normalised if and only if the activation is TopK; no key says so.",
                 "The norm divides by the unbiased deviation plus 1e-5; decoding multiplies without the 1e-5.",
-                "An activation that the library does not know would be read as ReLU by it; here it is refused.",
-                "Saving again under a newer torch adds activation.k and activation.postact_fn, "
-                "which the library's own reader then rejects; they are ignored here.",
+                "The library reads an activation that it does not know as ReLU; here it is refused.",
+                "Saving under newer torch adds activation.k, which the library rejects and we ignore.",
                 "A tied decoder is saved as decoder.linear.weight, which the library's own reader rejects.",
                 "The location resid_delta_mlp is hook_mlp_out, resid_post_attn is hook_resid_mid.",
                 "The activations are those of weights that TransformerLens has not centred.",

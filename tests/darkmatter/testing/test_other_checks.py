@@ -118,6 +118,20 @@ def test_a_bad_adapter_is_found_out(sample, tested, says):
         check_adapter(tested, sample)
 
 
+def test_a_sample_may_be_one_of_several_in_a_file(sample):
+    """An index behind the path in golden.json reaches the adapter, for whole and for damaged copies."""
+    (sample / "golden.json").write_text(json.dumps({"path": "sae#3"}))
+    asked = []
+
+    def indexed(view, options):
+        asked.append(view.index)
+        return load(view, options)
+
+    assert check_adapter(adapter(indexed), sample) == ()
+    assert len(asked) > 4
+    assert set(asked) == {3}
+
+
 def test_supports_must_be_exact(sample):
     """One code that is active where it should not be is a fault, however small."""
     from safetensors.torch import load_file
