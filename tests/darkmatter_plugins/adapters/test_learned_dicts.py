@@ -303,10 +303,11 @@ def test_lists_of_other_things_are_not_claimed(tmp_path, tied):
 
 
 def test_only_the_chosen_dictionary_is_loaded(tmp_path, monkeypatch, tied):
-    """Detection loads no numbers; loading reads the tensors of one dictionary."""
-    path, loaded, load = saved(tmp_path, three(tied)), [], torch_files.load_tensors
+    """Detection loads no numbers; loading reads the tensors of one dictionary that its class uses."""
+    content = [*three(tied), (tied(optimiser=torch.ones(2)), {})]
+    path, loaded, load = saved(tmp_path, content), [], torch_files.load_tensors
     monkeypatch.setattr(torch_files, "load_tensors", lambda saved: loaded.append(saved) or load(saved))
-    assert "3 learned dictionaries" in BY_NAME["learned_dicts"].detect(FileView(path)).reason
+    assert "4 learned dictionaries" in BY_NAME["learned_dicts"].detect(FileView(path)).reason
     assert loaded == []
-    read(path, 1)
+    read(path, 3)
     assert len(loaded) == 2
