@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
     from darkmatter.sae.codes import Codes as Codes
+    from darkmatter.sae.encode_only import EncodeOnlySAE as EncodeOnlySAE
     from darkmatter.sae.fingerprint import fingerprint as fingerprint
     from darkmatter.sae.normalisation import Normalisation as Normalisation
     from darkmatter.sae.opaque import OpaqueSAE as OpaqueSAE
@@ -96,6 +97,7 @@ _WITH_TORCH = {
     "Activation": "darkmatter.sae.activation",
     "CanonicalSAE": "darkmatter.sae.canonical",
     "Codes": "darkmatter.sae.codes",
+    "EncodeOnlySAE": "darkmatter.sae.encode_only",
     "ErrorMoments": "darkmatter.collectors",
     "Gated": "darkmatter.sae.activation",
     "GroupMax": "darkmatter.sae.activation",
