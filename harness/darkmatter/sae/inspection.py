@@ -26,6 +26,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".npz")
 ACTIVATIONS = {
     "Relu": "relu(h)",
     "JumpRelu": "relu(h) · [h > threshold]",
+    "Threshold": "h · [h > threshold]",
     "TopK": "the {k} largest of relu(h)",
     "AbsTopK": "the {k} entries of h with the largest |h|",
     "GroupMax": "the largest of relu(h) in each of {k} groups",
