@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -162,22 +163,46 @@ class AsksLater(Curious):
         return ctx.output()
 
 
-@pytest.mark.parametrize("implementation", [Curious, AsksForTheReconstruction, AsksLater])
-def test_a_chunk_says_why_it_has_no_reconstruction(implementation):
-    """An evaluator that forgot to say what it needs fails with the SAE's own reason, and density stands."""
-    curious = api.Evaluator("curious", "Peeks.", implementation, config=api.Config, metrics=())
-    path, x, codes = sample(NAMES[0])
+def evaluated(evaluator, path, x):
+    """Results by evaluator: of this one and of density."""
     chosen = [
-        Chosen(Owned(curious, "planted", "planted", "1"), api.Config()),
+        Chosen(Owned(evaluator, "planted", "planted", "1"), api.Config()),
         *choose_evaluators(host(), {"density": {}}),
     ]
     store, analysis = tensor_activations(x), Analysis(skip_first=0)
     engine = make_engine(store, analysis, chosen, host=host(), results=None, jobs=2, progress=Progress())
     items = [SAEItem("clt", str(path), lambda: load_sae(path))]
-    results = {r.evaluator.name: r for r in engine.run(items, [], ControlPolicy(automatic=False))}
+    return {r.evaluator.name: r for r in engine.run(items, [], ControlPolicy(automatic=False))}
+
+
+@pytest.mark.parametrize("implementation", [Curious, AsksForTheReconstruction, AsksLater])
+def test_a_chunk_says_why_it_has_no_reconstruction(implementation):
+    """An evaluator that forgot to say what it needs fails with the SAE's own reason, and density stands."""
+    curious = api.Evaluator("curious", "Peeks.", implementation, config=api.Config, metrics=())
+    path, x, codes = sample(NAMES[0])
+    results = evaluated(curious, path, x)
     assert results["curious"].status == "failed"
     assert "It is layer 1 of a cross-layer transcoder" in results["curious"].reason
     check_density({m.name: m.value for m in results["density"].metrics}, codes)
+
+
+class Absent(Curious):
+    """Would be found out if any of it were asked to collect."""
+
+    started: ClassVar[list] = []
+
+    def collectors(self):
+        self.started.append("collectors")
+        return ()
+
+
+def test_a_skipped_evaluator_collects_nothing():
+    """The collectors of an evaluator that will be skipped do not ride the pass."""
+    needs = frozenset({api.Requirement.RECONSTRUCTION})
+    absent = api.Evaluator("absent", "Needs more.", Absent, config=api.Config, metrics=(), requires=needs)
+    path, x, _ = sample(NAMES[0])
+    assert evaluated(absent, path, x)["absent"].reason == NEEDS
+    assert Absent.started == []
 
 
 class Unknown(dm.SAE):
