@@ -86,9 +86,11 @@ if TYPE_CHECKING:
     from darkmatter.sae.activation import GroupMax as GroupMax
     from darkmatter.sae.activation import JumpRelu as JumpRelu
     from darkmatter.sae.activation import Relu as Relu
+    from darkmatter.sae.activation import Threshold as Threshold
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
     from darkmatter.sae.codes import Codes as Codes
+    from darkmatter.sae.encode_only import EncodeOnlySAE as EncodeOnlySAE
     from darkmatter.sae.fingerprint import fingerprint as fingerprint
     from darkmatter.sae.normalisation import Normalisation as Normalisation
     from darkmatter.sae.opaque import OpaqueSAE as OpaqueSAE
@@ -98,6 +100,7 @@ _WITH_TORCH = {
     "Activation": "darkmatter.sae.activation",
     "CanonicalSAE": "darkmatter.sae.canonical",
     "Codes": "darkmatter.sae.codes",
+    "EncodeOnlySAE": "darkmatter.sae.encode_only",
     "ErrorMoments": "darkmatter.collectors",
     "Gated": "darkmatter.sae.activation",
     "GroupMax": "darkmatter.sae.activation",
@@ -107,6 +110,7 @@ _WITH_TORCH = {
     "Normalisation": "darkmatter.sae.normalisation",
     "OpaqueSAE": "darkmatter.sae.opaque",
     "Relu": "darkmatter.sae.activation",
+    "Threshold": "darkmatter.sae.activation",
     "TopK": "darkmatter.sae.activation",
     "Weights": "darkmatter.files.weights",
     "fingerprint": "darkmatter.sae.fingerprint",

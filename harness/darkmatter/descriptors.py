@@ -44,6 +44,7 @@ class Requirement(enum.StrEnum):
     LOSS = "per-token losses"
     LABELS = "labels"
     DECODER = "an SAE with a decoder matrix"
+    RECONSTRUCTION = "an SAE that reconstructs its target"
     TRAINING = "a training budget"
 
 

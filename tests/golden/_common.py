@@ -32,7 +32,11 @@ Encode = Callable[[Tensor], Tensor]
 
 @dataclass
 class Golden:
-    """One sample: what the library computed, and what its files record."""
+    """One sample: what the library computed, and what its files record.
+
+    ``reconstruction`` is None for weights that give codes alone; ``hook_in`` is the place where
+    the SAE really reads, where ``hook_name``, the library's word for it, is another.
+    """
 
     name: str
     architecture: str
@@ -42,8 +46,9 @@ class Golden:
     d_sae: int
     x: Tensor
     codes: Tensor
-    reconstruction: Tensor
+    reconstruction: Tensor | None
     hook_name: str | None = None
+    hook_in: str | None = None
     notes: list[str] = field(default_factory=list)
     recorded: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Tensor] = field(default_factory=dict)
@@ -139,12 +144,10 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
     active = (codes != 0).reshape(-1, codes.shape[-1]).sum(-1)
     if not 0 < active.float().mean() < sample.d_sae + sample.dense:
         raise ValueError(f"{sample.name}: the codes are all zero or all active")
-    tensors = {
-        "x": sample.x,
-        "codes": codes,
-        "reconstruction": sample.reconstruction.detach(),
-        **{key: value.detach() for key, value in sample.extra.items()},
-    }
+    tensors = {"x": sample.x, "codes": codes} | sample.extra
+    if sample.reconstruction is not None:
+        tensors["reconstruction"] = sample.reconstruction
+    tensors = {key: value.detach() for key, value in tensors.items()}
     bad = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise ValueError(f"{sample.name}: not finite: {bad}")
@@ -169,6 +172,10 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
         "recorded": sample.recorded,
         "notes": sample.notes,
     }
+    if sample.reconstruction is None:
+        document["activations_only"] = True
+    if sample.hook_in is not None:
+        document["hook_in"] = sample.hook_in
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
     (folder / "golden.json").write_text(text)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

@@ -18,6 +18,7 @@ dictionary_learning       requirements/dictionary_learning.txt        samples/di
 sparsify                  requirements/sparsify.txt                   samples/sparsify
 openai                    requirements/openai.txt                     samples/openai
 hoagyc                    requirements/hoagyc.txt                     samples/hoagyc
+circuit_tracer            requirements/circuit_tracer.txt             samples/circuit_tracer
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.
@@ -48,6 +49,7 @@ MODULES = {
     "sparsify": "_sparsify",
     "openai": "_openai",
     "hoagyc": "_hoagyc",
+    "circuit_tracer": "_circuit_tracer",
 }
 
 

@@ -154,7 +154,7 @@ class Engine:
         work = {}
         for candidate in group:
             sae = candidate.load()
-            work[candidate.draft.name] = (sae, self._info(sae, inputs), self._specs(candidate))
+            work[candidate.draft.name] = (sae, self._info(sae, inputs), self._specs(candidate, sae))
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
             encoded = encode_all(settings, work, scratch, advance)
@@ -167,13 +167,17 @@ class Engine:
                 finished += len(candidate.wanted)
                 advance(finished, total)
 
-    def _specs(self, candidate: Candidate) -> list[CollectorSpec]:
-        """The collectors that an SAE's evaluators want, each once; who cannot say has failed."""
+    def _specs(self, candidate: Candidate, sae: SAE) -> list[CollectorSpec]:
+        """The collectors that an SAE's evaluators want, each once; who cannot say has failed.
+
+        Those of an evaluator that will be skipped stay at home.
+        """
         specs: dict[CollectorSpec, None] = {}
         for chosen in candidate.wanted:
             try:
                 made = chosen.evaluator.resolve()(chosen.config)
-                specs.update(dict.fromkeys(made.collectors()))
+                if not self._missing(chosen.evaluator, sae):
+                    specs.update(dict.fromkeys(made.collectors()))
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 made = Broken(error)
             candidate.evaluators.append(made)
@@ -230,6 +234,7 @@ class Engine:
             Requirement.LOSS: self.store.loss() is not None,
             Requirement.LABELS: self.store.labels() is not None,
             Requirement.DECODER: sae.W_dec is not None,
+            Requirement.RECONSTRUCTION: sae.reconstructs,
         }
         return ", ".join(sorted(need.value for need in evaluator.requires if not have.get(need, False)))
 

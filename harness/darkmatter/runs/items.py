@@ -80,7 +80,8 @@ def hooks_of(sae: SAE, item: SAEItem, available: Mapping[str, int], raw_hook: st
     against the raw targets. An SAE that records no hook point takes the only one there is.
     """
     if raw_hook is not None:
-        return raw_hook, raw_hook if sae.d_out == sae.d_in and "y" not in available else "y"
+        own = not sae.reconstructs or (sae.d_out == sae.d_in and "y" not in available)
+        return raw_hook, raw_hook if own else "y"
     asked = item.hook or sae.hook_in
     known = sorted(available)
     if asked is None and len(known) == 1:

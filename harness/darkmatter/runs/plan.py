@@ -190,7 +190,8 @@ class _Planner:
         name = chosen.evaluator.name
         if sae is None:
             return PlannedResult(item.name, name, "fail", admitted.failure)
-        has = self.source.has | ({Requirement.DECODER} if sae.W_dec is not None else set())
+        own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
+        has = self.source.has | {need for need, there in own.items() if there}
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
 
     def _one(
@@ -261,8 +262,8 @@ class _Planner:
     def _of_baseline(self, item: BaselineItem, name: str, hooks: Hooks) -> list[PlannedResult]:
         rows = {key: self._analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.source.account["key"], hooks, rows)
-        # Whether a control has a decoder is known when it is fitted; the built-in ones have.
-        has = self.source.has | {Requirement.DECODER}
+        # What a control has is known when it is fitted; the built-in ones have a decoder and reconstruct.
+        has = self.source.has | {Requirement.DECODER, Requirement.RECONSTRUCTION}
         return [self._one(name, chosen, recipe, hooks, has) for chosen in self.job.chosen]
 
 

@@ -110,6 +110,21 @@ class JumpRelu(Activation):
 
 
 @dataclass(frozen=True, eq=False)
+class Threshold(Activation):
+    """f = h * [h > threshold], strict, without a ReLU; ``threshold`` [d_sae] or a single number [].
+
+    Where the threshold is 0 or more this is ``JumpRelu``; below 0 it lets negative codes through, as
+    circuit-tracer does.
+    """
+
+    threshold: Tensor
+
+    def floor(self, columns: Columns) -> Tensor:
+        """The threshold."""
+        return _at(self.threshold, columns, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class TopK(Activation):
     """The k largest h of each row; of these, with ``relu``, only the positive ones.
 

@@ -40,6 +40,10 @@ class SAE(abc.ABC):
         assumptions: what the file did not say and we took, one sentence each.
         fingerprint: hash of weights and semantics; None for opaque functions, which are known only
             by what they do.
+        reconstructs: whether it predicts activations. One that does not (a layer of a cross-layer
+            transcoder) has codes alone: ``decode`` and its kin raise an ItemError, and evaluators
+            that need a reconstruction are skipped.
+        no_reconstruction: why not, one sentence; empty for one that does.
     """
 
     d_in: int
@@ -50,6 +54,8 @@ class SAE(abc.ABC):
     metadata: SAEMetadata
     assumptions: tuple[str, ...]
     fingerprint: str | None
+    reconstructs: bool = True
+    no_reconstruction: str = ""
 
     @property
     def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it

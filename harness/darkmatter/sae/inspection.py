@@ -26,6 +26,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".npz")
 ACTIVATIONS = {
     "Relu": "relu(h)",
     "JumpRelu": "relu(h) · [h > threshold]",
+    "Threshold": "h · [h > threshold]",
     "TopK": "the {k} largest of relu(h)",
     "AbsTopK": "the {k} entries of h with the largest |h|",
     "GroupMax": "the largest of relu(h) in each of {k} groups",
@@ -181,6 +182,7 @@ def formula(sae: SAE) -> str:
         f"x' = {x}",
         f"h = ({h}) · s" if scaled else f"h = {h}",
         f"f = {f}" + (", chosen by h · gate_scale" if getattr(sae, "gate_scale", None) is not None else ""),
-        f"x̂ = {y}" + (" + x W_skip" if getattr(sae, "W_skip", None) is not None else ""),
     ]
+    if sae.reconstructs:
+        steps.append(f"x̂ = {y}" + (" + x W_skip" if getattr(sae, "W_skip", None) is not None else ""))
     return "; ".join(steps)

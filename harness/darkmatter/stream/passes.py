@@ -21,7 +21,7 @@ from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
 from darkmatter.files.atomic import content_hash
 from darkmatter.sae.base import SAE
-from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows
+from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, read_rows, reconstruction_of
 from darkmatter.stream.shards import map_shards
 from darkmatter.stream.spool import ShardSpool
 
@@ -196,8 +196,9 @@ class _ShardEncoder:
         try:
             with self._sae.exclusive():
                 codes = self._sae.encode(inputs.x)
-                reconstruction = self._sae.reconstruct_from(codes, inputs.x)
-            _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
+                made = reconstruction_of(self._sae, codes, inputs.x)
+            if isinstance(made, torch.Tensor):
+                _require_sound(made, (len(inputs.x), self._info.d_out))
         except DarkmatterError as error:
             part.failure = error
             return
@@ -205,11 +206,12 @@ class _ShardEncoder:
             message = f"the SAE raised {type(error).__name__}: {error}"
             part.failure = ItemError(message)
             return
-        spool.append(self._file, codes, reconstruction if self._sae.fingerprint is None else None)
+        hashed = made if isinstance(made, torch.Tensor) and self._sae.fingerprint is None else None
+        spool.append(self._file, codes, hashed)
         if rows == "test":
             part.test_rows += len(inputs.x)
             part.test_codes += len(codes.values)
-        chunk = ChunkRows(inputs, codes, reconstruction)
+        chunk = ChunkRows(inputs, codes, made)
         for spec, collector in part.collectors.items():
             if spec not in part.broken:
                 _guarded(part.broken, spec, partial(_update, collector, chunk, rows))
@@ -241,9 +243,10 @@ def collect_again(
         spool = encoded.spools[shard.index]
         for number, rows, inputs in settings.chunks(shard, only):
             codes = spool.read(number, settings.device)
-            reconstruction = encoded.sae.reconstruct_from(codes, inputs.x)
-            spool.require_same(number, reconstruction)
-            chunk = ChunkRows(inputs, codes, reconstruction)
+            made = reconstruction_of(encoded.sae, codes, inputs.x)
+            if isinstance(made, torch.Tensor):
+                spool.require_same(number, made)
+            chunk = ChunkRows(inputs, codes, made)
             for collector in collectors:
                 collector.update(chunk, rows)
         return collectors

@@ -34,3 +34,19 @@ def module_input(path: str) -> str | None:
     if part in MLP:
         return f"blocks.{layer}.ln2.hook_normalized"
     return f"blocks.{layer}.ln1.hook_normalized" if part in ATTENTION else None
+
+
+ENDS = {
+    "output": "hook_resid_post",
+    "self_attn.o_proj.input": "attn.hook_z",
+    "pre_feedforward_layernorm.output": "mlp.hook_in",
+    "post_feedforward_layernorm.output": "hook_mlp_out",
+}
+"""Ends of modules below a layer of Gemma 2 and 3, whose MLP has a norm before and one behind it."""
+
+
+def module_end(path: str) -> str | None:
+    """The hook point at ``model.layers.N.….input`` or ``….output``; None for one we do not know."""
+    match = LAYER.search(path)
+    name = ENDS.get(match[2] or "") if match else None
+    return f"blocks.{match[1]}.{name}" if match and name else None

@@ -7,7 +7,7 @@ import torch
 
 from darkmatter.errors import ItemError
 from darkmatter.sae import canonical
-from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, TopK
+from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, Threshold, TopK
 from darkmatter.sae.canonical import CanonicalSAE
 from darkmatter.sae.linear import DENSE_ABOVE, decode_codes
 from darkmatter.sae.normalisation import Normalisation
@@ -37,6 +37,8 @@ def by_hand(name, h, parts):
         return (h * topk_mask(gate, 7)).clamp_min(0)
     if name == "topk_signed":
         return h * topk_mask(gate, 40)
+    if name == "threshold":
+        return h * (gate > parts["threshold"])
     if name == "abstopk":
         return h * topk_mask(gate.abs(), 7)
     if name == "groupmax":
@@ -74,6 +76,7 @@ def activation_of(name, parts):
         "relu": Relu(),
         "jumprelu": JumpRelu(parts["threshold"]),
         "batchtopk": JumpRelu(parts["threshold"]),
+        "threshold": Threshold(parts["threshold"]),
         "topk": TopK(7),
         "topk_signed": TopK(40, relu=False),
         "abstopk": AbsTopK(7),
@@ -82,7 +85,7 @@ def activation_of(name, parts):
     }[name]
 
 
-NAMES = ["relu", "jumprelu", "batchtopk", "topk", "topk_signed", "abstopk", "groupmax", "gated"]
+NAMES = ["relu", "jumprelu", "batchtopk", "threshold", "topk", "topk_signed", "abstopk", "groupmax", "gated"]
 KINDS = ["none", "layer_norm", "constant_norm", "scale"]
 
 
@@ -145,13 +148,16 @@ def identity(activation, width=4, **more):
 
 
 def test_the_threshold_is_strict():
-    """A pre-activation equal to its threshold gives no code; the next float above does."""
+    """A pre-activation equal to its threshold gives no code; the next float above does, with any sign."""
     threshold = torch.tensor([0.5, 0.5, 0.0, -1.0])
     above = torch.nextafter(torch.tensor(0.5), torch.tensor(1.0))
     x = torch.tensor([[0.5, float(above), 0.0, -0.5]])
     codes = identity(JumpRelu(threshold)).encode(x)
     assert codes.indices.tolist() == [1]
     assert codes.values.tolist() == [float(above)]
+    signed = identity(Threshold(threshold)).encode(x)
+    assert signed.indices.tolist() == [1, 3]
+    assert signed.values.tolist() == [float(above), -0.5]
 
 
 def test_topk_drops_what_is_not_positive():
@@ -253,6 +259,7 @@ def test_codes_do_not_depend_on_the_tile(name, tile, monkeypatch):
     [
         (9001, JumpRelu(torch.full((9001,), 2.0))),
         (9000, JumpRelu(torch.tensor(2.0))),
+        (9001, Threshold(torch.linspace(-2, 2, 9001))),
         (9001, TopK(20)),
         (9001, TopK(5000)),
         (9001, Relu()),
