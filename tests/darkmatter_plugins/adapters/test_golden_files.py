@@ -38,16 +38,13 @@ def test_codes_and_reconstruction_are_those_of_the_library(path):
     """Codes, their support and the reconstruction equal what the library that wrote the file computes."""
     golden, sae = opened(path)
     expected = load_file(path / "expected.safetensors")
-    shape = expected["reconstruction"].shape
     # The number of heads is in no SAELens file, so attention SAEs get their rows flattened.
-    x = expected["x"].reshape(*expected["codes"].shape[:-1], golden["d_in"])
+    x = expected["x"]
     codes = sae.encode(x)
     dense = codes.to_dense()
     assert torch.equal(dense != 0, expected["codes"] != 0)
     torch.testing.assert_close(dense, expected["codes"], atol=golden["atol"], rtol=1e-5)
-    torch.testing.assert_close(
-        sae.reconstruct(x).reshape(shape), expected["reconstruction"], atol=golden["atol"], rtol=1e-5
-    )
+    torch.testing.assert_close(sae.reconstruct(x), expected["reconstruction"], atol=golden["atol"], rtol=1e-5)
     if "decode_only" in expected:
         torch.testing.assert_close(sae.decode(codes), expected["decode_only"], atol=golden["atol"], rtol=1e-5)
 
