@@ -21,6 +21,7 @@ MAX_BYTES = 24_000
 ADAPTERS = {
     "sae_lens": "saelens",
     "sae_lens_6_54": "saelens",
+    "sae_lens_legacy": "saelens",
     "hook_z_attention": "hook_z",
     "per_layer_transcoder": "circuit_tracer",
 }
@@ -131,7 +132,7 @@ def sae_folder(out: Path, library: str, name: str) -> Path:
 def write(out: Path, library: str, version: str, sample: Golden) -> None:
     """Write expected.safetensors and golden.json beside the saved SAE."""
     folder = out / library / sample.name
-    if not (folder / sample.path).exists():
+    if not (folder / sample.path.partition("#")[0]).exists():
         raise FileNotFoundError(f"{sample.name}: {sample.path} was not written")
     codes = sample.codes.detach()
     active = (codes != 0).reshape(-1, codes.shape[-1]).sum(-1)

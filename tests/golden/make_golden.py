@@ -13,12 +13,16 @@ the root of the repository, with that environment's interpreter::
 ========================  ==========================================  =====================
 sae_lens                  requirements/sae_lens_6_51.txt              samples/sae_lens
 sae_lens (newer)          requirements/sae_lens_6_54.txt              samples/sae_lens_6_54
+sae_lens_legacy           requirements/sae_lens_legacy.txt            samples/sae_lens_legacy
+mats_training             requirements/mats.txt                       samples/mats_training
 publishers                requirements/sae_lens_6_54.txt              samples/<publisher>
 dictionary_learning       requirements/dictionary_learning.txt        samples/dictionary_learning
 sparsify                  requirements/sparsify.txt                   samples/sparsify
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.
+``--source PATH`` is a checkout of public code that is no package: the requirements file of
+its library says of which repository and commit.
 Everything is seeded by the sample's name: a second run gives the same bytes, with the
 same pins on the same kind of machine.
 """
@@ -39,6 +43,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 MODULES = {
     "sae_lens": "_saelens",
+    "sae_lens_legacy": "_saelens_legacy",
+    "mats_training": "_mats",
     "publishers": "_publishers",
     "dictionary_learning": "_dictionary_learning",
     "sparsify": "_sparsify",
@@ -64,8 +70,11 @@ def main() -> None:
     parser.add_argument("--library", required=True, choices=sorted(MODULES))
     parser.add_argument("--out", type=Path, default=Path("tests/golden/samples"))
     parser.add_argument("--only", default="*", help="shell pattern on sample names")
+    parser.add_argument("--source", type=Path, help="checkout of the code of a library that is no package")
     args = parser.parse_args()
     fix_hash_seed()
+    if args.source is not None:
+        sys.path.insert(0, str(args.source))
     import torch
 
     # One thread: the order of float additions, and so the bytes, must not vary.

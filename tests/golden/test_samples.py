@@ -27,7 +27,7 @@ def test_sample_is_whole(name: str) -> None:
     expected = load_file(folder / "expected.safetensors")
     x, codes = expected["x"], expected["codes"]
     flat = expected["reconstruction"].flatten(0, -2)
-    assert (folder / golden["path"]).exists()
+    assert (folder / golden["path"].partition("#")[0]).exists()
     assert codes.shape[-1] == golden["d_sae"]
     assert golden["d_in"] in (x.shape[-1], x.shape[-2] * x.shape[-1])
     assert x.dtype == codes.dtype == torch.float32

@@ -16,6 +16,7 @@ from torch import Tensor
 from darkmatter.descriptors import Detection, SAEAdapter
 from darkmatter.errors import DarkmatterError
 from darkmatter.files.view import FileView
+from darkmatter.references import parse_reference
 from darkmatter.sae.base import SAE
 from darkmatter.sae.detect import choose, detect
 from darkmatter.sae.load import LoadOptions, read
@@ -28,17 +29,22 @@ ABSOLUTE = RELATIVE = 1e-5
 
 @dataclass(frozen=True)
 class Sample:
-    """A folder with an SAE: ``folder`` is all of it, ``sae`` the SAE's place in it."""
+    """A folder with an SAE: ``folder`` is all of it, ``sae`` its place there, ``index`` which in a file."""
 
     folder: Path
     sae: Path
+    index: int | None = None
 
     @classmethod
     def of(cls, folder: Path) -> Sample:
-        """The SAE is where golden.json's ``path`` says, else in ``sae/``, else the folder itself."""
+        """The SAE is where golden.json's ``path`` says, else in ``sae/``, else the folder itself.
+
+        A ``path`` may end in ``#index``, as a reference may.
+        """
         golden = folder / "golden.json"
         if golden.is_file():
-            return cls(folder, folder / json.loads(golden.read_text())["path"])
+            place = parse_reference(f"path:{folder / json.loads(golden.read_text())['path']}")
+            return cls(folder, Path(place.target), place.index)
         return cls(folder, folder / "sae" if (folder / "sae").is_dir() else folder)
 
 
@@ -73,9 +79,9 @@ def check_adapter(
     return tuple(f"{name}: no {EXPECTED} to compare with" for name in without)
 
 
-def _load(adapter: SAEAdapter, place: Path) -> SAE:
+def _load(adapter: SAEAdapter, place: Path, index: int | None = None) -> SAE:
     """The way ``load_sae`` takes, with this adapter alone."""
-    view = FileView(place)
+    view = FileView(place, index)
     return read(view, choose(view, detect(view, {adapter.name: adapter})), LoadOptions())
 
 
@@ -89,11 +95,11 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
         "let `filenames` match a file of the folder, and `detect` return a Detection.",
     )
     try:
-        first = _load(adapter, sample.sae)
+        first = _load(adapter, sample.sae, sample.index)
     except DarkmatterError as error:
         refuse("An adapter loads its samples.", f"{where}: {error}", "see the error.", error)
     with undisturbed(f"the adapter {where}"):
-        second = _load(adapter, sample.sae)
+        second = _load(adapter, sample.sae, sample.index)
     require(
         first.fingerprint is not None and first.fingerprint == second.fingerprint,
         "The same file gives the same fingerprint.",
@@ -183,7 +189,7 @@ def _foreign(adapter: SAEAdapter, scratch: Path) -> Iterator[tuple[str, Path]]:
 
 def _check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
     """Every file of a sample damaged in turn: an error that names it, or the SAE as it was."""
-    whole = _load(adapter, sample.sae).fingerprint
+    whole = _load(adapter, sample.sae, sample.index).fingerprint
     below = sample.sae if sample.sae.is_dir() else sample.sae.parent
     files = [
         path for path in below.rglob("*") if path.is_file() and path.name not in {EXPECTED, "golden.json"}
@@ -199,13 +205,14 @@ def _check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
                 copy = Path(scratch, *sample.folder.absolute().parts[-3:])
                 shutil.copytree(sample.folder, copy)
                 (copy / file.relative_to(sample.folder)).write_bytes(damaged)
-                _check_damage(adapter, copy / sample.sae.relative_to(sample.folder), file.name, how, whole)
+                damaged_sample = Sample(copy, copy / sample.sae.relative_to(sample.folder), sample.index)
+                _check_damage(adapter, damaged_sample, file.name, how, whole)
 
 
-def _check_damage(adapter: SAEAdapter, place: Path, file: str, how: str, whole: str | None) -> None:
+def _check_damage(adapter: SAEAdapter, sample: Sample, file: str, how: str, whole: str | None) -> None:
     where = f"{adapter.name!r}, {file} {how}"
     try:
-        sae = _load(adapter, place)
+        sae = _load(adapter, sample.sae, sample.index)
     except DarkmatterError as error:
         message = str(error)
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from darkmatter import api
-from darkmatter_plugins.adapters._single_file import having, match_in_path, only
+from darkmatter_plugins.adapters._names import match_in_path
+from darkmatter_plugins.adapters._torch_files import ours, the_one
 
 TENSORS = {"encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"}
 REPOSITORY = re.compile(r"(DeepSeek-R1-Distill-[\w.]+-\d+B)-SAE-l(\d+)")
@@ -13,7 +14,7 @@ CONTEXT_LENGTH = 1024
 
 
 def _names(view: api.FileView) -> list[str]:
-    return having(view, lambda _, header: header.keys() == TENSORS)
+    return ours(view, lambda name: (view.saved_header(name) or {}).keys() == TENSORS)
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -31,7 +32,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 def load(view: api.FileView, _options: object) -> api.SAE:
     """f = relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; the input has no bias subtracted."""
-    name = only(view, _names(view), "exactly encoder and decoder, weight and bias")
+    name = the_one(view, _names(view))
     weights = view.weights(name)
     b_enc, b_dec = weights.take("encoder.bias", None), weights.take("decoder.bias", None)
     d_in, d_sae = b_dec.shape[0], b_enc.shape[0]

@@ -8,7 +8,7 @@ side by side; how many there are is in no file.
 from __future__ import annotations
 
 from darkmatter import api
-from darkmatter_plugins.adapters._single_file import having, only
+from darkmatter_plugins.adapters._torch_files import ours, the_one
 
 TENSORS = {"W_enc", "W_dec", "b_enc", "b_dec"}
 SETTINGS = ("act_name", "act_size", "dict_size", "dict_mult")
@@ -21,7 +21,9 @@ def _settings(name: str) -> str:
 
 
 def _names(view: api.FileView) -> list[str]:
-    return having(view, lambda name, header: header.keys() >= TENSORS and view.has(_settings(name)))
+    return ours(
+        view, lambda name: view.has(_settings(name)) and (view.saved_header(name) or {}).keys() >= TENSORS
+    )
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -38,7 +40,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 def load(view: api.FileView, _options: object) -> api.SAE:
     """f = relu((x - b_dec) W_enc + b_enc), x̂ = f W_dec + b_dec."""
-    name = only(view, _names(view), f"{', '.join(sorted(TENSORS))} and an x_cfg.json beside it")
+    name = the_one(view, _names(view))
     beside = _settings(name)
     cfg = api.Fields(view.json(beside, allow_nan=True), str(view.file(beside)))
     weights = view.weights(name)

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from darkmatter import api
-from darkmatter_plugins.adapters._single_file import having, match_in_path, only
+from darkmatter_plugins.adapters._names import match_in_path
+from darkmatter_plugins.adapters._torch_files import ours, the_one
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +19,7 @@ CONTEXT_LENGTH = 1024
 
 
 def _names(view: api.FileView) -> list[str]:
-    return having(view, lambda _, header: header.keys() >= TENSORS)
+    return ours(view, lambda name: (view.saved_header(name) or {}).keys() >= TENSORS)
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -31,7 +32,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """f = the k largest of relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; no bias is subtracted."""
-    name = only(view, _names(view), f"the tensors {', '.join(sorted(TENSORS))}")
+    name = the_one(view, _names(view))
     weights = view.weights(name)
     b_enc, b_dec = weights.take("b_enc", None), weights.take("b_dec", None)
     W_enc, W_dec = _matrices(weights, b_dec.shape[0], b_enc.shape[0], options)

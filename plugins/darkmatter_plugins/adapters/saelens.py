@@ -197,11 +197,12 @@ def _normalisation(
     if view.has(SCALER):
         factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
-        assumptions.append(
+        sentence = (
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
             "activations are taken unscaled, as SAE.load_from_disk does."
         )
-        return api.Normalisation()
+        assumptions.append(api.Assumption(sentence, about="norm_factor"))
+        return api.Normalisation(invert=invert)
     return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
@@ -227,13 +228,14 @@ def _unwhitened(
 
 
 def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
-    found = []
+    found: list[str] = []
     if hook is None:
-        found.append("hook point not recorded; none taken.")
+        found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
     if "prepend_bos" not in about:
-        found.append("BOS policy not recorded; SAELens's default, a BOS before each context, is likely.")
+        likely = "BOS policy not recorded; SAELens's default, a BOS before each context, is likely."
+        found.append(api.Assumption(likely, about="bos"))
     if "context_size" not in about:
-        found.append("context length not recorded.")
+        found.append(api.Assumption("context length not recorded.", about="context_length"))
     if "architecture" not in cfg:
         found.append(
             "architecture not recorded; taken from the activation function (standard where there is none)."

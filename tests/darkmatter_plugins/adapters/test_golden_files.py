@@ -30,7 +30,7 @@ def identify(path):
 def opened(path):
     """(golden.json, the SAE as we read it)."""
     golden = json.loads((path / "golden.json").read_text())
-    return golden, load_sae(path / golden["path"], adapters=BY_NAME)
+    return golden, load_sae(f"path:{path / golden['path']}", adapters=BY_NAME)
 
 
 @pytest.mark.parametrize("path", READ, ids=identify)
