@@ -3,14 +3,12 @@
 Three layouts, each written and evaluated by the code of its time: a configuration and a state dict
 (December 2023 to February 2024, and ``save_model_legacy`` of sae-lens 0.4 to 2.1); a pickled group
 of whole modules (``SAEGroup``, to sae-lens 0.3). The code before sae-lens was a package is taken
-from a checkout: ``MATS_CHECKOUT`` names its folder, the one with ``sae_training`` in it. Without it
-the installed sae-lens writes what it can, so one name serves all, as with ``sae_lens``.
+from a checkout (``--source``); without one the installed sae-lens writes what it can. So one name
+serves all, as with ``sae_lens``.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,30 +30,30 @@ from torch import Tensor
 
 D_IN, D_SAE = 12, 24
 LIBRARY = "mats_training"
-CHECKOUT = os.environ.get("MATS_CHECKOUT")
-
 Build = Callable[[Path, str], None]
 
 
 # Configurations name their folder by a random id of wandb's, which must not vary here.
 vars(wandb.util)["generate_id"] = lambda: "run"
-if CHECKOUT:
-    sys.path.insert(0, CHECKOUT)
+try:
     from sae_training.config import LanguageModelSAERunnerConfig
     from sae_training.sparse_autoencoder import SparseAutoencoder
 
-    try:
-        from sae_training.sae_group import SAEGroup
-    except ImportError:
-        SAEGroup = None
-    VERSION = "mats_sae_training " + ("March 2024" if SAEGroup else "February 2024")
-else:
+    VERSION = "mats_sae_training, February 2024"
+    CHECKOUT = True
+except ImportError:
     import sae_lens
     from sae_lens.training.config import LanguageModelSAERunnerConfig
     from sae_lens.training.sparse_autoencoder import SparseAutoencoder
 
-    SAEGroup = None
     VERSION = f"sae-lens {sae_lens.__version__}"
+    CHECKOUT = False
+try:
+    from sae_training.sae_group import SAEGroup
+
+    VERSION = "mats_sae_training, March 2024"
+except ImportError:
+    SAEGroup = None
 
 
 def config(**changes: Any) -> Any:
@@ -70,7 +68,7 @@ def config(**changes: Any) -> Any:
         "d_in": D_IN,
         "expansion_factor": D_SAE // D_IN,
         "store_batch_size": 32,
-        "checkpoint_path": "checkpoints",
+        "dtype": torch.float32,
     }
     return LanguageModelSAERunnerConfig(**{**values, **changes})
 
@@ -149,8 +147,8 @@ def group(out: Path, name: str, *, layers: list[int], index: int) -> None:
     made.save_model(str(file))
     how = "the code that saved it: the group's module, forward in evaluation mode"
     notes = (f"{len(layers)} SAEs in one file; the expected numbers are those of #{index}",)
-    facts = {"index": index} if len(layers) > 1 else {}
-    finish(out, name, made.autoencoders[index], f"sae/{file.name}", how, notes, facts)
+    path = f"sae/{file.name}" + (f"#{index}" if len(layers) > 1 else "")
+    finish(out, name, made.autoencoders[index], path, how, notes, {"prepend_bos": True})
 
 
 def legacy(out: Path, name: str, *, scaled: bool, notes: tuple[str, ...], **changes: Any) -> None:
