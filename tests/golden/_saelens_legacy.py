@@ -37,7 +37,7 @@ import sae_lens  # noqa: E402
 D_IN, D_SAE, K = 12, 24, 6
 LIBRARY = "sae_lens_legacy"
 VERSION: str = sae_lens.__version__
-MAJOR = int(VERSION.split(".")[0])
+MAJOR = int(VERSION.split(".", maxsplit=1)[0])
 
 Build = Callable[[Path, str], None]
 Weights = dict[str, Tensor]

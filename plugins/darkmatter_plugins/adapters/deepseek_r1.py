@@ -31,7 +31,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 
 def load(view: api.FileView, _options: object) -> api.SAE:
-    """f = relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; the input has no bias subtracted."""
+    """Codes f = relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; the input has no bias subtracted."""
     name = the_one(view, _names(view))
     weights = view.weights(name)
     b_enc, b_dec = weights.take("encoder.bias", None), weights.take("decoder.bias", None)
@@ -111,8 +111,10 @@ ADAPTER = api.SAEAdapter(
             known_from="SAELens 6.54's reader; files written by hand",
             traps=(
                 "The decoder bias is not subtracted from the input.",
-                "Tensor names are those of any two linear layers: without the published name the format is "
-                "only likely.",
+                (
+                    "Tensor names are those of any two linear layers: without the published name the "
+                    "format is only likely."
+                ),
             ),
             samples=("deepseek_r1/*",),
         ),

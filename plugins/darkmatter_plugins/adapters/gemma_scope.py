@@ -123,10 +123,10 @@ def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
 
 
 def _common(place: Place) -> list[str]:
-    unsaid = [
+    unsaid: list[str] = [
         api.Assumption("context length not recorded; took 1,024 tokens.", about="context_length"),
         api.Assumption("BOS policy not recorded; took a BOS, not trained on.", about="bos"),
-        "dataset not recorded.",
+        api.Assumption("dataset not recorded."),
     ]
     return unsaid if place.model else [api.Assumption("model not recorded.", about="model"), *unsaid]
 
@@ -138,4 +138,22 @@ ADAPTER = api.SAEAdapter(
     filenames=(WEIGHTS,),
     detect=detect,
     formats=frozenset({"npz"}),
+    layouts=(
+        api.Layout(
+            name="Gemma Scope 1",
+            files=("gemma-scope-<size>-<pt|it>-<site>/layer_<l>/width_<w>/average_l0_<n>/params.npz",),
+            architectures=("jumprelu", "jumprelu_transcoder"),
+            known_from="SAELens 6.54's reader; files written by hand",
+            traps=(
+                "The decoder bias is not subtracted from the input.",
+                (
+                    "Embedding SAEs read embeddings as the model scales them: W_enc / sqrt(d_in), "
+                    "W_dec * sqrt(d_in)."
+                ),
+                "Attention SAEs read hook_z with all heads side by side, not attention's output.",
+                "Some repositories write w_enc and w_dec in lower case.",
+            ),
+            samples=("gemma_scope/*",),
+        ),
+    ),
 )

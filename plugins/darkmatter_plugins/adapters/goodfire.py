@@ -25,7 +25,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 
 def load(view: api.FileView, _options: object) -> api.SAE:
-    """f = relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; the input has no bias subtracted."""
+    """Codes f = relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; the input has no bias subtracted."""
     name = the_one(view, _names(view))
     weights = view.weights(name)
     b_enc, b_dec = weights.take("encoder_linear.bias", None), weights.take("decoder_linear.bias", None)

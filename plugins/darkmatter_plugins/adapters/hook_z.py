@@ -39,7 +39,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 
 def load(view: api.FileView, _options: object) -> api.SAE:
-    """f = relu((x - b_dec) W_enc + b_enc), x̂ = f W_dec + b_dec."""
+    """Codes f = relu((x - b_dec) W_enc + b_enc), x̂ = f W_dec + b_dec."""
     name = the_one(view, _names(view))
     beside = _settings(name)
     cfg = api.Fields(view.json(beside, allow_nan=True), str(view.file(beside)))
@@ -93,8 +93,10 @@ ADAPTER = api.SAEAdapter(
             architectures=("standard",),
             known_from="SAELens 6.54's reader; the public script of the layout; files written by hand",
             traps=(
-                "Rows are all heads of attn.hook_z side by side; the number of heads is in no file, so "
-                "[..., heads, d_head] is accepted for every split of d_in.",
+                (
+                    "Rows are all heads of attn.hook_z side by side; the number of heads is in no file, so "
+                    "[..., heads, d_head] is accepted for every split of d_in."
+                ),
                 "The model is in the settings; SAELens takes gpt2-small whatever they say.",
             ),
             samples=("hook_z_attention/*",),

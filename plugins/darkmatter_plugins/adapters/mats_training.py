@@ -65,7 +65,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 
 def load(view: api.FileView, _options: object) -> api.SAE:
-    """f = relu((x - b_dec) W_enc + b_enc), x̂ = (f * scaling_factor) W_dec + b_dec."""
+    """Codes f = relu((x - b_dec) W_enc + b_enc), x̂ = (f * scaling_factor) W_dec + b_dec."""
     name = the_one(view, _names(view))
     entry = _chosen(view, name, _entries(view, name))
     cfg = api.Fields(entry.cfg.state, f"{view.file(name)}, {entry.cfg.name}")
@@ -135,7 +135,7 @@ def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...
     if hook is None:
         found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
     if "prepend_bos" not in cfg:
-        sentence = "BOS policy not recorded; the code of that time put a BOS before each document."
+        sentence = "BOS policy not recorded; that code put a BOS before each document and each part of one."
         found.append(api.Assumption(sentence, about="bos"))
     head = cfg.integer("hook_point_head_index")
     if head is not None:
@@ -157,14 +157,20 @@ ADAPTER = api.SAEAdapter(
             name="mats_sae_training, configuration and state dict",
             files=("final_sparse_autoencoder_<model>_<hook point>_<d_sae>.pt",),
             architectures=("standard",),
-            known_from="the code of December 2023 to March 2024; sae-lens 0.4 to 2.1 (save_model_legacy)",
+            known_from="the code of February 2024 and sae-lens 1.0, which wrote and evaluated the samples",
             traps=(
-                "The configuration is a pickled object of a package that no longer exists (sae_training); "
-                "PyTorch's own loader refuses it or needs the old code.",
-                "Activations are those of a model with TransformerLens's default processing, so raw GPT-2 "
-                "activations have another mean.",
-                "A scaling_factor always multiplies the codes in the decoder, and activation_fn may be "
-                "tanh-relu.",
+                (
+                    "The configuration is a pickled object of a package that no longer exists "
+                    "(sae_training); PyTorch's own loader refuses it or needs the old code."
+                ),
+                (
+                    "Activations are those of a model with TransformerLens's default processing, so raw "
+                    "GPT-2 activations have another mean."
+                ),
+                (
+                    "A scaling_factor always multiplies the codes in the decoder, and activation_fn may be "
+                    "tanh-relu."
+                ),
             ),
             samples=("mats_training/dictionary*", "mats_training/sae_lens_*"),
         ),
@@ -172,7 +178,7 @@ ADAPTER = api.SAEAdapter(
             name="mats_sae_training, pickled group",
             files=("final_sae_group_<model>_<hook point>_<d_sae>.pt",),
             architectures=("standard",),
-            known_from="the code of March 2024; sae-lens to 0.3 pickles the same group",
+            known_from="the code of March 2024, which wrote and evaluated the samples",
             traps=(
                 "One file may hold several SAEs, of several layers: file.pt#1 is the second one.",
                 "The cached_activations_path in it still has {layer}; hook_point has the layer filled in.",

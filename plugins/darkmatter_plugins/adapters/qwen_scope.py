@@ -31,7 +31,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 
 def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
-    """f = the k largest of relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; no bias is subtracted."""
+    """Codes f = the k largest of relu(x W_enc + b_enc), x̂ = f W_dec + b_dec; no bias is subtracted."""
     name = the_one(view, _names(view))
     weights = view.weights(name)
     b_enc, b_dec = weights.take("b_enc", None), weights.take("b_dec", None)
@@ -117,10 +117,14 @@ ADAPTER = api.SAEAdapter(
             architectures=("topk",),
             known_from="SAELens 6.54's reader; files written by hand",
             traps=(
-                "k stands only in the repository's name: a file that is moved elsewhere needs "
-                "--override k=NUMBER.",
-                "W_enc is stored [d_sae, d_in] and W_dec [d_in, d_sae], under the names that SAELens uses "
-                "for their transposes; a square W_enc needs --override orientation=….",
+                (
+                    "k stands only in the repository's name: a file that is moved elsewhere needs "
+                    "--override k=NUMBER."
+                ),
+                (
+                    "W_enc is stored [d_sae, d_in] and W_dec [d_in, d_sae], under the names that SAELens "
+                    "uses for their transposes; a square W_enc needs --override orientation=…."
+                ),
                 "The decoder bias is not subtracted from the input.",
             ),
             samples=("qwen_scope/*",),

@@ -254,7 +254,9 @@ def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[s
     if "context_size" not in about:
         found.append(api.Assumption("context length not recorded.", about="context_length"))
     if "architecture" not in cfg:
-        taken = "architecture not recorded; taken from the activation function (standard where there is none)."
+        taken = (
+            "architecture not recorded; taken from the activation function (standard where there is none)."
+        )
         found.append(api.Assumption(taken))
     if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
         taken = "apply_b_dec_to_input not recorded; taken as true, SAELens's default."
@@ -288,4 +290,62 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.saelens:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="SAELens 6",
+            files=("cfg.json", "sae_weights.safetensors"),
+            architectures=tuple(ARCHITECTURES),
+            known_from="SAELens 6.51 and 6.54, which wrote and evaluated the samples",
+            traps=(
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "layer_norm divides by the unbiased deviation plus 1e-5, and the output by the deviation "
+                    "alone."
+                ),
+                "abstopk keeps the sign of its codes.",
+                (
+                    "expected_average_only_in names a scale that is in no file of a finished run; "
+                    "load_from_disk applies none, --override norm_factor=NUMBER does."
+                ),
+            ),
+            samples=("sae_lens/[!l]*", "sae_lens_6_54/[!l]*"),
+        ),
+        api.Layout(
+            name="SAELens 6, training checkpoint",
+            files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json"),
+            architectures=("standard", "topk", "batchtopk", "matryoshka_batchtopk"),
+            known_from="SAELens 6.51 and 6.54, which wrote the samples",
+            traps=(
+                (
+                    "A batchtopk checkpoint holds one topk_threshold that is compared with codes "
+                    "multiplied by decoder norms; SAELens cannot load it as an SAE."
+                ),
+                (
+                    "The scale of the activations, or the matrices of covariance_whitening, lie in a file "
+                    "of their own."
+                ),
+            ),
+            samples=("sae_lens/*_checkpoint*", "sae_lens_6_54/*_checkpoint*"),
+        ),
+        api.Layout(
+            name="SAELens before 6",
+            files=("cfg.json without metadata", "sae_weights.safetensors"),
+            architectures=("standard", "topk", "jumprelu", "gated"),
+            known_from="sae-lens 2.1, 3.22 and 5.11, which wrote and evaluated the samples; others by hand",
+            traps=(
+                "activation_fn_str topk means top-k even where architecture says standard.",
+                "activation_fn_str tanh-relu means tanh(relu(h)); SAELens 6 reads it as relu without a word.",
+                (
+                    "Versions to 2 always multiply codes by scaling_factor; SAELens 6 cannot load one that "
+                    "is not all ones."
+                ),
+                (
+                    "Versions 3 to 5 call it finetuning_scaling_factor; neither they nor SAELens 6 can "
+                    "load it again."
+                ),
+                "normalize_activations may be a bool: true means expected_average_only_in.",
+            ),
+            samples=("sae_lens_legacy/*", "sae_lens/legacy_*", "sae_lens_6_54/legacy_*"),
+        ),
+    ),
 )

@@ -60,7 +60,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=metadata,
-        assumptions=(*assumptions, *_unsaid(run)),
+        assumptions=(*assumptions, *_unsaid(cfg, run)),
     )
 
 
@@ -101,13 +101,16 @@ def _run(view: api.FileView) -> api.Fields:
     return api.Fields({}, str(view))
 
 
-def _unsaid(run: api.Fields) -> list[str]:
+def _unsaid(cfg: api.Fields, run: api.Fields) -> list[str]:
     fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
     said = [
         api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
         for name, about in fields.items()
         if name not in run
     ]
+    if "transcode" not in cfg:
+        taken = "transcode not recorded; taken as false: b_dec is subtracted, and the input is predicted."
+        said.append(api.Assumption(taken, to_be_sure="the run's command line or configuration"))
     packed = "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."
     return [*said, api.Assumption(packed, about="bos")]
 
@@ -118,4 +121,30 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.sparsify:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="sparsify",
+            files=("<hook point>/cfg.json", "<hook point>/sae.safetensors", "config.json of the run above"),
+            architectures=("topk", "groupmax", "transcoder", "skip_transcoder", "skip_topk"),
+            known_from="eai-sparsify 1.3.3, which wrote and evaluated the samples",
+            traps=(
+                "W_dec is stored as rows [d_sae, d_in], not as the transpose that nn.Linear keeps.",
+                "num_latents 0 means d_in times expansion_factor.",
+                "A transcoder does not subtract b_dec from its input; an SAE does.",
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                "SAELens 6.51 and 6.54 fail on every current checkpoint.",
+            ),
+            samples=(
+                *("sparsify/best", "sparsify/decoder_not_normalised", "sparsify/e*", "sparsify/groupmax*"),
+                *("sparsify/m*", "sparsify/s*", "sparsify/t*"),
+            ),
+        ),
+        api.Layout(
+            name="sparsify before 1.0, signed",
+            files=("<hook point>/cfg.json with signed: true", "<hook point>/sae.safetensors"),
+            architectures=("topk",),
+            known_from="the field of its configuration alone; no file has been evaluated",
+            traps=("The k largest magnitudes are kept with their signs, without a ReLU.",),
+        ),
+    ),
 )

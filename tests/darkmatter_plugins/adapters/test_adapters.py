@@ -102,7 +102,7 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
     after = load_sae(folder, adapters=BY_NAME)
     torch.testing.assert_close(after.W_dec, before.W_dec * 2)
     (tmp_path / "two").mkdir()
-    folder = copied(tmp_path / "two", "sae_lens/legacy_scaling_factor_ones")
+    folder = copied(tmp_path / "two", "sae_lens/legacy_scaling_factor_ones", finetuning_scaling_factor=False)
     save_file(tensors, folder / "sae_weights.safetensors")
     with pytest.raises(SAEFileError, match="finetuning_scaling_factor"):
         load_sae(folder, adapters=BY_NAME)
@@ -164,12 +164,6 @@ def test_a_folder_of_checkpoints_asks_which(tmp_path):
     shutil.copy(folder / "ae_2.pt", folder / "ae_4.pt")
     with pytest.raises(SAEFileError, match=r"ae_2\.pt, ae_4\.pt; give one"):
         load_sae(folder, adapters=BY_NAME)
-
-
-def test_an_unset_threshold_is_said():
-    """A BatchTopK dictionary whose threshold was never set says that every positive code is kept."""
-    path = SAMPLES / "dictionary_learning" / "batchtopk_threshold_unset" / "sae" / "trainer_0"
-    assert any("never set" in sentence for sentence in load_sae(path, adapters=BY_NAME).assumptions)
 
 
 def test_gemma_scope_without_its_folder_names(tmp_path):

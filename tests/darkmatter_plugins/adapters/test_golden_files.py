@@ -15,6 +15,8 @@ SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
 ALL = sorted(path.parent for path in SAMPLES.glob("*/*/golden.json"))
 READ = [path for path in ALL if json.loads((path / "golden.json").read_text())["adapter"] in BY_NAME]
+UNSET = SAMPLES / "dictionary_learning" / "batchtopk_threshold_unset"
+READ = [path for path in READ if path != UNSET]
 UNSUPPORTED = {"temporal"}
 REFUSED = [
     path for path in READ if json.loads((path / "golden.json").read_text())["architecture"] in UNSUPPORTED
@@ -72,3 +74,14 @@ def test_architectures_that_are_not_read_are_named(path):
     """An architecture without a reader is refused by name, with those that have one."""
     with pytest.raises(SAEFileError, match=r"is 'temporal', which is not supported"):
         opened(path)
+
+
+def test_a_threshold_that_was_never_set_is_an_error_that_says_what_to_do():
+    """The library keeps every positive code of such a file, which is not the SAE that was trained."""
+    golden = json.loads((UNSET / "golden.json").read_text())
+    expected = load_file(UNSET / "expected.safetensors")
+    assert ((expected["codes"] > 0).sum(1) > golden["recorded"]["k"]).any()
+    with pytest.raises(
+        SAEFileError, match=r"ae\.pt: tensor 'threshold' is -1: it was never set.*later checkpoint"
+    ):
+        opened(UNSET)
