@@ -143,7 +143,12 @@ def _architecture(cfg: api.Fields) -> str:
 def _old_activation(cfg: api.Fields) -> str:
     """The activation function that versions before 6 named beside the architecture."""
     name = "activation_fn_str" if "activation_fn_str" in cfg else "activation_fn"
-    return cfg.choice(name, OLD_ACTIVATIONS, default="relu")
+    found = cfg.choice(name, OLD_ACTIVATIONS, default="relu")
+    architecture = cfg.text("architecture") or "standard"
+    if found == "tanh-relu" and architecture != "standard":
+        message = f"{cfg.where}: field {name!r} is 'tanh-relu' with the architecture {architecture!r}; "
+        raise api.SAEFileError(message + "expected it with 'standard' alone.")
+    return found
 
 
 def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) -> api.Activation:
@@ -293,7 +298,7 @@ ADAPTER = api.SAEAdapter(
     layouts=(
         api.Layout(
             name="SAELens 6",
-            files=("cfg.json", "sae_weights.safetensors"),
+            files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json of a checkpoint"),
             architectures=tuple(ARCHITECTURES),
             known_from="SAELens 6.51 and 6.54, which wrote and evaluated the samples",
             traps=(
@@ -304,28 +309,16 @@ ADAPTER = api.SAEAdapter(
                 ),
                 "abstopk keeps the sign of its codes.",
                 (
+                    "A training checkpoint of batchtopk holds one topk_threshold for codes multiplied by "
+                    "decoder norms; SAELens cannot load it as an SAE."
+                ),
+                "A checkpoint's scale, or covariance_whitening's matrices, lie in a file of their own.",
+                (
                     "expected_average_only_in names a scale that is in no file of a finished run; "
                     "load_from_disk applies none, --override norm_factor=NUMBER does."
                 ),
             ),
             samples=("sae_lens/[!l]*", "sae_lens_6_54/[!l]*"),
-        ),
-        api.Layout(
-            name="SAELens 6, training checkpoint",
-            files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json"),
-            architectures=("standard", "topk", "batchtopk", "matryoshka_batchtopk"),
-            known_from="SAELens 6.51 and 6.54, which wrote the samples",
-            traps=(
-                (
-                    "A batchtopk checkpoint holds one topk_threshold that is compared with codes "
-                    "multiplied by decoder norms; SAELens cannot load it as an SAE."
-                ),
-                (
-                    "The scale of the activations, or the matrices of covariance_whitening, lie in a file "
-                    "of their own."
-                ),
-            ),
-            samples=("sae_lens/*_checkpoint*", "sae_lens_6_54/*_checkpoint*"),
         ),
         api.Layout(
             name="SAELens before 6",

@@ -132,19 +132,13 @@ ADAPTER = api.SAEAdapter(
                 "num_latents 0 means d_in times expansion_factor.",
                 "A transcoder does not subtract b_dec from its input; an SAE does.",
                 "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "signed: true, from before 1.0, keeps the k largest magnitudes with their signs; no such "
+                    "file has been evaluated."
+                ),
                 "SAELens 6.51 and 6.54 fail on every current checkpoint.",
             ),
-            samples=(
-                *("sparsify/best", "sparsify/decoder_not_normalised", "sparsify/e*", "sparsify/groupmax*"),
-                *("sparsify/m*", "sparsify/s*", "sparsify/t*"),
-            ),
-        ),
-        api.Layout(
-            name="sparsify before 1.0, signed",
-            files=("<hook point>/cfg.json with signed: true", "<hook point>/sae.safetensors"),
-            architectures=("topk",),
-            known_from="the field of its configuration alone; no file has been evaluated",
-            traps=("The k largest magnitudes are kept with their signs, without a ReLU.",),
+            samples=("sparsify/*",),
         ),
     ),
 )

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from darkmatter.errors import SAEFileError
-from darkmatter.sae.load import load_sae
+from darkmatter.sae.detect import detect
+from darkmatter.sae.load import as_reference, load_sae, open_view
 from darkmatter_plugins.adapters import ADAPTERS
 
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
@@ -67,6 +68,15 @@ def test_what_the_files_record_is_found(path):
     if "hook_name_out" in recorded:
         assert sae.hook_out == recorded["hook_name_out"]
     assert all(assumption.endswith(".") for assumption in sae.assumptions)
+
+
+@pytest.mark.parametrize("path", [*READ, *REFUSED, UNSET], ids=identify)
+def test_one_adapter_is_sure_of_every_sample(path):
+    """The adapter of a sample's format is sure of it, and no other one is."""
+    golden = json.loads((path / "golden.json").read_text())
+    where = as_reference(f"path:{path / golden['path']}")
+    claims = detect(open_view(where), BY_NAME)
+    assert [claim.adapter.name for claim in claims if claim.exact] == [golden["adapter"]]
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=identify)
