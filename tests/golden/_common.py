@@ -21,6 +21,7 @@ MAX_BYTES = 24_000
 ADAPTERS = {
     "sae_lens": "saelens",
     "sae_lens_6_54": "saelens",
+    "sae_lens_legacy": "saelens",
     "hook_z_attention": "hook_z",
     "hoagyc": "learned_dicts",
     "per_layer_transcoder": "circuit_tracer",

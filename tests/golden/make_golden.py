@@ -13,6 +13,8 @@ the root of the repository, with that environment's interpreter::
 ========================  ==========================================  =====================
 sae_lens                  requirements/sae_lens_6_51.txt              samples/sae_lens
 sae_lens (newer)          requirements/sae_lens_6_54.txt              samples/sae_lens_6_54
+sae_lens_legacy           requirements/sae_lens_legacy.txt            samples/sae_lens_legacy
+mats_training             requirements/mats.txt                       samples/mats_training
 publishers                requirements/sae_lens_6_54.txt              samples/<publisher>
 dictionary_learning       requirements/dictionary_learning.txt        samples/dictionary_learning
 sparsify                  requirements/sparsify.txt                   samples/sparsify
@@ -44,6 +46,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 MODULES = {
     "sae_lens": "_saelens",
+    "sae_lens_legacy": "_saelens_legacy",
+    "mats_training": "_mats",
     "publishers": "_publishers",
     "dictionary_learning": "_dictionary_learning",
     "sparsify": "_sparsify",

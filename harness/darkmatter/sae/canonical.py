@@ -58,7 +58,8 @@ class CanonicalSAE(CanonicalWeights):
         code_scale: [d_sae], multiplies pre-activations and divides codes before the decoder.
         gate_scale: [d_sae], not negative; scales what the activation compares, not the codes.
         W_skip: [d_in, d_out].
-        head_shape: (heads, d_head) with heads * d_head = d_in: x may then be [..., heads, d_head].
+        head_shape: (heads, d_head) with heads * d_head = d_in: x may then be [..., heads, d_head];
+            at a hook point that ends in hook_z any such split may be given.
         hook_in: hook point read.
         hook_out: hook point predicted; ``hook_in`` where None.
         metadata: what the file says of itself.

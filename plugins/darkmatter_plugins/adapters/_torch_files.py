@@ -1,4 +1,4 @@
-"""Which ``.pt`` file of a folder a format means, where its name says nothing."""
+"""Which ``.pt`` (or ``.pth``) file of a folder a format means, where its name says nothing."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable
 
 from darkmatter import api
 
+SUFFIXES = (".pt", ".pth")
 LOOKED_AT = 64
 """Files of a folder that are looked into: a folder of activations holds thousands."""
 
 
 def ours(view: api.FileView, recognise: Callable[[str], bool]) -> list[str]:
-    """The ``.pt`` files that ``recognise`` knows by their structure.
+    """The saved files that ``recognise`` knows by their structure.
 
     Raises:
         DarkmatterError: none is known, and one cannot be read: what is wrong with the first of these.
     """
     found: list[str] = []
     complaint: api.DarkmatterError | None = None
-    for name in [name for name in view.names() if name.endswith(".pt")][:LOOKED_AT]:
+    for name in [name for name in view.names() if name.endswith(SUFFIXES)][:LOOKED_AT]:
         try:
             if recognise(name):
                 found.append(name)

@@ -64,10 +64,13 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     W_enc, W_dec, b_enc = _matrices(weights, layout, d_in, d_sae)
     b_dec = weights.take(layout.decoder_bias, d_in)
     assumptions = [
-        "dataset and BOS policy not recorded.",
-        "codes are unscaled; load_dictionary would multiply those of an AutoEncoder by decoder norms.",
-    ][: 2 if layout.activation == "relu" else 1]
-    activation = _activation(weights, layout, trainer, d_sae, assumptions)
+        api.Assumption("dataset not recorded."),
+        api.Assumption("BOS policy not recorded.", about="bos"),
+    ]
+    if layout.activation == "relu":
+        unscaled = "codes are unscaled; load_dictionary would multiply an AutoEncoder's by decoder norms."
+        assumptions.append(api.Assumption(unscaled))
+    activation = _activation(weights, layout, trainer, d_sae)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
     return api.CanonicalSAE(
         W_enc=W_enc,
@@ -113,9 +116,7 @@ def _matrices(
     return weights.take("encoder.weight", d_sae, d_in).T, weights.take("decoder.weight", d_in, d_sae).T, b_enc
 
 
-def _activation(
-    weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int, assumptions: list[str]
-) -> api.Activation:
+def _activation(weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int) -> api.Activation:
     import torch
 
     if layout.activation == "gated":
@@ -126,14 +127,24 @@ def _activation(
     if layout.activation == "jumprelu":
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if layout.activation == "threshold":
-        threshold = weights.number("threshold")
-        if threshold < 0:
-            assumptions.append(
-                f"the threshold was never set ({threshold:g}): training stopped before it; "
-                "every positive code is kept, as the class's encode does."
-            )
-        return api.JumpRelu(torch.tensor(threshold))
+        return api.JumpRelu(torch.tensor(_cutoff(weights, trainer)))
     return api.Relu()
+
+
+def _cutoff(weights: api.Weights, trainer: api.Fields) -> float:
+    """The one threshold of a batch top-k SAE; -1, its value before training sets it, is an error."""
+    threshold = weights.number("threshold")
+    if threshold >= 0:
+        return threshold
+    start = trainer.integer("threshold_start_step")
+    when = f"step {start}" if start is not None else "trainer.threshold_start_step (1000 by default)"
+    message = (
+        f"{weights.where}: tensor 'threshold' is {threshold:g}: it was never set, because the SAE was saved "
+        f"before training starts to set it, at {when}. Until then training keeps the largest codes of a "
+        "whole batch, which is no function of single rows; encode keeps every positive code. Give a later "
+        "checkpoint, or set the tensor: the library averages the smallest code kept in each batch."
+    )
+    raise api.SAEFileError(message)
 
 
 def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
@@ -148,11 +159,13 @@ def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
     return api.Normalisation(kind="scale", factor=1 / factor)
 
 
-def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> tuple[str | None, str | None]:
+def _hooks(
+    trainer: api.Fields, buffer: api.Fields, assumptions: list[api.Assumption]
+) -> tuple[str | None, str | None]:
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
     if layer is None:
-        assumptions.append("hook point not recorded; none taken.")
+        assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
     out, inside = f"blocks.{layer}.hook_resid_post", f"blocks.{layer}.hook_resid_pre"
@@ -162,9 +175,8 @@ def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> t
         out, inside = f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.ln1.hook_normalized"
     hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
-    assumptions.append(
-        f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
-    )
+    sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
+    assumptions.append(api.Assumption(sentence, about="hook"))
     return hooks
 
 
@@ -188,4 +200,53 @@ ADAPTER = api.SAEAdapter(
     filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
+    layouts=(
+        api.Layout(
+            name="dictionary_learning, a finished run",
+            files=("<trainer>/config.json", "<trainer>/ae.pt"),
+            architectures=tuple(LAYOUTS),
+            known_from="dictionary_learning 0.1.0, which wrote and evaluated the samples",
+            traps=(
+                (
+                    "load_dictionary multiplies an AutoEncoder's codes by the norms of its decoder; encode "
+                    "on weights as saved does not."
+                ),
+                (
+                    "JumpReluAutoEncoder and AutoEncoderNew do not subtract the decoder bias from the "
+                    "input; the others do."
+                ),
+                (
+                    "Matryoshka and JumpReLU classes store W_enc [d_in, d_sae], the others nn.Linear's "
+                    "transposes."
+                ),
+                (
+                    "A BatchTopK threshold of -1 was never set: an error, since the codes are then no "
+                    "function of single rows."
+                ),
+                "config.json is written before the norm factor is known; it is folded into the biases.",
+            ),
+            samples=(
+                *("dictionary_learning/auto_encoder_new", "dictionary_learning/batchtopk*"),
+                *("dictionary_learning/gated", "dictionary_learning/jumprelu*"),
+                *("dictionary_learning/matryoshka_batchtopk", "dictionary_learning/standard*"),
+                *("dictionary_learning/topk", "dictionary_learning/topk_run"),
+            ),
+        ),
+        api.Layout(
+            name="dictionary_learning, checkpoints of a run",
+            files=("<trainer>/config.json", "<trainer>/checkpoints/ae_<step>.pt"),
+            architectures=tuple(LAYOUTS),
+            known_from="dictionary_learning 0.1.0, which wrote and evaluated the sample",
+            traps=("The configuration is one folder above the weights.",),
+            samples=("dictionary_learning/topk_run_checkpoint",),
+        ),
+        api.Layout(
+            name="dictionary_learning, backup of a run that goes on",
+            files=("<trainer>/config.json", "<trainer>/ae.pt with the optimizer's state"),
+            architectures=tuple(LAYOUTS),
+            known_from="the source of its development version; the sample's file is written by hand",
+            traps=("Weights lie one level down and are in units of x / norm_factor, unlike a saved SAE's.",),
+            samples=("dictionary_learning/topk_backup",),
+        ),
+    ),
 )

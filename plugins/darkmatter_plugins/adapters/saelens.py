@@ -40,6 +40,8 @@ NORMALISATIONS = {
     "expected_average_only_in": "scale",
     "covariance_whitening": "whitening",
 }
+OLD_ACTIVATIONS = {"relu": "max(h, 0)", "tanh-relu": "tanh(max(h, 0))", "topk": "the k largest"}
+FACTORS = ("finetuning_scaling_factor", "scaling_factor")
 EXTRA = (
     *("hook_head_index", "hf_hook_name", "neuronpedia_id", "seqpos_slice", "exclude_special_tokens"),
     *("model_from_pretrained_kwargs", "sae_lens_version", "sae_lens_training_version"),
@@ -133,10 +135,20 @@ def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) ->
 
 def _architecture(cfg: api.Fields) -> str:
     """The architecture; before version 6 the activation function could overrule it."""
-    old = cfg.text("activation_fn_str", "activation_fn")
-    if old == "topk" and "k" in cfg.inside("activation_fn_kwargs"):
+    if _old_activation(cfg) == "topk":
         return "topk"
     return cfg.choice("architecture", ARCHITECTURES, default="standard")
+
+
+def _old_activation(cfg: api.Fields) -> str:
+    """The activation function that versions before 6 named beside the architecture."""
+    name = "activation_fn_str" if "activation_fn_str" in cfg else "activation_fn"
+    found = cfg.choice(name, OLD_ACTIVATIONS, default="relu")
+    architecture = cfg.text("architecture") or "standard"
+    if found == "tanh-relu" and architecture != "standard":
+        message = f"{cfg.where}: field {name!r} is 'tanh-relu' with the architecture {architecture!r}; "
+        raise api.SAEFileError(message + "expected it with 'standard' alone.")
+    return found
 
 
 def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) -> api.Activation:
@@ -150,6 +162,10 @@ def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) ->
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if kind == "topk_threshold":
         return api.JumpRelu(weights.take("topk_threshold"))
+    if _old_activation(cfg) == "tanh-relu":
+        from darkmatter_plugins.adapters._tanh_relu import TanhRelu
+
+        return TanhRelu()
     return api.Relu()
 
 
@@ -163,13 +179,18 @@ def _rescaled(cfg: api.Fields, architecture: str) -> bool:
 
 
 def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Tensor:
-    """Before version 6 a finetuned SAE multiplied its codes by ``scaling_factor`` in decode."""
-    factor = weights.maybe("scaling_factor", W_dec.shape[0])
+    """The decoder of a finetuned SAE, whose codes were multiplied by a factor before it.
+
+    Versions 0.4 to 2 wrote ``scaling_factor`` and always used it; versions 3 to 5 wrote
+    ``finetuning_scaling_factor`` and used it where the configuration says so.
+    """
+    name = next((name for name in FACTORS if name in weights), None)
+    factor = weights.take(name, W_dec.shape[0]) if name is not None else None
     if factor is None or bool((factor == 1).all()):
         return W_dec
-    if not cfg.flag("finetuning_scaling_factor", default=False):
+    if not cfg.flag("finetuning_scaling_factor", default=name == "scaling_factor"):
         message = (
-            f"{weights.where}: tensor 'scaling_factor' is not all ones, but {cfg.where} does not say "
+            f"{weights.where}: tensor {name!r} is not all ones, but {cfg.where} does not say "
             "finetuning_scaling_factor: true; expected one or the other."
         )
         raise api.SAEFileError(message)
@@ -197,11 +218,13 @@ def _normalisation(
     if view.has(SCALER):
         factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
-        assumptions.append(
+        sentence = (
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
-            "activations are taken unscaled, as SAE.load_from_disk does."
+            "activations are taken unscaled, as SAE.load_from_disk does, so codes and reconstruction are not "
+            "those of training unless the scale was folded into the weights."
         )
-        return api.Normalisation()
+        assumptions.append(api.Assumption(sentence, about="norm_factor"))
+        return api.Normalisation(invert=invert)
     return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
@@ -227,22 +250,27 @@ def _unwhitened(
 
 
 def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
-    found = []
+    found: list[str] = []
     if hook is None:
-        found.append("hook point not recorded; none taken.")
+        found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
     if "prepend_bos" not in about:
-        found.append("BOS policy not recorded; SAELens's default, a BOS before each context, is likely.")
+        likely = "BOS policy not recorded; SAELens's default, a BOS before each context, is likely."
+        found.append(api.Assumption(likely, about="bos"))
     if "context_size" not in about:
-        found.append("context length not recorded.")
+        found.append(api.Assumption("context length not recorded.", about="context_length"))
     if "architecture" not in cfg:
-        found.append(
+        taken = (
             "architecture not recorded; taken from the activation function (standard where there is none)."
         )
+        found.append(api.Assumption(taken))
     if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
-        found.append("apply_b_dec_to_input not recorded; taken as true, SAELens's default.")
+        taken = "apply_b_dec_to_input not recorded; taken as true, SAELens's default."
+        found.append(api.Assumption(taken))
     head = about.integer("hook_head_index", "hook_point_head_index")
     if head is not None:
-        found.append(f"reads head {head} of its hook point only.")
+        found.append(api.Assumption(f"reads head {head} of its hook point only."))
+    if about.number("noise_scale"):
+        found.append(api.Assumption("noise_scale is not 0: the library's noise is left out."))
     return found
 
 
@@ -267,4 +295,50 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.saelens:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="SAELens 6",
+            files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json of a checkpoint"),
+            architectures=tuple(ARCHITECTURES),
+            known_from="SAELens 6.51 and 6.54, which wrote and evaluated the samples",
+            traps=(
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "layer_norm divides by the unbiased deviation plus 1e-5, and the output by the deviation "
+                    "alone."
+                ),
+                "abstopk keeps the sign of its codes.",
+                (
+                    "A training checkpoint of batchtopk holds one topk_threshold for codes multiplied by "
+                    "decoder norms; SAELens cannot load it as an SAE."
+                ),
+                "A checkpoint's scale, or covariance_whitening's matrices, lie in a file of their own.",
+                (
+                    "expected_average_only_in names a scale that is in no file of a finished run; "
+                    "load_from_disk applies none, --override norm_factor=NUMBER does."
+                ),
+            ),
+            samples=("sae_lens/[!l]*", "sae_lens_6_54/[!l]*"),
+        ),
+        api.Layout(
+            name="SAELens before 6",
+            files=("cfg.json without metadata", "sae_weights.safetensors"),
+            architectures=("standard", "topk", "jumprelu", "gated"),
+            known_from="sae-lens 2.1, 3.22 and 5.11, which wrote and evaluated the samples; others by hand",
+            traps=(
+                "activation_fn_str topk means top-k even where architecture says standard.",
+                "activation_fn_str tanh-relu means tanh(relu(h)); SAELens 6 reads it as relu without a word.",
+                (
+                    "Versions to 2 always multiply codes by scaling_factor; SAELens 6 cannot load one that "
+                    "is not all ones."
+                ),
+                (
+                    "Versions 3 to 5 call it finetuning_scaling_factor; neither they nor SAELens 6 can "
+                    "load it again."
+                ),
+                "normalize_activations may be a bool: true means expected_average_only_in.",
+            ),
+            samples=("sae_lens_legacy/*", "sae_lens/legacy_*", "sae_lens_6_54/legacy_*"),
+        ),
+    ),
 )

@@ -60,7 +60,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=metadata,
-        assumptions=(*assumptions, *_unsaid(run)),
+        assumptions=(*assumptions, *_unsaid(cfg, run)),
     )
 
 
@@ -82,12 +82,13 @@ def _hooks(view: api.FileView, *, transcode: bool) -> tuple[str | None, str | No
     name = _hook_point(view)
     after, before = module_output(name), module_input(name)
     if after is None:
-        return None, None, [f"hook point not recorded, and the folder's name {name!r} is none we know."]
+        what = f"hook point not recorded, and the folder's name {name!r} is none we know."
+        return None, None, [api.Assumption(what, about="hook")]
     if transcode:
         what = f"hook points not recorded; taken from the folder's name {name!r}: {before} to {after}."
-        return before, after, [what]
+        return before, after, [api.Assumption(what, about="hook")]
     what = f"hook point not recorded; taken from the folder's name {name!r}, at the module's output: {after}."
-    return after, after, [what]
+    return after, after, [api.Assumption(what, about="hook")]
 
 
 def _run(view: api.FileView) -> api.Fields:
@@ -100,13 +101,18 @@ def _run(view: api.FileView) -> api.Fields:
     return api.Fields({}, str(view))
 
 
-def _unsaid(run: api.Fields) -> list[str]:
-    missing = [name for name in ("model", "ctx_len", "dataset") if name not in run]
-    said = [f"{' and '.join(missing)} not recorded (no run-level {RUN} above)."] if missing else []
-    return [
-        *said,
-        "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens.",
+def _unsaid(cfg: api.Fields, run: api.Fields) -> list[str]:
+    fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
+    said = [
+        api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
+        for name, about in fields.items()
+        if name not in run
     ]
+    if "transcode" not in cfg:
+        taken = "transcode not recorded; taken as false: b_dec is subtracted, and the input is predicted."
+        said.append(api.Assumption(taken, to_be_sure="the run's command line or configuration"))
+    packed = "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."
+    return [*said, api.Assumption(packed, about="bos")]
 
 
 ADAPTER = api.SAEAdapter(
@@ -115,4 +121,24 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.sparsify:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="sparsify",
+            files=("<hook point>/cfg.json", "<hook point>/sae.safetensors", "config.json of the run above"),
+            architectures=("topk", "groupmax", "transcoder", "skip_transcoder", "skip_topk"),
+            known_from="eai-sparsify 1.3.3, which wrote and evaluated the samples",
+            traps=(
+                "W_dec is stored as rows [d_sae, d_in], not as the transpose that nn.Linear keeps.",
+                "num_latents 0 means d_in times expansion_factor.",
+                "A transcoder does not subtract b_dec from its input; an SAE does.",
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "signed: true, from before 1.0, keeps the k largest magnitudes with their signs; no such "
+                    "file has been evaluated."
+                ),
+                "SAELens 6.51 and 6.54 fail on every current checkpoint.",
+            ),
+            samples=("sparsify/*",),
+        ),
+    ),
 )

@@ -191,6 +191,25 @@ def test_heads_may_stand_apart():
     assert torch.equal(sae.reconstruct(headed), sae.reconstruct(x).reshape(2, 7, 3, 4))
 
 
+@pytest.mark.parametrize("heads", [2, 3, 4])
+def test_an_attention_z_hook_point_takes_any_number_of_heads(heads):
+    """No file of an SAE says how many heads its model has, so at hook_z every split of d_in is read."""
+    sae = CanonicalSAE(**weights(), activation=Relu(), hook_in="blocks.3.attn.hook_z")
+    x = draw(5, D_IN)
+    split = x.reshape(5, heads, D_IN // heads)
+    assert torch.equal(sae.encode(split).to_dense(), sae.encode(x).to_dense())
+    assert torch.equal(sae.reconstruct(split).reshape(5, D_IN), sae.reconstruct(x))
+    with pytest.raises(ItemError, match=r"\[\.\.\., heads, d_head\] with heads \* d_head = 12"):
+        sae.encode(draw(5, 3, 5))
+
+
+def test_heads_are_refused_where_the_hook_point_is_not_attention_z():
+    """Elsewhere two last dimensions that multiply to d_in are a mistake, such as a wrong layer's width."""
+    sae = CanonicalSAE(**weights(), activation=Relu(), hook_in="blocks.3.hook_resid_post")
+    with pytest.raises(ItemError, match="reads floating-point activations of d_in = 12"):
+        sae.encode(draw(5, 3, 4))
+
+
 def test_a_transcoder_gives_its_own_width():
     """With d_out other than d_in the result is [..., d_out], also where the input has heads."""
     w = {"W_enc": draw(6, 8), "W_dec": draw(8, 4, seed=1), "W_skip": draw(6, 4, seed=2)}
