@@ -88,7 +88,7 @@ def test_a_saelens_file_with_everything_assumes_nothing():
 def test_a_missing_normalisation_scale_is_said():
     """expected_average_only_in without a scale in the files is an assumption, not a silence."""
     sae = load_sae(SAMPLES / "sae_lens" / "standard_expected_average" / "sae", adapters=BY_NAME)
-    assert any("do not hold the scale" in sentence for sentence in sae.assumptions)
+    assert any("do not hold the scaling_factor" in sentence for sentence in sae.assumptions)
 
 
 def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
@@ -124,7 +124,7 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
             {"trainer__dict_class": "CrossCoder"},
             "'CrossCoder', which is not supported",
         ),
-        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.bias' has shape"),
+        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.weight' has shape"),
         ("sparsify/topk", {"activation": "softmax"}, "'softmax', which is not supported"),
         ("sparsify/topk", {"skip_connection": True}, "no tensor 'W_skip'"),
         ("sparsify/topk", {"num_latents": 0, "expansion_factor": 3}, r"expected \[36, 12\]"),

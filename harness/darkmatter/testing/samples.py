@@ -1,0 +1,43 @@
+"""A folder with an SAE that an adapter is checked on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkmatter.descriptors import SAEAdapter
+from darkmatter.files.view import FileView
+from darkmatter.sae.base import SAE
+from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.load import LoadOptions, read
+
+EXPECTED = "expected.safetensors"
+GOLDEN = "golden.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A folder with an SAE: ``folder`` is all of it, ``sae`` the SAE's place in it."""
+
+    folder: Path
+    sae: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> Sample:
+        """The SAE is where golden.json's ``path`` says, else in ``sae/``, else the folder itself."""
+        golden = folder / GOLDEN
+        if golden.is_file():
+            return cls(folder, folder / json.loads(golden.read_text())["path"])
+        return cls(folder, folder / "sae" if (folder / "sae").is_dir() else folder)
+
+    def files(self) -> list[Path]:
+        """Every file that a reader of the SAE may look at: what tells the right answer is none of them."""
+        own = {self.folder / EXPECTED, self.folder / GOLDEN}
+        return sorted(path for path in self.folder.rglob("*") if path.is_file() and path not in own)
+
+
+def load(adapter: SAEAdapter, place: Path) -> SAE:
+    """The way ``load_sae`` takes, with this adapter alone."""
+    view = FileView(place)
+    return read(view, choose(view, detect(view, {adapter.name: adapter})), LoadOptions())
