@@ -71,11 +71,11 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
         "let `filenames` match a file of the folder, and `detect` return a Detection.",
     )
     try:
-        first = load(adapter, sample.sae)
+        first = load(adapter, sample)
     except DarkmatterError as error:
         refuse("An adapter loads its samples.", f"{where}: {error}", "see the error.", error)
     with undisturbed(f"the adapter {where}"):
-        second = load(adapter, sample.sae)
+        second = load(adapter, sample)
     require(
         first.fingerprint is not None and first.fingerprint == second.fingerprint,
         "The same file gives the same fingerprint.",

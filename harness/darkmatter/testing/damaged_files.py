@@ -41,27 +41,26 @@ class Facts(NamedTuple):
 
 def check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
     """Raise AssertionError unless every damage of every file of a sample is met as it should be."""
-    whole = load(adapter, sample.sae)
+    whole = load(adapter, sample)
     with tempfile.TemporaryDirectory() as scratch:
         # The names of folders above may matter to an adapter.
-        copy = Path(scratch, *sample.folder.absolute().parts[-3:])
-        shutil.copytree(sample.folder, copy)
-        place = copy / sample.sae.relative_to(sample.folder)
+        copy = sample.copied_to(Path(scratch, *sample.folder.absolute().parts[-3:]))
+        shutil.copytree(sample.folder, copy.folder)
         for original in sample.files():
-            file = copy / original.relative_to(sample.folder)
+            file = copy.folder / original.relative_to(sample.folder)
             for damage in damages(original):
                 if damage.content is None:
                     file.unlink()
                 else:
                     file.write_bytes(damage.content)
-                _check(adapter, place, file, damage, whole)
+                _check(adapter, copy, file, damage, whole)
             shutil.copyfile(original, file)
 
 
-def _check(adapter: SAEAdapter, place: Path, file: Path, damage: Damage, whole: SAE) -> None:
+def _check(adapter: SAEAdapter, sample: Sample, file: Path, damage: Damage, whole: SAE) -> None:
     where = f"{adapter.name!r} on {file.parent.name}/{file.name}, {damage.how}"
     try:
-        sae = load(adapter, place)
+        sae = load(adapter, sample)
     except DarkmatterError as error:
         _check_message(adapter, str(error), file, damage, where)
     else:

@@ -62,7 +62,7 @@ def test_what_the_files_record_is_found(path):
     assert sae.metadata.context_length == recorded.get("context_size")
     assert sae.metadata.dataset == recorded.get("dataset_path", recorded.get("dataset"))
     model = recorded.get("model_name", recorded.get("lm_name", recorded.get("model")))
-    assert (sae.metadata.model or "").removeprefix("google/") == model
+    assert (sae.metadata.model or "").removeprefix("google/") == (model or "")
     if golden["hook_name"] and golden["hook_name"].startswith(("blocks.", "hook_")):
         assert sae.hook_in == golden["hook_name"]
     if "hook_name_out" in recorded:
