@@ -97,10 +97,10 @@ def page(adapters: Sequence[SAEAdapter], root: Path) -> str:
 def row(adapter: SAEAdapter, layout: Layout, samples: Sequence[Verified]) -> str:
     """One layout as a table row."""
     cells = (
-        f"[{layout.name}](#{adapter.name})",
+        f"[{adapter.name}](#{adapter.name})" + (f"<br>{layout.name}" if layout.name != adapter.name else ""),
         "<br>".join(f"`{file}`" for file in layout.files),
         ", ".join(layout.architectures),
-        "; ".join(how(layout, samples)),
+        "<br>".join(how(layout, samples)),
     )
     escaped = (cell.replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"

@@ -64,7 +64,8 @@ def test_the_example_stands_in_the_table(found, samples):
     spec.loader.exec_module(make_formats)
     page = make_formats.page(list(found.values()), samples)
     assert (
-        "| [Tied dictionary](#tied_dictionary) | `dictionary.json`<br>`dictionary.safetensors` | jumprelu "
+        "| [tied_dictionary](#tied_dictionary)<br>Tied dictionary "
+        "| `dictionary.json`<br>`dictionary.safetensors` | jumprelu "
         "| 1 sample written and evaluated by tied-dictionaries 1.0 |"
     ) in page
     assert "- Atoms are not of length 1, and a code is not scaled by their norms.\n" in page
