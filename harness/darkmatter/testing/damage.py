@@ -23,6 +23,7 @@ Tree = dict[Any, Any]
 """What a file holds by name: tensors, settings, and trees of them."""
 
 LEFT_OUT = object()
+YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class Damage:
     """One wrong file, and what its error has to say.
 
     ``content`` None: there is no file. ``part`` is the tensor or field that the error must name
-    (None: the file alone). ``lacks``: something is left out, for which a format may have a default.
-    ``mistaken``: something else stands where it should, so the error must say what was expected.
+    (None: the file alone), ``of_tensor`` which of the two. ``lacks``: something is left out, for
+    which a format may have a default. ``mistaken``: something else stands where it
+    should, so the error must say what was expected.
     """
 
     how: str
     content: bytes | None
     part: str | None = None
+    of_tensor: bool = False
     lacks: bool = False
     mistaken: bool = False
 
@@ -46,7 +49,8 @@ def damages(file: Path) -> Iterator[Damage]:
     content = file.read_bytes()
     yield Damage("left out", None, lacks=True)
     yield Damage("emptied", b"")
-    yield Damage("cut in half", content[: len(content) // 2])
+    if file.suffix not in YAML:  # what is left of one is a whole one that says less
+        yield Damage("cut in half", content[: len(content) // 2])
     reader, writer = CODECS.get(file.suffix, (_nothing, _to_json))
     tree = reader(file)
     if tree is None:
@@ -55,12 +59,13 @@ def damages(file: Path) -> Iterator[Damage]:
         yield Damage("reduced to {}", writer({}), lacks=True)
     for path, value in _entries(tree):
         name = str(path[-1])
-        changes = _tensor_damages(value) if isinstance(value, Tensor) else _setting_damages(value)
-        for how, changed in changes:
+        of_tensor = isinstance(value, Tensor)
+        for how, changed in _tensor_damages(value) if of_tensor else _setting_damages(value):
             yield Damage(
-                f"{'tensor' if isinstance(value, Tensor) else 'field'} {name!r} {how}",
+                f"{'tensor' if of_tensor else 'field'} {name!r} {how}",
                 writer(_changed(tree, path, changed)),
                 part=name,
+                of_tensor=of_tensor,
                 lacks=changed is LEFT_OUT or changed is None,
                 mistaken=how in MISTAKEN,
             )
@@ -181,7 +186,7 @@ CODECS: dict[str, tuple[Callable[[Path], Tree | None], Callable[[Tree], bytes]]]
     ".safetensors": (load_file, save),
     ".npz": (_from_npz, _to_npz),
     ".json": (_from_json, _to_json),
-    **dict.fromkeys((".yaml", ".yml"), (_from_yaml, _to_yaml)),
+    **dict.fromkeys(YAML, (_from_yaml, _to_yaml)),
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), (_from_torch, _to_torch)),
 }
 """How files are read and written, by suffix."""

@@ -79,8 +79,10 @@ def _check_loaded(sae: SAE, damage: Damage, whole: SAE, where: str) -> None:
     new = [sentence for sentence in sae.assumptions if sentence not in whole.assumptions]
     if "fingerprint" in changed and damage.part is not None:
         new = [sentence for sentence in new if _names(sentence, damage.part)]
+    # Where tensors alone tell what an SAE is, one without W_skip is another SAE of the format: it says so.
+    renamed = damage.of_tensor and sae.metadata.architecture != whole.metadata.architecture
     require(
-        not changed or (damage.lacks and bool(new)),
+        not changed or (damage.lacks and (renamed or bool(new))),
         "A damaged file is an error, never another SAE; what is taken for a missing part is said.",
         f"{where}: loaded without a complaint, with another {' and '.join(changed)}",
         "take tensors and fields with their kind checked (view.weights(name).take('W_enc', d_in, d_sae), "
