@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -53,6 +53,8 @@ class Golden:
     notes: list[str] = field(default_factory=list)
     recorded: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Tensor] = field(default_factory=dict)
+    written_by: Literal["library", "hand"] = "library"
+    """Who wrote the files: "hand" also where the library wrote them and a field was edited."""
     evaluated_with: str = "the library's own loader, encode and forward"
     atol: float = 1e-5
     dense: bool = False  # whether every latent is always active, as in a rotation
@@ -137,7 +139,10 @@ def sae_folder(out: Path, library: str, name: str) -> Path:
 
 
 def write(out: Path, library: str, version: str, sample: Golden) -> None:
-    """Write expected.safetensors and golden.json beside the saved SAE."""
+    """Write expected.safetensors and golden.json beside the saved SAE.
+
+    ``version`` is the package that evaluated it, with its version ("sae-lens 6.51.1").
+    """
     folder = out / library / sample.name
     if not (folder / sample.path.partition("#")[0]).exists():
         raise FileNotFoundError(f"{sample.name}: {sample.path} was not written")
@@ -158,6 +163,7 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
         "library": library,
         "adapter": ADAPTERS.get(library, library),
         "version": version,
+        "written_by": sample.written_by,
         "torch": torch.__version__.split("+")[0],
         "architecture": sample.architecture,
         "class": sample.class_name,

@@ -129,6 +129,7 @@ def published(out: Path, name: str, *, case: Published) -> None:
             notes=["hand-written to the layout SAELens reads", *case.notes],
             recorded=recorded | case.recorded,
             extra={"decode_only": sae.decode(codes)} if case.decode_only else {},
+            written_by="hand",
             evaluated_with=f"SAE.from_pretrained with SAELens's {case.loader} loader",
         )
     write(out, case.library, f"sae-lens {VERSION}", sample)

@@ -57,6 +57,10 @@ MODULES = {
 }
 
 
+OTHERS = {path.stem[1:] for path in Path(__file__).parent.glob("_*.py")} - {"common"}
+"""Libraries whose module is named after them, underscore first."""
+
+
 def index(out: Path) -> None:
     """List every sample in one file, so that a test can be parametrised without a walk."""
     found = sorted(p.parent.relative_to(out).as_posix() for p in out.glob("*/*/golden.json"))
@@ -73,7 +77,7 @@ def fix_hash_seed() -> None:
 def main() -> None:
     """Write the samples of one library, then the index of all."""
     parser = argparse.ArgumentParser(description="Write golden SAE samples.")
-    parser.add_argument("--library", required=True, choices=sorted(MODULES))
+    parser.add_argument("--library", required=True, choices=sorted({*MODULES, *OTHERS}))
     parser.add_argument("--out", type=Path, default=Path("tests/golden/samples"))
     parser.add_argument("--only", default="*", help="shell pattern on sample names")
     parser.add_argument("--source", type=Path, help="checkout of the code of a library that is no package")
@@ -85,7 +89,7 @@ def main() -> None:
 
     # One thread: the order of float additions, and so the bytes, must not vary.
     torch.set_num_threads(1)
-    module = importlib.import_module(MODULES[args.library])
+    module = importlib.import_module(MODULES.get(args.library, f"_{args.library}"))
     for name, build in module.samples().items():
         if fnmatch.fnmatch(name, args.only):
             build(args.out, name)

@@ -25,6 +25,8 @@ def test_sample_is_whole(name: str) -> None:
     folder = SAMPLES / name
     golden = json.loads((folder / "golden.json").read_text())
     expected = load_file(folder / "expected.safetensors")
+    assert golden["written_by"] in {"library", "hand"}
+    assert " " in golden["version"], "the package and its version, as docs/formats.md shows them"
     x, codes = expected["x"], expected["codes"]
     assert (folder / golden["path"].partition("#")[0]).exists()
     assert codes.shape[-1] == golden["d_sae"]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,36 +13,14 @@ from torch import Tensor
 from darkmatter.descriptors import Detection, SAEAdapter
 from darkmatter.errors import DarkmatterError
 from darkmatter.files.view import FileView
-from darkmatter.references import parse_reference
 from darkmatter.sae.base import SAE
-from darkmatter.sae.detect import choose, detect
-from darkmatter.sae.load import LoadOptions, read
+from darkmatter.sae.detect import detect
 from darkmatter.testing.codecs import check_sae
+from darkmatter.testing.damaged_files import check_damaged
 from darkmatter.testing.rules import descriptor_of, refuse, require, undisturbed
+from darkmatter.testing.samples import EXPECTED, Sample, load
 
-EXPECTED = "expected.safetensors"
 ABSOLUTE = RELATIVE = 1e-5
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A folder with an SAE: ``folder`` is all of it, ``sae`` its place there, ``index`` which in a file."""
-
-    folder: Path
-    sae: Path
-    index: int | None = None
-
-    @classmethod
-    def of(cls, folder: Path) -> Sample:
-        """The SAE is where golden.json's ``path`` says, else in ``sae/``, else the folder itself.
-
-        A ``path`` may end in ``#index``, as a reference may.
-        """
-        golden = folder / "golden.json"
-        if golden.is_file():
-            place = parse_reference(f"path:{folder / json.loads(golden.read_text())['path']}")
-            return cls(folder, Path(place.target), place.index)
-        return cls(folder, folder / "sae" if (folder / "sae").is_dir() else folder)
 
 
 def check_adapter(
@@ -54,16 +29,22 @@ def check_adapter(
     """Raise AssertionError unless an adapter conforms; returns what could not be checked here.
 
     It must claim every sample and give an SAE that fits, the same one twice; refuse folders of
-    others without raising; and say of a damaged file which one it is. Where a sample holds
-    ``expected.safetensors`` (x, codes, reconstruction, as the format's own code gives them; no
-    reconstruction where that gives codes alone), codes and reconstructions must agree (1e-5), with
-    exactly the same latents active.
+    others without raising. Where a sample holds ``expected.safetensors`` (x, codes, reconstruction,
+    as the format's own code gives them; no reconstruction where that gives codes alone), codes and
+    reconstructions must agree (1e-5), with exactly the same latents active.
+
+    Every file is also damaged in turn: left out, emptied, cut in half; each tensor left out, of
+    another shape, with a NaN, of integers; each field left out, null, of another type. An error must
+    name the file, the tensor or field, and what was expected there. What loads all the same must be
+    the SAE as it was; where something is left out, what is taken for it needs a sentence in
+    ``assumptions`` that names it, or for a tensor another ``metadata.architecture``. Of a
+    ``torch.save`` file with a library's own objects only the bytes are damaged.
 
     Args:
         adapter: a descriptor, or the name of an installed one (then imports are checked too).
         samples: one or more folders. The SAE is in the folder's ``sae/`` (or where the folder's
             golden.json says), or is the folder itself.
-        damage: also load damaged copies of every sample.
+        damage: also load damaged copies of every sample (hundreds of loads each).
     """
     described = descriptor_of("adapters", adapter, SAEAdapter)
     listed = [samples] if isinstance(samples, str | Path) else samples
@@ -75,15 +56,9 @@ def check_adapter(
         _check_foreign(described, Path(scratch))
     if damage:
         for sample in found:
-            _check_damaged(described, sample)
+            check_damaged(described, sample)
     without = [sample.folder.name for sample in found if not (sample.folder / EXPECTED).is_file()]
     return tuple(f"{name}: no {EXPECTED} to compare with" for name in without)
-
-
-def _load(adapter: SAEAdapter, place: Path, index: int | None = None) -> SAE:
-    """The way ``load_sae`` takes, with this adapter alone."""
-    view = FileView(place, index)
-    return read(view, choose(view, detect(view, {adapter.name: adapter})), LoadOptions())
 
 
 def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
@@ -96,11 +71,11 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
         "let `filenames` match a file of the folder, and `detect` return a Detection.",
     )
     try:
-        first = _load(adapter, sample.sae, sample.index)
+        first = load(adapter, sample)
     except DarkmatterError as error:
         refuse("An adapter loads its samples.", f"{where}: {error}", "see the error.", error)
     with undisturbed(f"the adapter {where}"):
-        second = _load(adapter, sample.sae, sample.index)
+        second = load(adapter, sample)
     require(
         first.fingerprint is not None and first.fingerprint == second.fingerprint,
         "The same file gives the same fingerprint.",
@@ -193,54 +168,3 @@ def _foreign(adapter: SAEAdapter, scratch: Path) -> Iterator[tuple[str, Path]]:
         if files is model:
             save_file({"model.embed_tokens.weight": torch.zeros(4, 8)}, folder / "model.safetensors")
         yield name, folder
-
-
-def _check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
-    """Every file of a sample damaged in turn: an error that names it, or the SAE as it was."""
-    whole = _load(adapter, sample.sae, sample.index).fingerprint
-    below = sample.sae if sample.sae.is_dir() else sample.sae.parent
-    files = [
-        path for path in below.rglob("*") if path.is_file() and path.name not in {EXPECTED, "golden.json"}
-    ]
-    for file in sorted(files):
-        content = file.read_bytes()
-        damages = {"emptied": b"", "cut in half": content[: len(content) // 2]}
-        if file.suffix == ".json":
-            damages["reduced to {}"] = b"{}"
-        for how, damaged in damages.items():
-            with tempfile.TemporaryDirectory() as scratch:
-                # The names of folders above may matter to an adapter.
-                copy = Path(scratch, *sample.folder.absolute().parts[-3:])
-                shutil.copytree(sample.folder, copy)
-                (copy / file.relative_to(sample.folder)).write_bytes(damaged)
-                damaged_sample = Sample(copy, copy / sample.sae.relative_to(sample.folder), sample.index)
-                _check_damage(adapter, damaged_sample, file.name, how, whole)
-
-
-def _check_damage(adapter: SAEAdapter, sample: Sample, file: str, how: str, whole: str | None) -> None:
-    where = f"{adapter.name!r}, {file} {how}"
-    try:
-        sae = _load(adapter, sample.sae, sample.index)
-    except DarkmatterError as error:
-        message = str(error)
-    else:
-        require(
-            sae.fingerprint == whole or how == "reduced to {}",
-            "A damaged file is an error, never another SAE.",
-            f"{where}: loaded without a complaint, with other numbers",
-            "take tensors with their shapes checked: view.weights(name).take('W_enc', d_in, d_sae).",
-        )
-        return
-    require(
-        file in message,
-        "The error of a damaged file names the file.",
-        f"{where}: {message}",
-        "read files through the view (view.json, view.weights): its errors name them.",
-    )
-    own = f"the adapter {adapter.name!r} failed ("
-    require(
-        own not in message and "its detection failed (" not in message,
-        "Damage is said in words, not by an exception that came along.",
-        f"{where}: {message}",
-        "api.Fields(view.json(name), str(view.file(name))) names a missing field and what was expected.",
-    )

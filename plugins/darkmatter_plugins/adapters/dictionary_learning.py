@@ -49,7 +49,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
         return api.Refusal(f"there is no {CONFIG} beside the weights")
     name = config.inside("trainer").values.get("dict_class")
     if not isinstance(name, str):
-        return api.Refusal(f"{CONFIG} has no trainer.dict_class")
+        return api.Refusal(f"{CONFIG} has no trainer.dict_class; expected the name of a class")
     return api.Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
 
 
@@ -79,7 +79,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_dec=b_dec,
         activation=activation,
         subtract=b_dec if layout.subtracts else None,
-        normalisation=_normalisation(view, name),
+        normalisation=_normalisation(view, name, assumptions),
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=_metadata(trainer, config.inside("buffer"), weights),
@@ -112,8 +112,8 @@ def _matrices(
     if not layout.linear:
         W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
         return W_enc, W_dec, weights.take("b_enc", d_sae)
-    b_enc = None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
-    return weights.take("encoder.weight", d_sae, d_in).T, weights.take("decoder.weight", d_in, d_sae).T, b_enc
+    W_enc, W_dec = weights.take("encoder.weight", d_sae, d_in), weights.take("decoder.weight", d_in, d_sae)
+    return W_enc.T, W_dec.T, None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
 
 
 def _activation(weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int) -> api.Activation:
@@ -147,10 +147,14 @@ def _cutoff(weights: api.Weights, trainer: api.Fields) -> float:
     raise api.SAEFileError(message)
 
 
-def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
+def _normalisation(view: api.FileView, name: str, assumptions: list[api.Assumption]) -> api.Normalisation:
     """A backup made during training holds weights in units of x / norm_factor; a saved SAE does not."""
     content = view.pickled(name) if name.endswith(".pt") else None
-    if not isinstance(content, dict) or content.get("norm_factor") is None:
+    if not isinstance(content, dict) or not isinstance(content.get("ae"), dict):
+        return api.Normalisation()
+    if content.get("norm_factor") is None:
+        unscaled = "norm_factor not recorded beside the weights; activations are taken unscaled."
+        assumptions.append(api.Assumption(unscaled, about="norm_factor"))
         return api.Normalisation()
     factor = api.Fields({"norm_factor": content["norm_factor"]}, str(view.file(name))).number("norm_factor")
     if not factor:

@@ -53,9 +53,10 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     threshold = weights.take("threshold", None, infinite=True)
     d_sae = threshold.shape[0]
     b_dec = weights.take("b_dec", None)
-    W_enc, W_dec = weights.take("W_enc", None, d_sae), weights.take("W_dec", d_sae, b_dec.shape[0])
+    d_in = b_dec.shape[0]  # transcoders too: the model's width on both sides
+    W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
     if place.embedding:  # trained on embeddings as the model scales them
-        scale = math.sqrt(W_enc.shape[0])
+        scale = math.sqrt(d_in)
         W_enc, W_dec = W_enc / scale, W_dec * scale
     hook_in, hook_out, assumptions = _hooks(place)
     return api.CanonicalSAE(
@@ -64,7 +65,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_enc=weights.take("b_enc", d_sae),
         b_dec=b_dec,
         activation=api.JumpRelu(threshold),
-        head_shape=_head_shape(place, W_enc.shape[0]),
+        head_shape=_head_shape(place, d_in),
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=api.SAEMetadata(

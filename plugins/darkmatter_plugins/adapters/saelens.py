@@ -16,6 +16,8 @@ CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
 SCALER = "activation_scaler.json"
 WHITENING = "activation_whitening.safetensors"
+TELLING = ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
+"""Fields by which a configuration is known as SAELens's."""
 
 ARCHITECTURES = {
     "standard": "relu",
@@ -32,6 +34,9 @@ ARCHITECTURES = {
     "jumprelu_skip_transcoder": "jumprelu",
 }
 """Architectures that are read, and the activation each one has."""
+
+STANDARD = {"W_enc", "W_dec", "b_enc", "b_dec"}
+"""Tensors of the architecture that an SAE has where none is recorded."""
 
 NORMALISATIONS = {
     "none": "none",
@@ -54,13 +59,9 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     if not view.has(CONFIG):
         return api.Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG, allow_nan=True)
-    known = [
-        key
-        for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
-        if key in cfg
-    ]
+    known = [key for key in TELLING if key in cfg]
     if "d_in" not in cfg or not known:
-        return api.Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
+        return api.Refusal(f"{CONFIG} has no d_in, or none of {', '.join(TELLING)}")
     return api.Detection(f"{CONFIG} has d_in and {', '.join(known)}")
 
 
@@ -68,12 +69,12 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE or transcoder."""
     cfg = api.Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
     about = cfg.inside("metadata") if "metadata" in cfg else cfg
-    architecture = _architecture(cfg)
+    architecture = _architecture(view, cfg)
     if architecture == "matching_pursuit":
         return _matching_pursuit(view, cfg, about)
     transcoder = architecture.endswith("transcoder")
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
-    d_out = cfg.size("d_out", d_in) if transcoder else d_in
+    d_out = cfg.size("d_out") if transcoder else d_in
     weights = view.weights(WEIGHTS)
     W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_out)
     scale = W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None
@@ -86,7 +87,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             raise api.SAEFileError(message)
         W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
-    assumptions = _assumptions(cfg, about, hook)
+    hook_out = about.text("hook_name_out") if transcoder else hook
+    assumptions = [*_assumptions(cfg, about, hook), *_defaults(cfg, architecture)]
+    if hook_out is None and hook is not None:
+        taken = "hook_name_out not recorded; taken as the hook point that is read."
+        assumptions.append(api.Assumption(taken, about="hook_out"))
     return api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
@@ -98,7 +103,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         code_scale=scale,
         W_skip=weights.take("W_skip", d_out, d_in).T if "skip" in architecture else None,
         hook_in=hook,
-        hook_out=about.text("hook_name_out") if transcoder else hook,
+        hook_out=hook_out,
         metadata=_metadata(cfg, about, architecture),
         assumptions=tuple(assumptions),
     )
@@ -111,7 +116,7 @@ def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) ->
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
     weights = view.weights(WEIGHTS)
     hook = about.text("hook_name", "hook_point")
-    assumptions = _assumptions(cfg, about, hook)
+    assumptions = [*_assumptions(cfg, about, hook), *_defaults(cfg, "matching_pursuit")]
     kind = NORMALISATIONS[_normalisation_name(cfg)]
     if kind == "whitening":
         message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
@@ -133,10 +138,21 @@ def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) ->
     )
 
 
-def _architecture(cfg: api.Fields) -> str:
+def _architecture(view: api.FileView, cfg: api.Fields) -> str:
     """The architecture; before version 6 the activation function could overrule it."""
+    named = cfg.text("activation_fn_str", "activation_fn")
     if _old_activation(cfg) == "topk":
         return "topk"
+    if named is None and "k" in cfg.inside("activation_fn_kwargs"):
+        message = f"{cfg.where}: field 'activation_fn_str' (or 'activation_fn') is missing; expected 'topk', "
+        raise api.SAEFileError(message + "since activation_fn_kwargs has k.")
+    if "architecture" not in cfg and ("d_out" in cfg or _tensors(view) != STANDARD):
+        message = (
+            f"{cfg.where}: field 'architecture' is missing; expected one of {', '.join(ARCHITECTURES)}. "
+            f"Without it an SAE is standard, with {', '.join(sorted(STANDARD))}; "
+            f"{view.file(WEIGHTS)} has {', '.join(sorted(_tensors(view)))[:200]}."
+        )
+        raise api.SAEFileError(message)
     return cfg.choice("architecture", ARCHITECTURES, default="standard")
 
 
@@ -149,6 +165,11 @@ def _old_activation(cfg: api.Fields) -> str:
         message = f"{cfg.where}: field {name!r} is 'tanh-relu' with the architecture {architecture!r}; "
         raise api.SAEFileError(message + "expected it with 'standard' alone.")
     return found
+
+
+def _tensors(view: api.FileView) -> set[str]:
+    """The names in the weights' file, but for the scale that any architecture could have."""
+    return set(view.header(WEIGHTS) or ()) - {"scaling_factor"}
 
 
 def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) -> api.Activation:
@@ -219,7 +240,7 @@ def _normalisation(
         factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
         sentence = (
-            "normalize_activations is expected_average_only_in but the files do not hold the scale; "
+            "normalize_activations is expected_average_only_in but the files do not hold the scaling_factor; "
             "activations are taken unscaled, as SAE.load_from_disk does, so codes and reconstruction are not "
             "those of training unless the scale was folded into the weights."
         )
@@ -263,9 +284,6 @@ def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[s
             "architecture not recorded; taken from the activation function (standard where there is none)."
         )
         found.append(api.Assumption(taken))
-    if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
-        taken = "apply_b_dec_to_input not recorded; taken as true, SAELens's default."
-        found.append(api.Assumption(taken))
     head = about.integer("hook_head_index", "hook_point_head_index")
     if head is not None:
         found.append(api.Assumption(f"reads head {head} of its hook point only."))
@@ -274,15 +292,30 @@ def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[s
     return found
 
 
+def _defaults(cfg: api.Fields, architecture: str) -> list[str]:
+    """SAELens's defaults of fields that shape numbers, where they are not recorded."""
+    kind = ARCHITECTURES[architecture]
+    taken = {"normalize_activations": "none"}
+    if not architecture.endswith("transcoder"):
+        taken["apply_b_dec_to_input"] = "true"
+    if kind in {"topk", "abstopk", "topk_threshold"}:
+        taken["rescale_acts_by_decoder_norm"] = "true" if kind == "topk_threshold" else "false"
+    if kind == "pursuit":
+        taken |= {"residual_threshold": "0.01", "max_iterations": "d_in", "stop_on_duplicate_support": "true"}
+    return [
+        api.Assumption(f"{name} not recorded; taken as {value}, SAELens's default.")
+        for name, value in taken.items()
+        if name not in cfg
+    ]
+
+
 def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEMetadata:
     return api.SAEMetadata(
         format="saelens",
         architecture=architecture,
         model=about.text("model_name"),
         context_length=about.integer("context_size"),
-        prepend_bos=about.values.get("prepend_bos")
-        if isinstance(about.values.get("prepend_bos"), bool)
-        else None,
+        prepend_bos=about.flag("prepend_bos", default=False) if "prepend_bos" in about else None,
         dataset=about.text("dataset_path"),
         dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
         extra=about.some(*EXTRA),

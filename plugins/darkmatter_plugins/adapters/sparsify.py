@@ -30,9 +30,10 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE, transcoder or skip transcoder."""
     cfg = api.Fields(view.json(CONFIG), str(view.file(CONFIG)))
     d_in = cfg.size("d_in")
-    d_sae = cfg.integer("num_latents") or d_in * cfg.size("expansion_factor", 32)
     transcode = cfg.flag("transcode", default=False)
     weights = view.weights(WEIGHTS)
+    W_enc = weights.take("encoder.weight", _latents(cfg, d_in), d_in).T
+    d_sae = W_enc.shape[1]
     skip = weights.maybe("W_skip", d_in, d_in)
     if cfg.flag("skip_connection", default=False) and skip is None:
         message = f"{weights.where}: has no tensor 'W_skip', though {cfg.where} has skip_connection: true."
@@ -50,7 +51,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         extra=cfg.some("activation", "k", "multi_topk", "normalize_decoder") | run.some("split", "seed"),
     )
     return api.CanonicalSAE(
-        W_enc=weights.take("encoder.weight", d_sae, d_in).T,
+        W_enc=W_enc,
         W_dec=weights.take("W_dec", d_sae, d_in),
         b_enc=weights.take("encoder.bias", d_sae),
         b_dec=b_dec,
@@ -60,8 +61,14 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=metadata,
-        assumptions=(*assumptions, *_unsaid(cfg, run)),
+        assumptions=(*assumptions, *_defaults(cfg), *_unsaid(run)),
     )
+
+
+def _latents(cfg: api.Fields, d_in: int) -> int | None:
+    """How many latents the configuration says; None where it does not."""
+    count = cfg.integer("num_latents")
+    return d_in * cfg.size("expansion_factor") if count == 0 else count
 
 
 def _activation(cfg: api.Fields) -> api.Activation:
@@ -101,16 +108,29 @@ def _run(view: api.FileView) -> api.Fields:
     return api.Fields({}, str(view))
 
 
-def _unsaid(cfg: api.Fields, run: api.Fields) -> list[str]:
+def _defaults(cfg: api.Fields) -> list[str]:
+    """Sparsify's defaults of fields that shape numbers, where they are not recorded."""
+    taken = {
+        "activation": "topk, sparsify's default",
+        "transcode": "false: b_dec is subtracted, and the input is predicted",
+    }
+    return [
+        api.Assumption(
+            f"{name} not recorded; taken as {value}.",
+            to_be_sure="the run's command line or configuration",
+        )
+        for name, value in taken.items()
+        if name not in cfg
+    ]
+
+
+def _unsaid(run: api.Fields) -> list[str]:
     fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
     said = [
         api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
         for name, about in fields.items()
         if name not in run
     ]
-    if "transcode" not in cfg:
-        taken = "transcode not recorded; taken as false: b_dec is subtracted, and the input is predicted."
-        said.append(api.Assumption(taken, to_be_sure="the run's command line or configuration"))
     packed = "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."
     return [*said, api.Assumption(packed, about="bos")]
 

@@ -24,7 +24,7 @@ class NoOptions(api.Config):
 def detect(view):
     """Claim a configuration beside weights."""
     if not view.has("w.json") or "k" not in view.json("w.json") or not view.has("w.safetensors"):
-        return api.Refusal("not ours")
+        return api.Refusal("there is no w.json with k beside w.safetensors")
     return api.Detection("ours")
 
 

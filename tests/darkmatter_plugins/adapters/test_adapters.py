@@ -91,7 +91,7 @@ def test_a_missing_normalisation_scale_is_said():
     sae = load_sae(SAMPLES / "sae_lens" / "standard_expected_average" / "sae", adapters=BY_NAME)
     (assumption,) = sae.assumptions
     assert (assumption.about, sae.normalisation.kind) == ("norm_factor", "none")
-    assert "do not hold the scale" in assumption
+    assert "do not hold the scaling_factor" in assumption
     assert "not those of training" in assumption
 
 
@@ -190,7 +190,7 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
             {"trainer__dict_class": "CrossCoder"},
             "'CrossCoder', which is not supported",
         ),
-        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.bias' has shape"),
+        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.weight' has shape"),
         ("sparsify/topk", {"activation": "softmax"}, "'softmax', which is not supported"),
         ("sparsify/topk", {"skip_connection": True}, "no tensor 'W_skip'"),
         ("sparsify/topk", {"num_latents": 0, "expansion_factor": 3}, r"expected \[36, 12\]"),
