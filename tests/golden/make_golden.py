@@ -16,6 +16,8 @@ sae_lens (newer)          requirements/sae_lens_6_54.txt              samples/sa
 publishers                requirements/sae_lens_6_54.txt              samples/<publisher>
 dictionary_learning       requirements/dictionary_learning.txt        samples/dictionary_learning
 sparsify                  requirements/sparsify.txt                   samples/sparsify
+llamascopium              requirements/llamascopium.txt               samples/llamascopium
+lm_saes, lm_saes_r1       requirements/llamascopium.txt               samples/llama_scope
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.
@@ -42,6 +44,9 @@ MODULES = {
     "publishers": "_publishers",
     "dictionary_learning": "_dictionary_learning",
     "sparsify": "_sparsify",
+    "llamascopium": "_llamascopium",
+    "lm_saes": "_lm_saes",
+    "lm_saes_r1": "_lm_saes_r1",
 }
 
 
