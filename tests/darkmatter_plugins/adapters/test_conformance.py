@@ -16,9 +16,7 @@ def samples_of(name):
     """The golden samples that this adapter reads."""
     found = sorted(SAMPLES.glob("*/*/golden.json"))
     described = [(path.parent, json.loads(path.read_text())) for path in found]
-    return [
-        folder for folder, golden in described if golden["adapter"] == name and "temporal" not in folder.name
-    ]
+    return [folder for folder, golden in described if golden["adapter"] == name]
 
 
 @pytest.mark.parametrize("name", sorted(host().adapters()))
