@@ -130,10 +130,12 @@ def make(case: Case, gen: torch.Generator) -> SparseAutoEncoder:
     sae = SparseAutoEncoder(cfg)
     values = affine_weights(gen, D_IN, D_SAE)
     named = {"W_E": values["W_enc"], "b_E": values["b_enc"], "W_D": values["W_dec"], "b_D": values["b_dec"]}
+    # A gate makes pre-activations small, and most rows shall have codes.
+    most = 0.3 if cfg.use_glu_encoder else 0.9
     named |= {
         "W_E_glu": randn(gen, D_IN, D_SAE, scale=1 / math.sqrt(D_IN)),
-        "b_E_glu": randn(gen, D_SAE, scale=0.5),
-        "activation_function.log_jumprelu_threshold": uniform(gen, D_SAE, low=0.1, high=0.9).log(),
+        "b_E_glu": randn(gen, D_SAE, scale=0.5) + 1,
+        "activation_function.log_jumprelu_threshold": uniform(gen, D_SAE, low=0.05, high=most).log(),
     }
     known = sae.state_dict()
     set_parameters(sae, {key: value for key, value in named.items() if key in known})

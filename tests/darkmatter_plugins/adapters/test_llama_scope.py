@@ -91,9 +91,12 @@ def test_one_adapter_claims_each_layout(sample):
 
 
 def test_a_field_that_is_missing_has_the_publishers_default(tmp_path):
-    """A configuration without sparsity_include_decoder_norm includes decoder norms, as the class does."""
+    """What the class takes where a field is missing: decoder norms; the input bias in 2024, not in 2025."""
     left_out = load_sae(copied(tmp_path, "lm_saes_jumprelu", sparsity_include_decoder_norm=None))
     assert torch.equal(left_out.gate_scale, left_out.W_dec.norm(dim=1))
+    fields = {"apply_decoder_bias_to_pre_encoder": None}
+    assert load_sae(copied(tmp_path / "base", "base", **fields)).subtract is not None
+    assert load_sae(copied(tmp_path / "r1", "r1_distill", **fields)).subtract is None
 
 
 def test_a_missing_decoder_bias_is_none(tmp_path):
