@@ -370,10 +370,17 @@ def save_llama_distill(root: Path, gen: torch.Generator) -> None:
     weights = transposed(gen) | {"log_jumprelu_threshold": log_threshold}
     save_file(weights, folder / "sae_weights.safetensors")
     config = {
+        "sae_type": "sae",
         "d_model": D_IN,
         "expansion_factor": D_SAE // D_IN,
         "hook_point_in": "blocks.7.hook_resid_post",
+        "hook_point_out": "blocks.7.hook_resid_post",
+        "use_decoder_bias": True,
+        "use_glu_encoder": False,
+        "act_fn": "jumprelu",
+        "apply_decoder_bias_to_pre_encoder": False,
         "norm_activation": "inference",
+        "sparsity_include_decoder_norm": False,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=4))
 
@@ -390,7 +397,10 @@ def llama_cases() -> dict[str, Published]:
             path=f"sae/Llama3_1-8B-Base-LXR-8x/{LLAMA_NAME}",
             norm_scaling_factor=math.sqrt(D_IN) / LLAMA_NORM,
             recorded={"norm_scaling_factor": math.sqrt(D_IN) / LLAMA_NORM},
-            notes=("s = sqrt(d_model) / norm_in multiplies input and threshold, divides output",),
+            notes=(
+                "s = sqrt(d_model) / norm_in multiplies input and threshold, divides output",
+                "SAELens ignores sparsity_include_decoder_norm, which is off here and on in published files",
+            ),
         ),
         "r1_distill": Published(
             library="llama_scope",
@@ -399,7 +409,11 @@ def llama_cases() -> dict[str, Published]:
             sae_id=distill,
             save=save_llama_distill,
             path=f"sae/Llama-Scope-R1-Distill/{distill}",
-            notes=("threshold = exp(log_jumprelu_threshold); no scale is applied",),
+            recorded={"model_name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+            notes=(
+                "threshold = exp(log_jumprelu_threshold); no scale is applied",
+                "the model is by the name of the repository; SAELens says meta-llama/Llama-3.1-8B",
+            ),
         ),
     }
 

@@ -21,6 +21,8 @@ sparsify                  requirements/sparsify.txt                   samples/sp
 openai                    requirements/openai.txt                     samples/openai
 hoagyc                    requirements/hoagyc.txt                     samples/hoagyc
 circuit_tracer            requirements/circuit_tracer.txt             samples/circuit_tracer
+llamascopium              requirements/llamascopium.txt               samples/llamascopium
+lm_saes, lm_saes_r1       requirements/llamascopium.txt               samples/llama_scope
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.
@@ -44,20 +46,13 @@ from pathlib import Path
 os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-MODULES = {
-    "sae_lens": "_saelens",
-    "sae_lens_legacy": "_saelens_legacy",
-    "mats_training": "_mats",
-    "publishers": "_publishers",
-    "dictionary_learning": "_dictionary_learning",
-    "sparsify": "_sparsify",
-    "openai": "_openai",
-    "hoagyc": "_hoagyc",
-    "circuit_tracer": "_circuit_tracer",
+MODULES = {"sae_lens": "_saelens", "sae_lens_legacy": "_saelens_legacy", "mats_training": "_mats"}
+"""Libraries whose module is not named after them."""
+
+OTHERS = {path.stem[1:] for path in Path(__file__).parent.glob("_*.py")} - {
+    "common",
+    *(module[1:] for module in MODULES.values()),
 }
-
-
-OTHERS = {path.stem[1:] for path in Path(__file__).parent.glob("_*.py")} - {"common"}
 """Libraries whose module is named after them, underscore first."""
 
 

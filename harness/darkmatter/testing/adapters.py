@@ -91,8 +91,8 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
 
 
 def _rows(x: Tensor, width: int) -> Tensor:
-    """Rows [n, width] float32 of x, heads flattened."""
-    return x.float().reshape(-1, width)
+    """Activations in float32 with ``width`` last: rows or sequences as they are, heads flattened."""
+    return x.float() if x.shape[-1] == width else x.float().reshape(-1, width)
 
 
 def _compare(sae: SAE, expected: dict[str, Tensor], where: str) -> None:

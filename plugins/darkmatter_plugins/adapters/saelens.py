@@ -28,6 +28,7 @@ ARCHITECTURES = {
     "batchtopk": "topk_threshold",
     "matryoshka_batchtopk": "topk_threshold",
     "matching_pursuit": "pursuit",
+    "temporal": "temporal",
     "transcoder": "relu",
     "skip_transcoder": "relu",
     "jumprelu_transcoder": "jumprelu",
@@ -72,6 +73,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     architecture = _architecture(view, cfg)
     if architecture == "matching_pursuit":
         return _matching_pursuit(view, cfg, about)
+    if architecture == "temporal":
+        return _temporal(view, cfg, about)
     transcoder = architecture.endswith("transcoder")
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
     d_out = cfg.size("d_out") if transcoder else d_in
@@ -135,6 +138,43 @@ def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) ->
         metadata=_metadata(cfg, about, "matching_pursuit"),
         assumptions=tuple(assumptions),
         any_heads=cfg.text("reshape_activations") == "hook_z",
+    )
+
+
+def _temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
+    """Sparse codes of what attention over earlier tokens does not predict; reads whole sequences."""
+    from darkmatter_plugins.adapters import _temporal as temporal
+
+    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
+    weights = view.weights(WEIGHTS)
+    hook = about.text("hook_name", "hook_point")
+    assumptions = _assumptions(cfg, about, hook)
+    heads, layers, bottleneck = temporal.attention_sizes(cfg, d_sae)
+    temporal.no_more_layers(weights, layers, cfg.where)
+    W_dec = weights.take("W_dec", d_sae, d_in)
+    tied = cfg.flag("tied_weights", default=True)
+    biased = cfg.flag("apply_b_dec_to_input", default=True)
+    if cfg.values.get("normalize_activations") == "constant_scalar_rescale":
+        factor = cfg.number("activation_normalization_factor")
+        normalisation = api.Normalisation(kind="scale", factor=1.0 if factor is None else factor)
+    else:
+        kind = NORMALISATIONS[_normalisation_name(cfg)]
+        normalisation = _normalisation(view, kind, assumptions, invert=True)
+    return temporal.TemporalSAE(
+        W_dec.T if tied else weights.take("W_enc", d_in, d_sae),
+        W_dec,
+        weights.take("b_dec", d_in),
+        temporal.attention_layers(weights, layers, d_sae, bottleneck),
+        temporal.Form(
+            heads,
+            temporal.chosen_k(cfg, d_sae),
+            subtract=biased,
+            add=biased or not tied,
+            normalisation=normalisation,
+        ),
+        hook=hook,
+        metadata=_metadata(cfg, about, "temporal"),
+        assumptions=tuple(assumptions),
     )
 
 

@@ -11,7 +11,7 @@ from darkmatter.testing import check_adapter
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 PER_ADAPTER = 3
 """Samples whose files are damaged in the fast tests."""
-REFUSED = ("temporal", "threshold_unset")
+REFUSED = ("threshold_unset",)
 """In the names of samples that no adapter reads."""
 
 

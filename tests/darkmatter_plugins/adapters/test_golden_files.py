@@ -18,11 +18,6 @@ ALL = sorted(path.parent for path in SAMPLES.glob("*/*/golden.json"))
 READ = [path for path in ALL if json.loads((path / "golden.json").read_text())["adapter"] in BY_NAME]
 UNSET = SAMPLES / "dictionary_learning" / "batchtopk_threshold_unset"
 READ = [path for path in READ if path != UNSET]
-UNSUPPORTED = {"temporal"}
-REFUSED = [
-    path for path in READ if json.loads((path / "golden.json").read_text())["architecture"] in UNSUPPORTED
-]
-READ = [path for path in READ if path not in REFUSED]
 
 
 def identify(path):
@@ -74,20 +69,13 @@ def test_what_the_files_record_is_found(path):
     assert all(assumption.endswith(".") for assumption in sae.assumptions)
 
 
-@pytest.mark.parametrize("path", [*READ, *REFUSED, UNSET], ids=identify)
+@pytest.mark.parametrize("path", [*READ, UNSET], ids=identify)
 def test_one_adapter_is_sure_of_every_sample(path):
     """The adapter of a sample's format is sure of it, and no other one is."""
     golden = json.loads((path / "golden.json").read_text())
     where = as_reference(f"path:{path / golden['path']}")
     claims = detect(open_view(where), BY_NAME)
     assert [claim.adapter.name for claim in claims if claim.exact] == [golden["adapter"]]
-
-
-@pytest.mark.parametrize("path", REFUSED, ids=identify)
-def test_architectures_that_are_not_read_are_named(path):
-    """An architecture without a reader is refused by name, with those that have one."""
-    with pytest.raises(SAEFileError, match=r"is 'temporal', which is not supported"):
-        opened(path)
 
 
 def test_a_threshold_that_was_never_set_is_an_error_that_says_what_to_do():
