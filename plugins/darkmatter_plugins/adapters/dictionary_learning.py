@@ -63,10 +63,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     weights = view.weights(name, marker="encoder.weight" if layout.linear else "W_enc")
     W_enc, W_dec, b_enc = _matrices(weights, layout, d_in, d_sae)
     b_dec = weights.take(layout.decoder_bias, d_in)
-    assumptions = [
-        "dataset and BOS policy not recorded.",
+    assumptions: list[str] = [
+        "dataset not recorded.",
+        api.Assumption("BOS policy not recorded.", about="bos"),
         "codes are unscaled; load_dictionary would multiply those of an AutoEncoder by decoder norms.",
-    ][: 2 if layout.activation == "relu" else 1]
+    ][: 3 if layout.activation == "relu" else 2]
     activation = _activation(weights, layout, trainer, d_sae, assumptions)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
     return api.CanonicalSAE(
@@ -152,7 +153,7 @@ def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> t
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
     if layer is None:
-        assumptions.append("hook point not recorded; none taken.")
+        assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
     out, inside = f"blocks.{layer}.hook_resid_post", f"blocks.{layer}.hook_resid_pre"
@@ -162,9 +163,8 @@ def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> t
         out, inside = f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.ln1.hook_normalized"
     hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
-    assumptions.append(
-        f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
-    )
+    sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
+    assumptions.append(api.Assumption(sentence, about="hook"))
     return hooks
 
 

@@ -99,19 +99,19 @@ def _place(view: api.FileView) -> Place:
 
 def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
     if place.embedding:
-        return (
-            "hook_embed",
-            "hook_embed",
-            ["hook point not recorded; taken from the folder's name: hook_embed."],
-        )
+        return "hook_embed", "hook_embed", _about_hook("; taken from the folder's name: hook_embed.")
     if place.layer is None:
-        return None, None, ["hook point not recorded, and no folder is named layer_N."]
+        return None, None, _about_hook(", and no folder is named layer_N.")
     before, after = (f"blocks.{place.layer}.{name}" for name in SITES[place.site or "res"])
     source = "the names of repository and folder"
     if place.site is None:
         source = f"the folder's name layer_{place.layer}; the residual stream is a guess, since no folder is "
         source += "named after the repository (gemma-scope-2b-pt-res, …-mlp, …-att, …-transcoders)"
-    return before, after, [f"hook point not recorded; took {before} from {source}."]
+    return before, after, _about_hook(f"; took {before} from {source}.")
+
+
+def _about_hook(what: str) -> list[str]:
+    return [api.Assumption(f"hook point not recorded{what}", about="hook")]
 
 
 def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
@@ -123,8 +123,12 @@ def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
 
 
 def _common(place: Place) -> list[str]:
-    unsaid = ["context length, dataset and BOS policy not recorded; 1,024 tokens after an untrained BOS."]
-    return unsaid if place.model else ["model not recorded.", *unsaid]
+    unsaid = [
+        api.Assumption("context length not recorded; took 1,024 tokens.", about="context_length"),
+        api.Assumption("BOS policy not recorded; took a BOS, not trained on.", about="bos"),
+        "dataset not recorded.",
+    ]
+    return unsaid if place.model else [api.Assumption("model not recorded.", about="model"), *unsaid]
 
 
 ADAPTER = api.SAEAdapter(

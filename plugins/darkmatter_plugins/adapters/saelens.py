@@ -5,7 +5,8 @@ Covers inference saves and training checkpoints; see docs/formats.md for the for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from darkmatter import api
 
@@ -197,11 +198,12 @@ def _normalisation(
     if view.has(SCALER):
         factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
     if factor is None:
-        assumptions.append(
+        sentence = (
             "normalize_activations is expected_average_only_in but the files do not hold the scale; "
             "activations are taken unscaled, as SAE.load_from_disk does."
         )
-        return api.Normalisation()
+        assumptions.append(api.Assumption(sentence, about="norm_factor"))
+        return api.Normalisation(invert=invert)
     return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
@@ -227,13 +229,14 @@ def _unwhitened(
 
 
 def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
-    found = []
+    found: list[str] = []
     if hook is None:
-        found.append("hook point not recorded; none taken.")
+        found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
     if "prepend_bos" not in about:
-        found.append("BOS policy not recorded; SAELens's default, a BOS before each context, is likely.")
+        likely = "BOS policy not recorded; SAELens's default, a BOS before each context, is likely."
+        found.append(api.Assumption(likely, about="bos"))
     if "context_size" not in about:
-        found.append("context length not recorded.")
+        found.append(api.Assumption("context length not recorded.", about="context_length"))
     if "architecture" not in cfg:
         found.append(
             "architecture not recorded; taken from the activation function (standard where there is none)."
@@ -257,8 +260,19 @@ def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEM
         else None,
         dataset=about.text("dataset_path"),
         dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
+        processing=_processing(about),
         extra=about.some(*EXTRA),
     )
+
+
+def _processing(about: api.Fields) -> Literal["raw", "compat"] | None:
+    """How the weights of the model were processed, where the files say it in so many words."""
+    options = about.values.get("model_from_pretrained_kwargs")
+    for place in (options, about.values):
+        centred = place.get("center_writing_weights") if isinstance(place, Mapping) else None
+        if isinstance(centred, bool):
+            return "compat" if centred else "raw"
+    return None
 
 
 ADAPTER = api.SAEAdapter(

@@ -82,12 +82,13 @@ def _hooks(view: api.FileView, *, transcode: bool) -> tuple[str | None, str | No
     name = _hook_point(view)
     after, before = module_output(name), module_input(name)
     if after is None:
-        return None, None, [f"hook point not recorded, and the folder's name {name!r} is none we know."]
+        what = f"hook point not recorded, and the folder's name {name!r} is none we know."
+        return None, None, [api.Assumption(what, about="hook")]
     if transcode:
         what = f"hook points not recorded; taken from the folder's name {name!r}: {before} to {after}."
-        return before, after, [what]
+        return before, after, [api.Assumption(what, about="hook")]
     what = f"hook point not recorded; taken from the folder's name {name!r}, at the module's output: {after}."
-    return after, after, [what]
+    return after, after, [api.Assumption(what, about="hook")]
 
 
 def _run(view: api.FileView) -> api.Fields:
@@ -101,12 +102,14 @@ def _run(view: api.FileView) -> api.Fields:
 
 
 def _unsaid(run: api.Fields) -> list[str]:
-    missing = [name for name in ("model", "ctx_len", "dataset") if name not in run]
-    said = [f"{' and '.join(missing)} not recorded (no run-level {RUN} above)."] if missing else []
-    return [
-        *said,
-        "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens.",
+    fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
+    said = [
+        api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
+        for name, about in fields.items()
+        if name not in run
     ]
+    packed = "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."
+    return [*said, api.Assumption(packed, about="bos")]
 
 
 ADAPTER = api.SAEAdapter(
