@@ -16,6 +16,7 @@ sae_lens (newer)          requirements/sae_lens_6_54.txt              samples/sa
 publishers                requirements/sae_lens_6_54.txt              samples/<publisher>
 dictionary_learning       requirements/dictionary_learning.txt        samples/dictionary_learning
 sparsify                  requirements/sparsify.txt                   samples/sparsify
+darkmatter                this repository, installed                  samples/darkmatter
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.
@@ -42,6 +43,7 @@ MODULES = {
     "publishers": "_publishers",
     "dictionary_learning": "_dictionary_learning",
     "sparsify": "_sparsify",
+    "darkmatter": "_darkmatter",
 }
 
 
