@@ -37,7 +37,10 @@ def executor(_context: click.Context, _option: click.Parameter, value: str) -> s
     raise UsageError(message)
 
 
-def override_option(metavar: str, help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+AnyCommand = Callable[..., Any]
+
+
+def override_option(metavar: str, help_text: str) -> Callable[[AnyCommand], AnyCommand]:
     """``--override``, which may be given several times."""
     return click.option("--override", "overrides", multiple=True, metavar=metavar, help=help_text)
 

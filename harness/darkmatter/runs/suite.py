@@ -14,19 +14,24 @@ from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
 from darkmatter.files.text import read_yaml
 from darkmatter.references import anchored_path, anchored_reference, check_name
 from darkmatter.runs.analysis import Analysis
+from darkmatter.sae.overrides import Overrides
 
 
-class SAESpec(Config):
-    """One SAE of a suite; a plain string is its reference."""
+class SAESpec(Overrides):
+    """One SAE of a suite, with what is known of it beyond its file; a plain string is its reference."""
 
     ref: str = Field(min_length=1, description="path or other reference of the SAE")
     adapter: str | None = Field(None, description="the reader to use where detection is ambiguous")
-    hook: str | None = Field(None, description="hook point, where the file records none or a wrong one")
 
     @model_validator(mode="before")
     @classmethod
     def _reference_alone(cls, value: Any) -> Any:
         return {"ref": value} if isinstance(value, str | Path) else value
+
+    @property
+    def overrides(self) -> Overrides:
+        """The statements about it."""
+        return Overrides(**self.given())
 
 
 class TextChoice(Config):
@@ -202,7 +207,9 @@ def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str
     """The fields of the configuration at a place inside ``model``."""
     current: Any = model
     for part in place:
-        field = getattr(current, "model_fields", {}).get(part)
+        if not hasattr(current, "model_fields"):  # a mapping: the part is one of its keys
+            continue
+        field = current.model_fields.get(part)
         current = field.annotation if field is not None else None
         options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
         current = options[0] if options else current

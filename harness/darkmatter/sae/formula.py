@@ -48,15 +48,22 @@ def _activation(activation: Activation, key: str) -> str:
     """Codes as a function of h; ``key`` is what is compared: h, or h times the gate's scale."""
     settings = activation.settings()
     name, k, gated = settings["name"], settings.get("k"), key != "h"
-    largest = f"h where {key} is among the {k} largest"
-    texts = {
-        "Relu": f"h · [{key} > 0]" if gated else "relu(h)",
-        "JumpRelu": f"relu(h) · [{key} > threshold]",
-        "TopK": f"{largest} of the row" + (" and positive" if settings.get("relu") else ""),
-        "AbsTopK": f"h where |{key}| is among the {k} largest of the row",
-        "GroupMax": f"h where {key} is the largest of its group ({k} groups of d_sae / {k}) and positive",
-        "Gated": f"[{key} > max(-b_gate, -b_mag · exp(-r_mag))] · (h · exp(r_mag) + b_mag)"
-        if gated
-        else "[h + b_gate > 0] · relu(h · exp(r_mag) + b_mag)",
-    }
+    positive = " and positive" if settings.get("relu") else ""
+    if gated:
+        texts = {
+            "Relu": f"h · [{key} > 0]",
+            "TopK": f"h where {key} is among the {k} largest{positive}",
+            "AbsTopK": f"h where |{key}| is among the {k} largest",
+            "GroupMax": f"h where {key} is the largest of its group, of {k}, and positive",
+            "Gated": f"[{key} > max(-b_gate, -b_mag · exp(-r_mag))] · (h · exp(r_mag) + b_mag)",
+        }
+    else:
+        texts = {
+            "Relu": "relu(h)",
+            "TopK": f"the {k} largest of " + ("relu(h)" if positive else "h"),
+            "AbsTopK": f"the {k} entries of h with the largest |h|",
+            "GroupMax": f"the largest of relu(h) in each of {k} groups",
+            "Gated": "[h + b_gate > 0] · relu(h · exp(r_mag) + b_mag)",
+        }
+    texts["JumpRelu"] = f"relu(h) · [{key} > threshold]"
     return texts.get(name, f"{name}({key})")
