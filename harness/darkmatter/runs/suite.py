@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -206,11 +206,14 @@ def _lowered(message: str) -> str:
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     """The fields of the configuration at a place inside ``model``."""
     current: Any = model
+    key_next = False
     for part in place:
-        if not hasattr(current, "model_fields"):  # a mapping: the part is one of its keys
+        if key_next:  # the part is a key of a mapping, such as an SAE's name
+            key_next = False
             continue
-        field = current.model_fields.get(part)
+        field = getattr(current, "model_fields", {}).get(part)
         current = field.annotation if field is not None else None
+        key_next = get_origin(current) is dict
         options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
         current = options[0] if options else current
     return list(getattr(current, "model_fields", {}))

@@ -14,6 +14,8 @@ PROCESSED = {
     "raw": "with its weights as they are",
     "compat": "with layer norms folded and weights centred",
 }
+UNTELLING = {"model", "checkpoint", "final"}
+"""Names of folders that say nothing of the model in them."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,18 @@ def departures(recorded: SAEMetadata, model: ModelSpec, *, bos: bool) -> list[De
             f"(model: {{name: NAME, processing: {recorded.processing}}})."
         )
         found.append(Departure(sentence))
-    if recorded.model is not None and not same_model(recorded.model, model.name):
-        sentence = f"it was trained on a model called {recorded.model!r}, this run's is {model.name!r}."
+    if recorded.model is not None and not may_be_same(recorded.model, model.name):
+        sentence = (
+            f"it was trained on a model called {recorded.model!r}, this run's is {_last_part(model.name)!r}."
+        )
         found.append(Departure(sentence, warn=False))
     return found
 
 
-def same_model(one: str, other: str) -> bool:
-    """Whether two names may mean one model: their last parts, in lower case; gpt2 is gpt2-small."""
-    return _last_part(one) == _last_part(other)
+def may_be_same(one: str, other: str) -> bool:
+    """Whether two names may mean one model: their last parts are equal, or one tells nothing."""
+    last = {_last_part(one), _last_part(other)}
+    return len(last) == 1 or bool(last & UNTELLING)
 
 
 def _last_part(name: str) -> str:
