@@ -35,7 +35,11 @@ class SAESpec(Overrides):
 
 
 class TextChoice(Config):
-    """The text of a suite; ``context_length`` falls back to what the SAEs record, then to 256."""
+    """The text of a suite.
+
+    ``context_length`` falls back to what the SAEs record, then to 256; ``bos`` to what the SAEs record
+    if they agree, then to always, if the tokenizer has one.
+    """
 
     path: str = Field(min_length=1, description=".txt, .jsonl or .json file, or hf:NAME[:CONFIG[:SPLIT]]")
     field: str = Field("text", description="the field that holds the text")

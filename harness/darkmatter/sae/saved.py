@@ -54,7 +54,11 @@ def save_sae(sae: SAE, folder: str | Path, *, overwrite: bool = False, reference
     """
     place = Path(folder)
     canonical = _canonical(sae, reference or "this SAE")
-    document = _document(canonical, reference)
+    try:
+        document = _document(canonical, reference)
+    except ValidationError as error:
+        message = f"{reference or 'this SAE'}: what is recorded of it cannot be written: {_first(error)}"
+        raise ItemError(message) from error
     if place.exists() and not place.is_dir():
         message = f"{place}: is a file; an SAE is written to a folder. Name another one."
         raise UsageError(message)
@@ -64,17 +68,25 @@ def save_sae(sae: SAE, folder: str | Path, *, overwrite: bool = False, reference
             f"{WEIGHTS} in it."
         )
         raise UsageError(message)
+    try:
+        _write(canonical, document, place)
+    except OSError as error:
+        message = f"{error.filename or place}: cannot be written: {error.strerror or error}."
+        raise ItemError(message) from error
+    _verify(canonical, place)
+    return place
+
+
+def _write(sae: CanonicalSAE, document: SavedSAE, place: Path) -> None:
     from darkmatter.files.tensors import encode_tensors, write_pieces
 
     place.mkdir(parents=True, exist_ok=True)
     sweep(place)
     # The JSON goes first and comes last: whoever sees it sees the weights that belong to it.
     (place / CONFIG).unlink(missing_ok=True)
-    tensors = {name: tensor.detach().cpu() for name, tensor in canonical.tensors().items()}
+    tensors = {name: tensor.detach().cpu() for name, tensor in sae.tensors().items()}
     write_pieces(place / WEIGHTS, encode_tensors(tensors))
     write_json(place / CONFIG, document.model_dump(mode="json"))
-    _verify(canonical, place)
-    return place
 
 
 def _canonical(sae: SAE, what: str) -> CanonicalSAE:
@@ -139,9 +151,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | None) else str(value)
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _verify(sae: CanonicalSAE, place: Path) -> None:
@@ -243,7 +255,12 @@ def _read_document(view: FileView) -> SavedSAE:
     try:
         return SavedSAE.model_validate(raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        message = f"{where}: field {field[:80]!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+        message = f"{where}: {_first(error)}"
         raise SAEFileError(message) from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, with its field."""
+    problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    return f"field {field[:80]!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."

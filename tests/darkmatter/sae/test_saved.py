@@ -173,11 +173,23 @@ def test_overrides_stay_in_force(tmp_path):
 
 
 def test_numbers_that_json_cannot_hold_become_text(tmp_path):
-    """A NaN in a trainer's settings does not keep its SAE from being written."""
-    sae = generated(metadata=api.SAEMetadata(extra={"coefficient": float("nan"), "sizes": (1, None)}))
+    """A NaN in a trainer's settings or a broken character does not keep its SAE from being written."""
+    odd = {"coefficient": float("nan"), "sizes": (1, None), "text": "a\ud800", "right": True}
+    sae = generated(metadata=api.SAEMetadata(extra=odd))
     extra = dm.load_sae(dm.save_sae(sae, tmp_path)).metadata.extra
+    del extra["converted_from"]
 
-    assert (extra["coefficient"], extra["sizes"]) == ("nan", [1, None])
+    assert extra == {"coefficient": "nan", "sizes": [1, None], "text": "a?", "right": True}
+
+
+def test_what_cannot_be_written_is_named_before_anything_is(tmp_path):
+    """An adapter that records something of the wrong type does not cost the files that are there."""
+    dm.save_sae(generated(), tmp_path)
+    odd = generated(metadata=api.SAEMetadata(context_length="long"))
+    with pytest.raises(ItemError, match=r"cannot be written: field 'metadata.context_length'"):
+        dm.save_sae(odd, tmp_path, overwrite=True)
+
+    assert dm.load_sae(tmp_path).fingerprint == generated().fingerprint
 
 
 def test_every_field_of_the_metadata_has_a_place():
@@ -222,7 +234,7 @@ def test_a_writing_that_breaks_off_leaves_nothing_to_read(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("darkmatter.sae.saved.write_json", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ItemError, match="cannot be written: No space"):
         dm.save_sae(generated(W_dec=torch.ones(10, 6)), tmp_path, overwrite=True)
     assert not (tmp_path / CONFIG).exists()
 

@@ -33,7 +33,11 @@ _OPTIONS: list[Callable[[AnyCommand], AnyCommand]] = [
     click.option("--set", "settings", multiple=True, metavar="EVALUATOR.FIELD=VALUE", help="An option."),
     click.option("--ctx", type=int, help="Context length; default: what the SAEs record, else 256."),
     click.option("--contexts", type=int, default=400, show_default=True, help="Number of contexts."),
-    click.option("--bos", type=click.Choice(["always", "never"]), help="BOS at the start of contexts."),
+    click.option(
+        "--bos",
+        type=click.Choice(["always", "never"]),
+        help="BOS at the start of contexts; default: as the SAEs record, else always.",
+    ),
     click.option("--packing", type=click.Choice(["packed", "truncate"]), default="packed", show_default=True),
     click.option("--skip-first", type=int, help="Positions left out at the start; default: length / 16."),
     click.option("--skip-last", type=int, help="Positions left out at the end; default: 1."),
