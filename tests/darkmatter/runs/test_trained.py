@@ -131,16 +131,19 @@ def test_a_run_without_bos_departs_from_saes_trained_with_it(suite):
 
 
 def test_an_override_of_the_precision_enters_the_key_of_its_sae_alone(suite, tmp_path):
-    """The other SAEs' results are found again; the one in float64 is another result, and says so."""
+    """The other SAEs' results are found again; the one in bfloat16 is another result, and says so."""
     plain = dm.run(**suite({"a": SAE, "b": SILENT}), out=tmp_path / "out")
-    again = dm.run(**suite({"a": {"ref": SAE, "dtype": "float64"}, "b": SILENT}), out=tmp_path / "out")
+    again = dm.run(**suite({"a": {"ref": SAE, "dtype": "bfloat16"}, "b": SILENT}), out=tmp_path / "out")
     keys = [{result.sae.name: result.key for result in results} for results in (plain, again)]
 
     assert keys[0]["a"] != keys[1]["a"]
     assert keys[0]["b"] == keys[1]["b"]
     (changed,) = [result for result in again if result.sae.name == "a"]
-    assert changed.sae.overrides == {"dtype": "float64"}
+    assert changed.sae.overrides == {"dtype": "bfloat16"}
     assert changed.sae.fingerprint == next(r for r in plain if r.sae.name == "a").sae.fingerprint
+    before = next(result for result in plain if result.sae.name == "a")
+    fvu = [next(m.value for m in result.metrics if m.name == "fvu") for result in (before, changed)]
+    assert fvu[0] != fvu[1]
 
 
 def test_saes_of_different_precision_are_compared(suite):
