@@ -72,6 +72,8 @@ from darkmatter.sae.base import SAE as SAE
 from darkmatter.sae.base import SAEMetadata as SAEMetadata
 from darkmatter.sae.load import LoadOptions as LoadOptions
 from darkmatter.sae.overrides import Overrides as Overrides
+from darkmatter.sae.saved import SAVED_FILES as SAVED_FILES
+from darkmatter.sae.saved import read_saved as read_saved
 
 if TYPE_CHECKING:
     from darkmatter.collectors import ErrorMoments as ErrorMoments

@@ -38,7 +38,7 @@ from autoencoders.topk_encoder import TopKEncoder, TopKLearnedDict
 from torch import Tensor
 
 LIBRARY = "hoagyc"
-VERSION = "69c5ae0"
+VERSION = "HoagyC/sparse_coding 69c5ae0"
 D_IN, D_SAE, K = 12, 24, 6
 CENTRING = ("center_trans", "center_rot", "center_scale")
 
@@ -181,6 +181,7 @@ def saved(
             recorded={"model_name": config["model_name"], "dataset": config["dataset_name"]}
             if config
             else {},
+            written_by="hand" if any("by hand" in note for note in notes) else "library",
             evaluated_with="the class's encode(center(x)) and predict(x)",
             dense=bool((codes != 0).all()),
         )

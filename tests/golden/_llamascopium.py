@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore")
 from llamascopium.backend.language_model import LanguageModelConfig  # noqa: E402
 from llamascopium.models.sae import SAEConfig, SparseAutoEncoder  # noqa: E402
 
-VERSION = version("llamascopium")
+VERSION = "llamascopium " + version("llamascopium")
 D_IN, D_SAE, K = 12, 24, 6
 NORM_IN, NORM_OUT = 7.5, 2.5
 RESIDUAL, MLP_IN, MLP_OUT = (

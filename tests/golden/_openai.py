@@ -32,7 +32,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 from sparse_autoencoder.model import Autoencoder, TopK  # noqa: E402
 
 LIBRARY = "openai"
-VERSION = "4965b94"
+VERSION = "openai/sparse_autoencoder 4965b94"
 D_IN, D_SAE, K = 12, 24, 6
 ADDED_BY_TORCH = ("activation.k", "activation.postact_fn")
 HOOKS = {
@@ -131,6 +131,7 @@ def saved(
         hook_name=f"blocks.{layer}.{HOOKS[location]}",
         notes=list(notes),
         recorded={"model_name": "gpt2"},
+        written_by="hand" if any("by hand" in note for note in notes) else "library",
         evaluated_with="Autoencoder.from_state_dict, encode, decode",
         atol=1e-6 if small_rows else 1e-5,
         dense=isinstance(loaded.activation, nn.Identity),

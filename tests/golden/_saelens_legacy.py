@@ -102,7 +102,7 @@ def finish(
     write(
         out,
         LIBRARY,
-        VERSION,
+        f"sae-lens {VERSION}",
         Golden(
             name=name,
             architecture=architecture,

@@ -23,6 +23,7 @@ hoagyc                    requirements/hoagyc.txt                     samples/ho
 circuit_tracer            requirements/circuit_tracer.txt             samples/circuit_tracer
 llamascopium              requirements/llamascopium.txt               samples/llamascopium
 lm_saes, lm_saes_r1       requirements/llamascopium.txt               samples/llama_scope
+darkmatter                this repository, installed                  samples/darkmatter
 ========================  ==========================================  =====================
 
 ``sae_lens`` writes what the installed version can write, so one name serves both.

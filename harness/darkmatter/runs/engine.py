@@ -97,19 +97,22 @@ class Engine:
             self.recorder.fail(draft, str(error))
             return None
         self._used[hooks] = None
-        draft = replace(draft, assumptions=(*sae.assumptions, *own, *item.notes))
+        draft = replace(
+            draft, assumptions=(*sae.assumptions, *own, *item.notes), overrides=sae.overrides.given()
+        )
 
         def load() -> SAE:
             return self._placed(item.load())[0]
 
         if sae.fingerprint is None:  # functions are known only by what they will have done
+            self.recorder.assumed[draft.name] = draft.assumptions
             return Candidate(draft, load, Facts.of(sae), hooks, "", list(self.recorder.evaluators))
         wanted = self.recorder.wanted(draft, sae.fingerprint, hooks)
         return Candidate(draft, load, Facts.of(sae), hooks, sae.fingerprint, wanted) if wanted else None
 
     def _placed(self, sae: SAE) -> tuple[SAE, tuple[str, ...]]:
         """The SAE where and how this run encodes, and what to say if it cannot be moved there."""
-        wanted = (self.analysis.device, self.analysis.dtype)
+        wanted = (self.analysis.device, sae.overrides.dtype or self.analysis.dtype)
         if not hasattr(sae, "to") and wanted != ("cpu", "float32"):
             return sae, (f"computes in its own arithmetic; device and dtype {wanted} do not apply to it",)
         return place(sae, wanted[0], getattr(torch, wanted[1])), ()
@@ -196,7 +199,7 @@ class Engine:
         fingerprint = candidate.fingerprint or encoded.behaviour
         for chosen, evaluator in zip(candidate.wanted, candidate.evaluators, strict=True):
             started = time.perf_counter()
-            key = self.recorder.key(chosen, fingerprint, candidate.hooks)
+            key = self.recorder.key(chosen, fingerprint, candidate.hooks, candidate.draft.dtype)
             draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
             made = self._one(draft, evaluator, encoded, settings)
             timings = {"shared_pass_s": seconds, "evaluator_s": time.perf_counter() - started}
@@ -285,6 +288,7 @@ class Engine:
             self.recorder.fail(draft, f"{type(error).__name__}: {error}")
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
+        self.recorder.assumed[name] = draft.assumptions
         return Candidate(draft, lambda: sae, Facts.of(sae), hooks, recipe, wanted)
 
 

@@ -24,10 +24,13 @@ def result_key(
     hooks: tuple[str, str],
     cache_key: str,
     analysis: dict[str, Any],
+    dtype: str | None = None,
 ) -> str:
-    """Hash of everything that shapes a result's numbers."""
+    """Hash of everything that shapes a result's numbers; ``dtype`` is the SAE's own where it has one."""
+    own = {} if dtype is None else {"sae_dtype": dtype}
     return content_hash(
         {
+            **own,
             "schema": SCHEMA_VERSION,
             "evaluator": evaluator.qualified,
             "version": evaluator.descriptor.version,

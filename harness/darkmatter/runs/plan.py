@@ -161,7 +161,8 @@ class _Planner:
         try:
             import torch
 
-            sae = place(item.load(), analysis.device, getattr(torch, analysis.dtype))
+            sae = item.load()
+            sae = place(sae, analysis.device, getattr(torch, sae.overrides.dtype or analysis.dtype))
             hooks = hooks_of(sae, item, dict.fromkeys(self.source.hooks, 0), self.source.raw_hook)
             if hooks[1] not in self.source.hooks:
                 message = f"predicts other activations than it reads, and there is no tensor {TARGET_HOOK!r}"
@@ -192,7 +193,7 @@ class _Planner:
             return PlannedResult(item.name, name, "fail", admitted.failure)
         own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
         has = self.source.has | {need for need, there in own.items() if there}
-        return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
+        return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt, sae.overrides.dtype)
 
     def _one(
         self,
@@ -202,6 +203,7 @@ class _Planner:
         hooks: Hooks,
         has: frozenset[Requirement],
         doubt: str = "",
+        dtype: str | None = None,
     ) -> PlannedResult:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
@@ -211,7 +213,7 @@ class _Planner:
             return PlannedResult(name, evaluator, "skip", needs)
         if fingerprint is None:
             return PlannedResult(name, evaluator, "make", doubt or "functions are never reused")
-        key = self._key(chosen, fingerprint, hooks)
+        key = self._key(chosen, fingerprint, hooks, dtype)
         stored = self._present.get((key, name))
         if stored is None or self.recompute:
             return PlannedResult(name, evaluator, "make", doubt or f"key {key[:12]}")
@@ -219,11 +221,10 @@ class _Planner:
             return PlannedResult(name, evaluator, "skip", stored.reason or "")
         return PlannedResult(name, evaluator, "reuse", f"key {key[:12]} is there")
 
-    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
+    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, dtype: str | None = None) -> str:
         config = chosen.config.model_dump(mode="json")
-        return result_key(
-            chosen.owned, config, fingerprint, hooks, self.source.account["key"], self._analysis
-        )
+        cache = self.source.account["key"]
+        return result_key(chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype)
 
     # -- baselines and controls -----------------------------------------------------------------
 
@@ -245,7 +246,8 @@ class _Planner:
         found = []
         for each in admitted:
             assert each.sae is not None
-            keys = [self._key(c, each.sae.fingerprint or "", each.hooks) for c in self.job.chosen]
+            dtype = each.sae.overrides.dtype
+            keys = [self._key(c, each.sae.fingerprint or "", each.hooks, dtype) for c in self.job.chosen]
             stored = [self._present.get((key, each.item.name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
             if not known:

@@ -61,21 +61,26 @@ class Recorder:
     failures: list[ItemFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reused: int = 0
+    assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     l0: dict[Hooks, list[float]] = field(default_factory=dict)
 
-    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks) -> str:
-        """The key of one result."""
+    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, dtype: str | None = None) -> str:
+        """The key of one result; ``dtype`` is the SAE's own where it has one."""
         config = chosen.config.model_dump(mode="json")
-        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis)
+        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, dtype)
 
     def wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
-        """The evaluators whose results on this SAE are still to be made; the others are reused."""
+        """The evaluators whose results on this SAE are still to be made; the others are reused.
+
+        Also notes what is assumed of the SAE: reused or not, it holds of the numbers that are shown.
+        """
+        self.assumed[draft.name] = draft.assumptions
         return [chosen for chosen in self.evaluators if not self._reuse(draft, chosen, fingerprint, hooks)]
 
     def _reuse(self, draft: Draft, chosen: Chosen, fingerprint: str, hooks: Hooks) -> bool:
         if self.results is None or self.recompute:
             return False
-        found = self.results.find(self.key(chosen, fingerprint, hooks), draft.name)
+        found = self.results.find(self.key(chosen, fingerprint, hooks, draft.dtype), draft.name)
         if found is None or found.result.status == "failed":
             return False
         self.results.drop_failures(found.result)

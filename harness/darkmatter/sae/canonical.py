@@ -126,6 +126,13 @@ class CanonicalSAE(CanonicalWeights):
             vars(moved).update(_encoder=self._encoder.to(device), _decoder=self._decoder.to(device))
         return moved
 
+    def with_normalisation(self, normalisation: Normalisation) -> CanonicalSAE:
+        """The same SAE with its input normalised in another way."""
+        changed = copy.copy(self)
+        vars(changed)["_encoder"] = replace(self._encoder, normalisation=normalisation)
+        vars(changed).pop("fingerprint", None)  # found again when it is asked for
+        return changed
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """Codes of x [..., d_in] or [..., heads, d_head].

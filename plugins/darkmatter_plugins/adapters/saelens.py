@@ -5,7 +5,8 @@ Covers inference saves and training checkpoints; see docs/formats.md for the for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from darkmatter import api
 
@@ -358,8 +359,19 @@ def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEM
         prepend_bos=about.flag("prepend_bos", default=False) if "prepend_bos" in about else None,
         dataset=about.text("dataset_path"),
         dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
+        processing=_processing(about),
         extra=about.some(*EXTRA),
     )
+
+
+def _processing(about: api.Fields) -> Literal["raw", "compat"] | None:
+    """How the weights of the model were processed, where the files say it in so many words."""
+    options = about.values.get("model_from_pretrained_kwargs")
+    for place in (options, about.values):
+        centred = place.get("center_writing_weights") if isinstance(place, Mapping) else None
+        if isinstance(centred, bool):
+            return "compat" if centred else "raw"
+    return None
 
 
 ADAPTER = api.SAEAdapter(
