@@ -11,7 +11,7 @@ import click
 
 from darkmatter.cli.options import executor, results_folder
 from darkmatter.errors import UsageError
-from darkmatter.references import check_name, parse_named, unique_names
+from darkmatter.references import WITH_FILES, check_name, parse_named, unique_names
 
 DEFAULT_OUT = "darkmatter-out"
 
@@ -228,7 +228,7 @@ def _named_saes(given: tuple[str, ...], adapter: str | None) -> dict[str, dict[s
             raise UsageError(message)
     automatic = iter(unique_names([ref for name, ref in parsed if name is None], taken=names))
     return {
-        name or next(automatic): {"ref": ref.raw, "adapter": adapter if ref.kind == "path" else None}
+        name or next(automatic): {"ref": ref.raw, "adapter": adapter if ref.kind in WITH_FILES else None}
         for name, ref in parsed
     }
 
