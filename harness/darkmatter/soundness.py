@@ -98,6 +98,8 @@ def _adapter_faults(adapter: SAEAdapter) -> Iterator[str]:
 
 
 def _catalogue_faults(catalogue: SAECatalogue) -> Iterator[str]:
+    if len(str(catalogue.name)) == 1:
+        yield f"the name {catalogue.name!r} has one letter, like a drive; a reference needs two or more"
     if catalogue.name in KINDS:
         yield f"the name {catalogue.name!r} is a kind of reference already; a catalogue brings its own"
     for name in ("form", "example"):

@@ -48,7 +48,7 @@ def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, CatalogueEntry):
         refuse("A catalogue gives entries.", f"{where}: {type(entry).__name__}", "an api.CatalogueEntry.")
     try:
-        kind = parse_reference(entry.reference).kind
+        kind: str = parse_reference(entry.reference).kind
     except UsageError as error:
         kind = f"none ({error})"
     require(

@@ -20,18 +20,13 @@ ADAPTERS = {
     "goodfire": "goodfire",
     "llama_scope": "llama_scope",
     "llama_scope_r1_distill": "llama_scope",
+    "mntss_clt_layer_transcoder": "circuit_tracer",
     "mwhanna_transcoder": "circuit_tracer",
     "qwen_scope": "qwen_scope",
     "sparsify": "sparsify",
     "temporal": "temporal",
 }
 """The adapter that reads what SAELens reads with the loader of this name."""
-
-UNSUPPORTED = {
-    "mntss_clt_layer_transcoder": "it is one layer of a cross-layer transcoder, whose reconstruction "
-    "needs all layers before it; SAELens adds up its decoders, which serves for activations only",
-}
-"""Loaders whose SAEs have no counterpart here, and why."""
 
 OWN_SCALE = {"llama_scope", "temporal"}
 """Loaders whose files state the scale themselves; the list's number would only repeat it."""
@@ -82,24 +77,36 @@ def by_neuronpedia(target: str) -> api.CatalogueEntry:
 
 def _entry(listed: Listed, asked: str) -> api.CatalogueEntry:
     if listed.loader not in ADAPTERS:
-        why = UNSUPPORTED.get(listed.loader, f"this version does not know SAELens's loader {listed.loader!r}")
-        message = f"{asked}: cannot be evaluated: {why}."
+        message = (
+            f"{asked}: is read by SAELens's loader {listed.loader!r}, which this version does not know. Try "
+            f"hf:{listed.repo}/{listed.path}, and name the adapter."
+        )
         raise api.ItemError(message)
     unknown = set(listed.overrides) - set(STATED) - HARMLESS
     if unknown:
         what = ", ".join(f"{name} = {listed.overrides[name]!r}" for name in sorted(unknown))
         message = (
             f"{asked}: SAELens's list says of it {what}, against its own files, and nothing here can state "
-            f"that. Fetch hf:{listed.repo}/{listed.path}, copy it and correct its configuration."
+            f"that. Fetch hf:{listed.repo}/{_place(listed)}, copy it and correct its configuration."
         )
         raise api.ItemError(message)
     return api.CatalogueEntry(
-        reference=f"hf:{listed.repo}/{listed.path}",
+        reference=f"hf:{listed.repo}/{_place(listed)}",
         overrides=_overrides(listed),
         adapter=ADAPTERS[listed.loader],
         notes=tuple(_notes(listed)),
         extra=_extra(listed),
     )
+
+
+def _place(listed: Listed) -> str:
+    """The folder or file in the repository; of a cross-layer transcoder, ``path`` is the layer's number.
+
+    One layer of it has codes and no reconstruction, so its encoder is all that is needed.
+    """
+    if listed.loader == "mntss_clt_layer_transcoder":
+        return f"W_enc_{listed.path}.safetensors"
+    return listed.path
 
 
 def _overrides(listed: Listed) -> api.Overrides:

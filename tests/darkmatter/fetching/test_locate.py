@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import socket
 from pathlib import Path
@@ -12,10 +13,14 @@ from safetensors.torch import save_file
 
 from darkmatter.cli.main import main
 from darkmatter.errors import ItemError, SAEFileError
+from darkmatter.fetching.locate import FetchedView, Origin
 from darkmatter.fetching.record import FetchedFile, Record, records_folder, sha256_of, write_record
+from darkmatter.plugins import host
 from darkmatter.references import parse_reference
+from darkmatter.sae.detect import choose, detect
 from darkmatter.sae.inspection import inspect_reference
-from darkmatter.sae.load import load_sae, open_view
+from darkmatter.sae.load import LoadOptions, load_sae, open_view, read
+from darkmatter.sae.overrides import Overrides
 
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 COMMIT = "c" * 40
@@ -84,7 +89,7 @@ def test_a_run_goes_on_without_what_was_not_fetched(tmp_path, cache, offline, ca
     printed = capsys.readouterr()
 
     assert status == 1
-    assert "| good |" in printed.out
+    assert "| good " in printed.out
     assert "darkmatter fetch hf:org/saes/run/a" in printed.err
 
 
@@ -122,6 +127,42 @@ def test_a_damaged_record_is_an_error_that_names_it(snapshot):
     record.write_text("{")
     with pytest.raises(SAEFileError, match=record.name):
         load_sae("hf:org/saes/run/a")
+
+
+def origin(top, **known):
+    return Origin(top=top, source={"repo": "org/saes"}, **known)
+
+
+def test_the_adapter_that_a_catalogue_names_is_used_unless_the_user_names_one(snapshot):
+    """It decides where several claim a file; one that is not installed leaves it to detection."""
+    adapters = host().adapters()
+    for named, asked, used in [
+        ("sparsify", None, "sparsify"),
+        ("sparsify", "saelens", "saelens"),
+        ("not_installed", None, "saelens"),
+    ]:
+        view = FetchedView(snapshot / "run" / "a", None, origin(snapshot, adapter=named))
+        assert choose(view, detect(view, adapters), asked).name == used
+
+
+def test_what_a_catalogue_states_is_followed_and_the_user_comes_first(snapshot):
+    """The adapter is given the catalogue's overrides, replaced by the user's where both speak."""
+    seen = []
+
+    def load(view, options):
+        seen.append(options.overrides.given())
+        return adapters["saelens"].resolve()(view, options)
+
+    adapters = host().adapters()
+    known = origin(snapshot, overrides=Overrides(model="theirs", context_length=64))
+    view = FetchedView(snapshot / "run" / "a", None, known)
+    read(
+        view,
+        dataclasses.replace(adapters["saelens"], implementation=load),
+        LoadOptions(overrides=Overrides(model="mine")),
+    )
+
+    assert seen == [{"model": "mine", "context_length": 64}]
 
 
 def test_an_index_reaches_the_adapter(snapshot):

@@ -14,7 +14,7 @@ from darkmatter.references import parse_reference
 from darkmatter.testing import check_catalogue
 from darkmatter_plugins.catalogues import registry as lists
 from darkmatter_plugins.catalogues.registry import SNAPSHOT, compressed, pack, registry
-from darkmatter_plugins.catalogues.saelens import ADAPTERS, UNSUPPORTED, by_neuronpedia, by_release
+from darkmatter_plugins.catalogues.saelens import ADAPTERS, by_neuronpedia, by_release
 
 LIST = {
     "r": {
@@ -52,12 +52,15 @@ def test_the_copy_is_whole_and_small():
     assert content[4:8] == bytes(4)  # no time of writing
 
 
-def test_every_loader_has_an_adapter_or_a_reason():
-    """No SAE of the list is left to chance: each loader's adapter is named, or why there is none."""
-    loaders = {one.loader for one in registry().everything()}
+def test_every_loader_has_an_adapter():
+    """No SAE of the list is left to chance: the adapter for each of SAELens's loaders is named."""
+    assert {one.loader for one in registry().everything()} - set(ADAPTERS) == set()
 
-    assert loaders - set(ADAPTERS) - set(UNSUPPORTED) == set()
-    assert set(ADAPTERS) & set(UNSUPPORTED) == set()
+
+def test_a_layer_of_a_cross_layer_transcoder_is_its_encoders_file():
+    """The list gives a number, SAELens's loader makes a file name of it."""
+    entry = by_release("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_3")
+    assert entry.reference == "hf:mntss/clt-gemma-2-2b-2.5M/W_enc_3.safetensors"
 
 
 def test_every_entry_is_a_reference_or_a_reason():
@@ -71,7 +74,7 @@ def test_every_entry_is_a_reference_or_a_reason():
         else:
             assert parse_reference(entry.reference).kind == "hf"
 
-    assert sorted(refused) == ["mistral-7b-res-wg", "mntss-gemma-2-2b-2.5m-clt-as-per-layer"]
+    assert sorted(refused) == ["mistral-7b-res-wg"]
     assert "normalize_activations = 'constant_norm_rescale'" in refused["mistral-7b-res-wg"]
 
 
