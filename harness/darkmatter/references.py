@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -97,7 +97,7 @@ def parse_reference(text: str) -> Reference:
         return _python(text, rest)
     catalogues = _catalogues()
     if kind in catalogues:
-        return _entry(text, kind, rest)
+        return _entry(text, kind, rest, catalogues[kind])
     if _exists(text):  # a file with a colon in its name
         return _path(text, text)
     hint = did_you_mean(kind, [*KINDS, *catalogues])
@@ -188,17 +188,17 @@ def _hf(raw: str, rest: str) -> Reference:
     return Reference("hf", raw, match[1] + match[2], index=index, revision=match[3])
 
 
-def _catalogues() -> Collection[str]:
-    """The schemes that plugins' catalogues bring; asked for only where no other kind is meant."""
+def _catalogues() -> Mapping[str, str]:
+    """Schemes that plugins' catalogues bring, with the form of what follows; plugins load for this."""
     from darkmatter.plugins import host
 
-    return host().owned("catalogues")
+    return {name: catalogue.form for name, catalogue in host().catalogues().items()}
 
 
-def _entry(raw: str, catalogue: str, rest: str) -> Reference:
+def _entry(raw: str, catalogue: str, rest: str, form: str) -> Reference:
     parts = rest.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
-        message = f"{raw!r}: expected {catalogue}:ENTRY; `darkmatter describe {catalogue}` shows its form."
+    if len(parts) < len(form.split("/")) or any(part in {"", ".", ".."} for part in parts):
+        message = f"{raw!r}: expected {catalogue}:{form}."
         raise UsageError(message)
     return Reference("catalogue", raw, rest, catalogue=catalogue)
 

@@ -44,6 +44,7 @@ def test_each_kind_is_parsed(text, kind, target, rest):
         "hf:org/repo/./x",
         "hf:org/../x",
         "saelens:",
+        "saelens:x",
         "saelens:a//b",
         "saelens:a/../b",
         "baseline:",
@@ -125,7 +126,8 @@ def test_paths_are_parsed_without_asking_plugins(monkeypatch):
 def test_a_catalogues_name_is_not_taken_by_a_file(tmp_path, monkeypatch):
     """What a reference means does not depend on a file of that name in the working directory."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "saelens:x").touch()
+    (tmp_path / "saelens:x").mkdir()
+    (tmp_path / "saelens:x" / "y").touch()
     (tmp_path / "other:x").touch()
-    assert parse_reference("saelens:x").kind == "catalogue"
+    assert parse_reference("saelens:x/y").kind == "catalogue"
     assert parse_reference("other:x").kind == "path"
