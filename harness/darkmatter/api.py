@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
 from darkmatter.cache.spec import ActivationRequest as ActivationRequest
+from darkmatter.catalogues import CatalogueEntry as CatalogueEntry
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
@@ -29,6 +30,7 @@ from darkmatter.descriptors import Refusal as Refusal
 from darkmatter.descriptors import Reporter as Reporter
 from darkmatter.descriptors import Requirement as Requirement
 from darkmatter.descriptors import SAEAdapter as SAEAdapter
+from darkmatter.descriptors import SAECatalogue as SAECatalogue
 from darkmatter.errors import DarkmatterError as DarkmatterError
 from darkmatter.errors import ItemError as ItemError
 from darkmatter.errors import SAEFileError as SAEFileError

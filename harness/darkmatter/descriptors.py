@@ -150,6 +150,20 @@ class SAEAdapter(Descriptor):
 
 
 @dataclass(frozen=True)
+class SAECatalogue(Descriptor):
+    """Names published SAEs; its own name is the scheme of its references (``saelens:RELEASE/ID``).
+
+    ``implementation`` resolves to ``resolve(target) -> CatalogueEntry``, where ``target`` is what
+    stands behind the colon. It reads data that came with the plugin and never a network; for a
+    target that it does not know it raises ``ItemError`` with the nearest ones. ``form`` is what a
+    target looks like, ``example`` one that is there.
+    """
+
+    form: str = field(kw_only=True)
+    example: str = field(kw_only=True)
+
+
+@dataclass(frozen=True)
 class Evaluator(Descriptor):
     """Measures SAEs over the activation cache.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,16 +107,16 @@ def open_view(reference: Reference) -> FileView:
             "by itself; give it to `darkmatter run --sae` or to `evaluate`."
         )
         raise ItemError(message)
-    message = (
-        f"{reference.raw}: this version does not download SAEs. Download the folder with the SAE's files "
-        f"({_how_to_download(reference)}) and give its path."
-    )
-    raise ItemError(message)
+    from darkmatter.fetching.locate import open_fetched
+
+    return open_fetched(reference)
 
 
 def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     """Load through one adapter and check what it made."""
     view.index_used = False
+    if view.origin is not None:
+        options = replace(options, overrides=view.origin.completed(options.overrides))
     try:
         sae = adapter.resolve()(view, options)
     except SAEFileError:
@@ -135,6 +135,8 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
         raise SAEFileError(message)
     _refuse_unasked(str(view), f"the adapter {adapter.name!r}", options.overrides, options.asked)
     check_loaded(sae, str(view))
+    if view.origin is not None:
+        sae.metadata = view.origin.signed(sae.metadata)
     return sae
 
 
@@ -182,14 +184,3 @@ def place(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
         return sae
     moved: SAE = move(device=device, dtype=dtype)
     return moved
-
-
-def _how_to_download(reference: Reference) -> str:
-    """The command that fetches what an hf: reference names; the catalogues name no repository."""
-    if reference.kind != "hf":
-        return "its page names the Hugging Face repository and folder"
-    organisation, repository, *folder = reference.target.split("/")
-    command = f"huggingface-cli download {organisation}/{repository}"
-    command += f" --include '{'/'.join(folder)}/*'" if folder else ""
-    command += f" --revision {reference.revision}" if reference.revision else ""
-    return f"`{command} --local-dir FOLDER`"

@@ -155,9 +155,9 @@ def test_dtype_and_device_are_applied(sample):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("hf:org/repo/a@main", "huggingface-cli download org/repo --include 'a/.*' --revision main"),
-        ("saelens:r/i", "does not download"),
-        ("neuronpedia:m/s", "does not download"),
+        ("hf:org/repo/a@main", "darkmatter fetch hf:org/repo/a@main"),
+        ("saelens:r/i", "no release 'r'"),
+        ("neuronpedia:m/s", "no model 'm'"),
         ("baseline:pca,k=2", "fitted on the training rows"),
         ("/no/such/place", "no such file or folder"),
     ],

@@ -12,7 +12,7 @@ import click
 from darkmatter.cli.options import AnyCommand, executor, override_option, overrides_by_name, results_folder
 from darkmatter.cli.output import say_assumed
 from darkmatter.errors import UsageError
-from darkmatter.references import check_name, parse_named, unique_names
+from darkmatter.references import WITH_FILES, check_name, parse_named, unique_names
 
 DEFAULT_OUT = "darkmatter-out"
 
@@ -260,7 +260,7 @@ def _named_saes(
     return {
         name: {
             "ref": ref.raw,
-            "adapter": adapter if ref.kind == "path" else None,
+            "adapter": adapter if ref.kind in WITH_FILES else None,
             **(stated[name].given() if name in stated else {}),
         }
         for name, ref in named.items()
