@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from darkmatter.descriptors import SAECatalogue
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
@@ -19,6 +19,7 @@ class CatalogueEntry:
         reference: an ``hf:`` reference.
         overrides: followed as if the user had stated them; what the user states comes first.
         adapter: which adapter reads the files; None leaves it to detection.
+        processing: how the weights of the model were processed, as ``SAEMetadata.processing``.
         notes: what a reader of results should know, one sentence each.
         extra: what the catalogue states beside that, as JSON-able values, such as its version.
     """
@@ -26,6 +27,7 @@ class CatalogueEntry:
     reference: str
     overrides: Overrides = field(default_factory=Overrides)
     adapter: str | None = None
+    processing: Literal["raw", "compat"] | None = None
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 

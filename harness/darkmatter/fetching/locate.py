@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from darkmatter.catalogues import CatalogueEntry, resolve_entry
 from darkmatter.errors import ItemError, SAEFileError
@@ -27,20 +27,26 @@ class Origin:
         source: repository, commit and hashes, for ``metadata.extra["source"]`` and so for results.
         adapter: the reader that a catalogue names.
         overrides: what a catalogue states.
+        processing: how it says that the model's weights were processed.
+        stated_by: who states the overrides.
     """
 
     top: Path
     source: dict[str, Any]
     adapter: str | None = None
     overrides: Overrides = field(default_factory=Overrides)
+    processing: Literal["raw", "compat"] | None = None
+    stated_by: str = ""
 
-    def completed(self, overrides: Overrides) -> Overrides:
-        """What the user states, and what the catalogue states where the user says nothing."""
-        return Overrides.model_validate(self.overrides.given() | overrides.given())
+    def beneath(self, overrides: Overrides) -> Overrides:
+        """What the catalogue states of fields about which the user says nothing."""
+        own = self.overrides.given().items()
+        return Overrides.of({name: value for name, value in own if name not in overrides.given()})
 
     def signed(self, metadata: SAEMetadata) -> SAEMetadata:
         """The metadata of an SAE from here, with its source."""
-        return replace(metadata, extra=metadata.extra | {"source": self.source})
+        extra = metadata.extra | {"source": self.source}
+        return replace(metadata, extra=extra, processing=self.processing or metadata.processing)
 
 
 class FetchedView(FileView):
@@ -77,6 +83,8 @@ def open_fetched(reference: Reference) -> FetchedView:
         source=_source(reference, record, entry),
         adapter=entry.adapter if entry else None,
         overrides=entry.overrides if entry else Overrides(),
+        processing=entry.processing if entry else None,
+        stated_by=f"the catalogue {reference.catalogue}",
     )
     return FetchedView(record.path(place(hub)[1]), hub.index, origin)
 

@@ -81,10 +81,10 @@ def load_sae(
     return follow(place(sae, device, dtype), stated, where.raw)
 
 
-def follow(sae: SAE, overrides: Overrides, where: str) -> SAE:
+def follow(sae: SAE, overrides: Overrides, where: str, *, given_by: str = "the user") -> SAE:
     """The SAE with the overrides in force; ``where`` says in errors which SAE cannot follow them."""
     try:
-        return apply_overrides(sae, overrides)
+        return apply_overrides(sae, overrides, given_by=given_by)
     except ItemError as error:
         message = f"{where}: {error}"
         raise ItemError(message) from error
@@ -115,8 +115,9 @@ def open_view(reference: Reference) -> FileView:
 def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     """Load through one adapter and check what it made."""
     view.index_used = False
-    if view.origin is not None:
-        options = replace(options, overrides=view.origin.completed(options.overrides))
+    origin = view.origin
+    beneath = Overrides() if origin is None else origin.beneath(options.overrides)
+    options = replace(options, overrides=options.overrides.merged_with(beneath))
     try:
         sae = adapter.resolve()(view, options)
     except SAEFileError:
@@ -135,9 +136,10 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
         raise SAEFileError(message)
     _refuse_unasked(str(view), f"the adapter {adapter.name!r}", options.overrides, options.asked)
     check_loaded(sae, str(view))
-    if view.origin is not None:
-        sae.metadata = view.origin.signed(sae.metadata)
-    return sae
+    if origin is None:
+        return sae
+    sae.metadata = origin.signed(sae.metadata)
+    return follow(sae, beneath, str(view), given_by=origin.stated_by)
 
 
 def _refuse_unasked(where: str, reader: str, overrides: Overrides, asked: Collection[str]) -> None:

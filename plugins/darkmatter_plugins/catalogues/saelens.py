@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from darkmatter import api
 from darkmatter_plugins.catalogues.registry import Listed, registry
@@ -94,6 +94,7 @@ def _entry(listed: Listed, asked: str) -> api.CatalogueEntry:
         reference=f"hf:{listed.repo}/{_place(listed)}",
         overrides=_overrides(listed),
         adapter=ADAPTERS[listed.loader],
+        processing=_processing(listed),
         notes=tuple(_notes(listed)),
         extra=_extra(listed),
     )
@@ -114,6 +115,12 @@ def _overrides(listed: Listed) -> api.Overrides:
     if listed.norm_scaling_factor is not None and listed.loader not in OWN_SCALE:
         stated["norm_factor"] = listed.norm_scaling_factor
     return api.Overrides.model_validate(stated)
+
+
+def _processing(listed: Listed) -> Literal["raw", "compat"] | None:
+    settings = listed.overrides.get("model_from_pretrained_kwargs") or {}
+    centred = settings.get("center_writing_weights")
+    return None if centred is None else "compat" if centred else "raw"
 
 
 def _notes(listed: Listed) -> Iterable[str]:

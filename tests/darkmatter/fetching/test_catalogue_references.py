@@ -47,12 +47,22 @@ def test_a_catalogues_name_is_fetched_and_loaded(reference, listed):
     json.dumps(stated)
 
 
-@pytest.mark.xfail(strict=True, reason="overrides are not applied yet")
 def test_the_lists_norm_factor_is_applied(listed, sample):
     """Activations are multiplied by it before encoding and reconstructions divided, as SAELens does."""
     listed("saelens:toy-release/layer/7")
     plain, scaled = load_sae("hf:org/saes/run/a"), load_sae("saelens:toy-release/layer/7")
+    assert (plain.metadata.processing, scaled.metadata.processing) == (None, "compat")
+    assert "norm_factor 2.5 was given by the catalogue saelens (the file says nothing)." in scaled.assumptions
+    assert not any("do not hold the scaling_factor" in each for each in scaled.assumptions)
     x = torch.randn(32, plain.d_in, generator=torch.Generator().manual_seed(0))
 
     torch.testing.assert_close(scaled.encode(x).to_dense(), plain.encode(FACTOR * x).to_dense())
     torch.testing.assert_close(scaled.reconstruct(x), plain.reconstruct(FACTOR * x) / FACTOR)
+
+
+def test_what_the_user_states_comes_before_the_list(listed):
+    """A factor that the user gives is used instead of the list's, and the list's other statements stay."""
+    listed("saelens:toy-release/layer/7")
+    sae = load_sae("saelens:toy-release/layer/7", overrides={"norm_factor": 4.0})
+    assert (sae.normalisation.factor, sae.metadata.model) == (4.0, "other")
+    assert not any("2.5" in each for each in sae.assumptions)

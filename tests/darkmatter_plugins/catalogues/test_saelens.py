@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from darkmatter.errors import ItemError
+from darkmatter.plugins import host
 from darkmatter.references import parse_reference
 from darkmatter.testing import check_catalogue
 from darkmatter_plugins.catalogues import registry as lists
@@ -55,6 +56,7 @@ def test_the_copy_is_whole_and_small():
 def test_every_loader_has_an_adapter():
     """No SAE of the list is left to chance: the adapter for each of SAELens's loaders is named."""
     assert {one.loader for one in registry().everything()} - set(ADAPTERS) == set()
+    assert set(ADAPTERS.values()) <= set(host().adapters())
 
 
 def test_a_layer_of_a_cross_layer_transcoder_is_its_encoders_file():
