@@ -117,7 +117,9 @@ def how(layout: Layout, samples: Sequence[Verified]) -> list[str]:
         said.append(f"{count(by_hand)} written by hand, evaluated by {versions(by_hand)}")
     if layout.published:
         said.append("a published file was read")
-    elif not by_library:
+    elif by_library:
+        said.append("not verified on a published file")
+    else:
         said.append(f"layout from {layout.known_from}, not verified on a published file")
     return said
 
