@@ -66,7 +66,7 @@ def test_the_example_stands_in_the_table(found, samples):
     assert (
         "| [tied_dictionary](#tied_dictionary)<br>Tied dictionary "
         "| `dictionary.json`<br>`dictionary.safetensors` | jumprelu "
-        "| 1 sample written and evaluated by tied-dictionaries 1.0 |"
+        "| 1 sample written and evaluated by tied-dictionaries 1.0<br>not verified on a published file |"
     ) in page
     assert "- Atoms are not of length 1, and a code is not scaled by their norms.\n" in page
     assert "Overrides that help: `bos`." in page

@@ -87,7 +87,8 @@ def page(formats):
 def test_verified_how_comes_from_the_samples(page):
     """What the library wrote, what is written by hand, and what no published file has confirmed."""
     assert (
-        "| 2 samples written and evaluated by sae-lens 6.51.1 and 6.54.12<br>not verified on a published file |"
+        "| 2 samples written and evaluated by sae-lens 6.51.1 and 6.54.12<br>"
+        "not verified on a published file |"
     ) in page
     assert (
         "| 10 samples written by hand, evaluated by sae-lens 6.51.1<br>layout from SAELens's handling of "
