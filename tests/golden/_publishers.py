@@ -42,7 +42,7 @@ from sae_lens.saes import sae as sae_module  # noqa: E402
 from sae_lens.saes.sae import SAE  # noqa: E402
 
 VERSION: str = sae_lens.__version__
-D_IN, D_SAE, D_OUT = 12, 24, 10
+D_IN, D_SAE = 12, 24
 K = 6
 
 Build = Callable[[Path, str], None]
@@ -205,22 +205,19 @@ def save_gemma_2(
     *,
     folder: str,
     config: dict[str, Any] | None,
-    d_out: int,
     affine: bool,
 ) -> None:
-    made = affine_weights(gen, D_IN, D_SAE, d_out) | {"threshold": thresholds(gen)}
+    made = affine_weights(gen, D_IN, D_SAE) | {"threshold": thresholds(gen)}
     weights = {key.replace("W_", "w_"): value for key, value in made.items()}
     if affine:
-        weights["affine_skip_connection"] = randn(gen, D_IN, d_out, scale=0.3)
+        weights["affine_skip_connection"] = randn(gen, D_IN, D_IN, scale=0.3)
     (root / folder).mkdir(parents=True)
     save_file(weights, root / folder / "params.safetensors")
     if config is not None:
         (root / folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def gemma_scope_2(
-    kind: str, hooks: dict[str, Any], *, d_out: int = D_IN, affine: bool = False, **changes: Any
-) -> Published:
+def gemma_scope_2(kind: str, hooks: dict[str, Any], *, affine: bool = False, **changes: Any) -> Published:
     repo = "gemma-scope-2-1b-pt"
     folder = f"{kind}/layer_7_width_32_l0_5" + ("_affine" if affine else "")
     config: dict[str, Any] | None = {
@@ -236,7 +233,7 @@ def gemma_scope_2(
         loader="gemma_3",
         repo=f"google/{repo}",
         sae_id=folder,
-        save=partial(save_gemma_2, folder=folder, config=config, d_out=d_out, affine=affine),
+        save=partial(save_gemma_2, folder=folder, config=config, affine=affine),
         path=f"sae/{repo}/{folder}",
         decode_only=affine,
         **changes,
@@ -307,14 +304,12 @@ def gemma_scope_2_cases() -> dict[str, Published]:
         "transcoder": gemma_scope_2(
             "transcoder",
             between | {"affine_connection": False},
-            d_out=D_OUT,
             hook_in="blocks.7.mlp.hook_in",
             notes=(SAELENS_HOOK,),
         ),
         "transcoder_affine": gemma_scope_2(
             "transcoder",
             between | {"affine_connection": True},
-            d_out=D_OUT,
             affine=True,
             hook_in="blocks.7.mlp.hook_in",
             notes=(*skip_note, SAELENS_HOOK),

@@ -24,7 +24,10 @@ def module_output(path: str) -> str | None:
 
 
 def module_input(path: str) -> str | None:
-    """The hook point at a module's input: for an MLP or attention, behind the norm before it."""
+    """The hook point at a module's input: for an MLP or attention, what the norm before it puts out.
+
+    ``ln2.hook_normalized`` is not that: there activations have not met the norm's weight and bias yet.
+    """
     match = LAYER.search(path)
     if match is None:
         return None
@@ -32,8 +35,8 @@ def module_input(path: str) -> str | None:
     if part is None:
         return f"blocks.{layer}.hook_resid_pre"
     if part in MLP:
-        return f"blocks.{layer}.ln2.hook_normalized"
-    return f"blocks.{layer}.ln1.hook_normalized" if part in ATTENTION else None
+        return f"blocks.{layer}.mlp.hook_in"
+    return f"blocks.{layer}.attn.hook_in" if part in ATTENTION else None
 
 
 ENDS = {

@@ -6,9 +6,10 @@ in those units, and the decoder's output is divided by the s of the hook point t
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
 
@@ -23,6 +24,13 @@ NORMS = {
     "none": "nothing",
 }
 """Values of ``norm_activation``."""
+DEFAULTS: dict[str, Any] = {
+    "act_fn": "relu",
+    "norm_activation": "dataset-wise",
+    "sparsity_include_decoder_norm": True,
+    "use_decoder_bias": True,
+}
+"""What the project's configuration classes take for a missing field (norm_activation: since 2025)."""
 
 
 class Scales(NamedTuple):
@@ -38,18 +46,58 @@ class Scales(NamedTuple):
         return 1.0 if self.normalisation.invert else self.out
 
 
+def completed(cfg: api.Fields, defaults: Mapping[str, Any]) -> tuple[api.Fields, list[api.Assumption]]:
+    """The configuration with a default for each of these fields that it lacks, and what was taken."""
+    missing = {name: value for name, value in defaults.items() if name not in cfg}
+    taken = [
+        api.Assumption(
+            f"{name} not recorded; taken as {value if isinstance(value, str) else json.dumps(value)}.",
+            about="hook_out" if name == "hook_point_out" else None,
+            to_be_sure=f"the training script or the publisher's page: what was {name}?",
+        )
+        for name, value in missing.items()
+    ]
+    return api.Fields({**cfg.values, **missing}, cfg.where), taken
+
+
+def hook_point(cfg: api.Fields, name: str) -> str:
+    """A hook point that must be recorded."""
+    found = cfg.text(name)
+    if found is None:
+        message = f"{cfg.where}: field {name!r} is missing; expected the name of a hook point."
+        raise api.SAEFileError(message)
+    return found
+
+
+def asked_for(weights: api.Weights, tensor: str, cfg: api.Fields, field: str) -> None:
+    """Refuse weights without a tensor that a field of the (completed) configuration asks for."""
+    if tensor not in weights:
+        message = (
+            f"{weights.where}: has no tensor {tensor!r}; expected one, because field {field!r} of "
+            f"{cfg.where} is {cfg.values[field]!r} (or missing, which means the same)."
+        )
+        raise api.SAEFileError(message)
+
+
+def average_norm(weights: api.Weights, cfg: api.Fields, hook: str) -> float:
+    """The average norm at a hook point, from the tensor that a dataset-wise SAE has for it."""
+    name = f"dataset_average_activation_norm.{hook}"
+    asked_for(weights, name, cfg, "norm_activation")
+    return positive(weights.number(name), weights.where, f"tensor {name!r}")
+
+
 def scales(
     cfg: api.Fields, options: api.LoadOptions, average: Callable[[str], float], *, transcoder: bool
 ) -> Scales:
     """The scales that ``norm_activation`` asks for.
 
     Args:
-        cfg: has norm_activation and d_model.
+        cfg: has norm_activation (see ``completed``) and d_model.
         options: may hold the norm_factor without which a batch-wise SAE cannot be read.
         average: the average norm of activations at the hook point read ("in") or predicted ("out").
         transcoder: whether the two hook points differ.
     """
-    kind = cfg.choice("norm_activation", NORMS, default="dataset-wise")
+    kind = cfg.choice("norm_activation", NORMS, default=DEFAULTS["norm_activation"])
     if kind == "dataset-wise":
         root = math.sqrt(cfg.size("d_model"))
         into, out = root / average("in"), root / average("out")
@@ -85,7 +133,7 @@ def positive(value: float | None, where: str, name: str) -> float:
 def decoder_norms(cfg: api.Fields, W_dec: Tensor) -> Tensor | None:
     """What pre-activations are multiplied by before they are compared (not the codes), if anything.
 
-    ``sparsity_include_decoder_norm`` is on in the published files and by default.
+    ``sparsity_include_decoder_norm`` is on in the published files.
     """
     return W_dec.norm(dim=1) if cfg.flag("sparsity_include_decoder_norm", default=True) else None
 

@@ -51,6 +51,9 @@ def _per_layer(weights: api.Weights, layer: int, config: api.Fields, stored: str
     skip = weights.maybe("W_skip", d_model, d_model)
     kind = ("jumprelu_" if threshold is not None else "") + ("skip_" if skip is not None else "")
     hook_in, hook_out = (_hook(config, field, layer) for field in HOOKS)
+    if hook_in is not None and hook_out is None:
+        message = f"{config.where}: field {HOOKS[1]!r} is missing; expected the hook point it predicts."
+        raise api.SAEFileError(message)
     return api.CanonicalSAE(
         W_enc=weights.encoder("W_enc", d_model, d_sae, stored),
         W_dec=weights.take("W_dec", d_sae, d_model),
@@ -69,13 +72,15 @@ def _cross_layer(weights: api.Weights, layer: int, config: api.Fields, stored: s
     """The encoder; the decoders, by far the larger files, change no code and are left unread."""
     b_enc, b_dec = weights.take(f"b_enc_{layer}", None), weights.take(f"b_dec_{layer}", None)
     d_sae, d_model = b_enc.shape[0], b_dec.shape[0]
+    threshold = _threshold(weights, f"threshold_{layer}", d_sae)
+    kind = "" if threshold is None else "jumprelu_"
     return api.EncodeOnlySAE(
         W_enc=weights.encoder(f"W_enc_{layer}", d_model, d_sae, stored),
         b_enc=b_enc,
-        activation=_activation(_threshold(weights, f"threshold_{layer}", d_sae)),
+        activation=_activation(threshold),
         reason=codes_alone(layer),
         hook=_hook(config, HOOKS[0], layer),
-        metadata=_metadata("cross_layer_transcoder", config, weights[f"W_enc_{layer}"], layer),
+        metadata=_metadata(f"{kind}cross_layer_transcoder", config, weights[f"W_enc_{layer}"], layer),
         assumptions=_assumptions(config),
     )
 
@@ -160,7 +165,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             "cross-layer transcoder",
             files=("W_enc_N.safetensors", "W_dec_N.safetensors", CONFIG),
-            architectures=("cross_layer_transcoder",),
+            architectures=("cross_layer_transcoder", "jumprelu_cross_layer_transcoder"),
             known_from="circuit-tracer 0.5.0 (class that saves and loads it)",
             traps=(
                 "One layer gives codes alone: a layer's output is written by all layers up to it.",

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from darkmatter import api
+from darkmatter_plugins.adapters._hooks import module_input, module_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,11 +173,8 @@ def _hooks(
         assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
-    out, inside = f"blocks.{layer}.hook_resid_post", f"blocks.{layer}.hook_resid_pre"
-    if "mlp" in module:
-        out, inside = f"blocks.{layer}.hook_mlp_out", f"blocks.{layer}.ln2.hook_normalized"
-    elif "att" in module:
-        out, inside = f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.ln1.hook_normalized"
+    part = ".mlp" if "mlp" in module else ".attn" if "att" in module else ""
+    out, inside = module_output(f"layers.{layer}{part}"), module_input(f"layers.{layer}{part}")
     hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
     sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."

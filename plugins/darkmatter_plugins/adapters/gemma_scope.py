@@ -20,6 +20,8 @@ SITES = {
     "att": ("attn.hook_z", "attn.hook_z"),
     "transcoders": ("ln2.hook_normalized", "hook_mlp_out"),
 }
+"""Hook points read and predicted. Transcoders were trained with the gain of the norm before the MLP folded
+into the MLP (arXiv 2408.05147, section on the language model): they read what the norm gives without it."""
 HEAD_SIZE = {"2b": 256, "9b": 256, "27b": 128}
 
 
@@ -104,11 +106,14 @@ def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
     if place.layer is None:
         return None, None, _about_hook(", and no folder is named layer_N.")
     before, after = (f"blocks.{place.layer}.{name}" for name in SITES[place.site or "res"])
+    taken = before if before == after else f"{before} to {after}"
     source = "the names of repository and folder"
+    if place.site == "transcoders":
+        source += ": what the norm before the MLP gives without its gain, which training folded into the MLP"
     if place.site is None:
         source = f"the folder's name layer_{place.layer}; the residual stream is a guess, since no folder is "
         source += "named after the repository (gemma-scope-2b-pt-res, …-mlp, …-att, …-transcoders)"
-    return before, after, _about_hook(f"; took {before} from {source}.")
+    return before, after, _about_hook(f"; took {taken} from {source}.")
 
 
 def _about_hook(what: str) -> list[str]:
@@ -152,6 +157,11 @@ ADAPTER = api.SAEAdapter(
                     "W_dec * sqrt(d_in)."
                 ),
                 "Attention SAEs read hook_z with all heads side by side, not attention's output.",
+                (
+                    "Transcoders read ln2.hook_normalized, the norm's output without its gain, which their "
+                    "training folded into the MLP; the MLP's own input in the unfolded model, mlp.hook_in, "
+                    "is another vector."
+                ),
                 "Some repositories write w_enc and w_dec in lower case.",
             ),
             samples=("gemma_scope/*",),

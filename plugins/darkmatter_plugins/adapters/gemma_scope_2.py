@@ -69,9 +69,9 @@ def load(view: api.FileView, _options: object) -> api.SAE:
 
 def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
     threshold, b_dec = weights.take("threshold", None, infinite=True), weights.take("b_dec", None)
-    d_sae, d_out = threshold.shape[0], b_dec.shape[0]
-    W_enc = weights.take("w_enc", None, d_sae)
-    skip = weights.maybe(SKIP, W_enc.shape[0], d_out)
+    d_sae = threshold.shape[0]
+    d_in = b_dec.shape[0]  # transcoders too: the model's width on both sides
+    skip = weights.maybe(SKIP, d_in, d_in)
     if config.flag("affine_connection", default=False) and skip is None:
         message = (
             f"{weights.where}: has no tensor {SKIP!r}, though {config.where} has affine_connection: true."
@@ -81,13 +81,13 @@ def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
     transcodes = hook_in != hook_out or "transcoder" in {config.text("type"), place.site}
     kind = ("skip_transcoder" if skip is not None else "transcoder") if transcodes else ""
     return api.CanonicalSAE(
-        W_enc=W_enc,
-        W_dec=weights.take("w_dec", d_sae, d_out),
+        W_enc=weights.take("w_enc", d_in, d_sae),
+        W_dec=weights.take("w_dec", d_sae, d_in),
         b_enc=weights.take("b_enc", d_sae),
         b_dec=b_dec,
         activation=api.JumpRelu(threshold),
         W_skip=skip,
-        head_shape=_head_shape(hook_in, place.size, W_enc.shape[0]),
+        head_shape=_head_shape(hook_in, place.size, d_in),
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=_metadata("_".join(filter(None, ("jumprelu", kind))), config, place, weights),
@@ -96,14 +96,14 @@ def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
 
 
 def _cross_layer(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
-    """The encoder; the decoder [d_sae, layers, d_out] is checked for its shape and left out."""
+    """The encoder; the decoder [d_sae, layers, d_in] is checked for its shape and left out."""
     assert place.layer is not None
     threshold = weights.take("threshold", None, infinite=True)
-    d_sae = threshold.shape[0]
-    weights.take("w_dec", d_sae, None, None)
+    d_sae, d_in = threshold.shape[0], weights.take("b_dec", None).shape[0]
+    weights.take("w_dec", d_sae, None, d_in)
     hook_in, _, assumptions = _hooks(config, place._replace(site=place.site or "clt"))
     return api.EncodeOnlySAE(
-        W_enc=weights.take("w_enc", None, d_sae),
+        W_enc=weights.take("w_enc", d_in, d_sae),
         b_enc=weights.take("b_enc", d_sae),
         activation=api.JumpRelu(threshold),
         reason=codes_alone(place.layer),
@@ -134,7 +134,14 @@ def _hooks(config: api.Fields, place: Place) -> tuple[str | None, str | None, li
     """Hook points from the configuration; where it says nothing, from the folders' names."""
     said = config.text("hf_hook_point_in")
     if said is not None:
-        ends = [said, config.text("hf_hook_point_out") or said]
+        out = config.text("hf_hook_point_out")
+        if out is None and place.site != "clt" and said.endswith(MLP[0]):
+            message = (
+                f"{config.where}: field 'hf_hook_point_out' is missing; expected the place that a transcoder "
+                "predicts."
+            )
+            raise api.SAEFileError(message)
+        ends = [said, out or said]
         found = [module_end(end.replace("{all}", str(place.layer))) for end in ends]
         if None not in found:
             return found[0], found[1], []

@@ -11,10 +11,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._openmoss import Scales, decoder_norms, no_glu, positive, scales
+from darkmatter_plugins.adapters._openmoss import (
+    DEFAULTS,
+    Scales,
+    asked_for,
+    average_norm,
+    completed,
+    decoder_norms,
+    hook_point,
+    no_glu,
+    positive,
+    scales,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,15 +70,19 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     if files is None:
         message = f"{view}: has neither {CONFIG} nor {R1_CONFIG} with {R1_WEIGHTS}."
         raise api.SAEFileError(message)
-    cfg, weights = files.cfg, files.weights.weights(files.name)
+    weights, recorded = files.weights.weights(files.name), files.cfg
+    hook_in = hook_point(recorded, "hook_point_in")
+    cfg, taken = completed(recorded, _defaults(files, weights, hook_in))
+    files = files._replace(cfg=cfg)
     no_glu(cfg)
     d_in = cfg.size("d_model")
     d_sae = cfg.size("d_sae", d_in * cfg.size("expansion_factor"))
     W_dec = weights.take("decoder.weight", d_in, d_sae).T
-    biased = cfg.flag("use_decoder_bias", default=True)
-    b_dec = weights.take("decoder.bias", d_in) if biased else None
-    hook_in = cfg.text("hook_point_in")
-    hook_out = cfg.text("hook_point_out") or hook_in
+    b_dec = None
+    if cfg.flag("use_decoder_bias", default=True):
+        asked_for(weights, "decoder.bias", cfg, "use_decoder_bias")
+        b_dec = weights.take("decoder.bias", d_in)
+    hook_out = hook_point(cfg, "hook_point_out")
     average = _averages(files, weights, {"in": hook_in, "out": hook_out})
     scale = scales(cfg, options, average, transcoder=hook_in != hook_out)
     norms = decoder_norms(cfg, W_dec)
@@ -91,9 +106,9 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
             context_length=1024,
             prepend_bos=True,
             dtype=str(weights["encoder.weight"].dtype).removeprefix("torch."),
-            extra=cfg.some("act_fn", "top_k", "norm_activation", "sparsity_include_decoder_norm"),
+            extra=recorded.some("act_fn", "top_k", "norm_activation", "sparsity_include_decoder_norm"),
         ),
-        assumptions=_assumptions(model),
+        assumptions=(*taken, *_assumptions(model)),
     )
 
 
@@ -113,7 +128,21 @@ def _fields(view: api.FileView, name: str) -> api.Fields:
     return api.Fields(view.json(name), str(view.file(name)))
 
 
-def _averages(files: Files, weights: api.Weights, hooks: dict[str, str | None]) -> Callable[[str], float]:
+def _defaults(files: Files, weights: api.Weights, hook_in: str) -> dict[str, Any]:
+    """What the publisher's class of the layout's time takes for a missing field.
+
+    Two differ from it: weights with a threshold for each latent are a JumpReLU's, and hyperparams.json
+    holds norms, which dataset-wise needs, though the class of 2024 takes token-wise.
+    """
+    thresholds = files.r1 and any(name in weights for name in R1_THRESHOLDS)
+    return DEFAULTS | {
+        "act_fn": "jumprelu" if thresholds else "relu",
+        "apply_decoder_bias_to_pre_encoder": not files.r1,
+        "hook_point_out": hook_in,
+    }
+
+
+def _averages(files: Files, weights: api.Weights, hooks: dict[str, str]) -> Callable[[str], float]:
     """The average norm at the hook point read ("in") or predicted ("out")."""
 
     def in_hyperparameters(side: str) -> float:
@@ -121,8 +150,7 @@ def _averages(files: Files, weights: api.Weights, hooks: dict[str, str | None]) 
         return positive(norms.number(side), norms.where, f"field {side!r}")
 
     def in_weights(side: str) -> float:
-        name = f"dataset_average_activation_norm.{hooks[side]}"
-        return positive(weights.number(name), weights.where, f"tensor {name!r}")
+        return average_norm(weights, files.cfg, hooks[side])
 
     return in_weights if files.r1 else in_hyperparameters
 
@@ -136,7 +164,7 @@ def _activation(
     cfg = files.cfg
     if files.r1:
         name = next((name for name in R1_THRESHOLDS if name in weights), None)
-        kind = cfg.choice("act_fn", R1_ACTIVATIONS, default="relu" if name is None else "jumprelu")
+        kind = cfg.choice("act_fn", R1_ACTIVATIONS, default="relu")
         if kind == "relu":
             return api.Relu()
         return api.JumpRelu(weights.take(name or R1_THRESHOLDS[0], d_sae).exp())
@@ -159,7 +187,7 @@ def _activation(
 def _subtracted(files: Files, scale: Scales, b_dec: Tensor | None) -> Tensor | None:
     """The decoder's bias where it is subtracted from the (scaled) input too."""
     cfg = files.cfg
-    if b_dec is None or not cfg.flag("apply_decoder_bias_to_pre_encoder", default=not files.r1):
+    if b_dec is None or not cfg.flag("apply_decoder_bias_to_pre_encoder", default=False):
         return None
     if scale.into != scale.out:
         message = (

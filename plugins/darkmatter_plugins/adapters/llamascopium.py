@@ -9,7 +9,16 @@ With s = sqrt(d_model) / (average norm at the hook point) and n the norm of a la
 from __future__ import annotations
 
 from darkmatter import api
-from darkmatter_plugins.adapters._openmoss import decoder_norms, positive, scales
+from darkmatter_plugins.adapters._openmoss import (
+    DEFAULTS,
+    asked_for,
+    average_norm,
+    completed,
+    decoder_norms,
+    hook_point,
+    positive,
+    scales,
+)
 
 CONFIG, MODEL, WEIGHTS = "config.json", "lm_config.json", "sae_weights.safetensors"
 THRESHOLD = "activation_function.log_jumprelu_threshold"
@@ -44,22 +53,25 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 
 def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """Read one SAE or transcoder."""
-    cfg = api.Fields(view.json(CONFIG), str(view.file(CONFIG)))
+    recorded = api.Fields(view.json(CONFIG), str(view.file(CONFIG)))
+    cfg, taken = completed(recorded, DEFAULTS | {"use_glu_encoder": False})
     cfg.choice("sae_type", TYPES, default="sae")
     weights = view.weights(WEIGHTS)
     d_in = cfg.size("d_model")
     d_sae = int(d_in * positive(cfg.number("expansion_factor"), cfg.where, "field 'expansion_factor'"))
     W_dec = weights.take("W_D", d_sae, d_in)
-    hooks = {"in": cfg.text("hook_point_in"), "out": cfg.text("hook_point_out", "hook_point_in")}
+    hooks = {side: hook_point(cfg, f"hook_point_{side}") for side in ("in", "out")}
 
     def average(side: str) -> float:
-        name = f"dataset_average_activation_norm.{hooks[side]}"
-        return positive(weights.number(name), weights.where, f"tensor {name!r}")
+        return average_norm(weights, cfg, hooks[side])
 
     transcoder = hooks["in"] != hooks["out"]
     scale = scales(cfg, options, average, transcoder=transcoder)
-    b_dec = weights.take("b_D", d_in) / scale.decoder if cfg.flag("use_decoder_bias", default=True) else None
-    assumptions: list[str] = [FOLDED] if scale.normalisation.kind == "scale" else []
+    b_dec = None
+    if cfg.flag("use_decoder_bias", default=True):
+        asked_for(weights, "b_D", cfg, "use_decoder_bias")
+        b_dec = weights.take("b_D", d_in) / scale.decoder
+    assumptions: list[str] = [*taken, *([FOLDED] if scale.normalisation.kind == "scale" else [])]
     sae = api.CanonicalSAE(
         W_enc=weights.take("W_E", d_in, d_sae),
         W_dec=W_dec / scale.decoder,
@@ -70,7 +82,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         gate_scale=decoder_norms(cfg, W_dec),
         hook_in=hooks["in"],
         hook_out=hooks["out"],
-        metadata=_metadata(view, cfg, weights, assumptions, transcoder=transcoder),
+        metadata=_metadata(view, recorded, weights, assumptions, transcoder=transcoder),
         assumptions=tuple(assumptions),
     )
     if not cfg.flag("use_glu_encoder", default=False):
@@ -86,7 +98,7 @@ def _activation(cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: 
         return api.Relu()
     if kind == "jumprelu":
         return api.JumpRelu(weights.take(THRESHOLD, d_sae).exp())
-    k = cfg.size("top_k", 50)
+    k = cfg.size("top_k")
     if kind == "batchtopk":
         assumptions.append(
             api.Assumption(
@@ -101,7 +113,7 @@ def _activation(cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: 
 
 def _metadata(
     view: api.FileView,
-    cfg: api.Fields,
+    recorded: api.Fields,
     weights: api.Weights,
     assumptions: list[str],
     *,
@@ -119,11 +131,11 @@ def _metadata(
     assumptions.append(api.Assumption("context length and dataset not recorded.", about="context_length"))
     return api.SAEMetadata(
         format="llamascopium",
-        architecture=(cfg.text("act_fn") or "relu") + ("_transcoder" if transcoder else ""),
+        architecture=(recorded.text("act_fn") or DEFAULTS["act_fn"]) + ("_transcoder" if transcoder else ""),
         model=model,
         prepend_bos=bos,
         dtype=str(weights["W_E"].dtype).removeprefix("torch."),
-        extra=cfg.some("top_k", "norm_activation", "sparsity_include_decoder_norm", "use_glu_encoder"),
+        extra=recorded.some("top_k", "norm_activation", "sparsity_include_decoder_norm", "use_glu_encoder"),
     )
 
 

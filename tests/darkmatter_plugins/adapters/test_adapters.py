@@ -48,9 +48,9 @@ def test_importing_the_adapters_imports_no_torch():
     ("path", "before", "after"),
     [
         ("layers.10", "blocks.10.hook_resid_pre", "blocks.10.hook_resid_post"),
-        ("layers.10.mlp", "blocks.10.ln2.hook_normalized", "blocks.10.hook_mlp_out"),
-        ("h.3.attn", "blocks.3.ln1.hook_normalized", "blocks.3.hook_attn_out"),
-        ("gpt_neox.layers.2.attention", "blocks.2.ln1.hook_normalized", "blocks.2.hook_attn_out"),
+        ("layers.10.mlp", "blocks.10.mlp.hook_in", "blocks.10.hook_mlp_out"),
+        ("h.3.attn", "blocks.3.attn.hook_in", "blocks.3.hook_attn_out"),
+        ("gpt_neox.layers.2.attention", "blocks.2.attn.hook_in", "blocks.2.hook_attn_out"),
         ("model.layers.0", "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post"),
         ("embed_tokens", None, "hook_embed"),
         ("layers.1.mlp.gate_proj", None, None),
@@ -67,7 +67,7 @@ def test_module_paths_become_hook_points(path, before, after):
     [
         ("sparsify/topk", "blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
         ("sparsify/seeds", "blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
-        ("sparsify/transcoder", "blocks.1.ln2.hook_normalized", "blocks.1.hook_mlp_out"),
+        ("sparsify/transcoder", "blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"),
         ("sparsify/embed_tokens", "hook_embed", "hook_embed"),
         ("dictionary_learning/topk", "blocks.5.hook_resid_post", "blocks.5.hook_resid_post"),
         ("gemma_scope/transcoder", "blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out"),
@@ -79,6 +79,15 @@ def test_hooks_that_are_not_recorded_are_taken_and_said(sample, hook_in, hook_ou
     sae = load_sae(SAMPLES / sample / golden["path"], adapters=BY_NAME)
     assert (sae.hook_in, sae.hook_out) == (hook_in, hook_out)
     assert any("hook point" in sentence and "not recorded" in sentence for sentence in sae.assumptions)
+
+
+def test_a_gemma_scope_transcoder_says_where_in_the_norm_it_reads():
+    """Its input is neither the residual stream nor the MLP's own input, so the assumption names it."""
+    golden = json.loads((SAMPLES / "gemma_scope" / "transcoder" / "golden.json").read_text())
+    sae = load_sae(SAMPLES / "gemma_scope" / "transcoder" / golden["path"], adapters=BY_NAME)
+    (said,) = [each for each in sae.assumptions if each.about == "hook"]
+    assert "took blocks.3.ln2.hook_normalized to blocks.3.hook_mlp_out" in said
+    assert "without its gain" in said
 
 
 def test_a_saelens_file_with_everything_assumes_nothing():

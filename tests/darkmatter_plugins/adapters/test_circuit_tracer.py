@@ -202,6 +202,23 @@ def test_a_configuration_of_another_kind_is_named(copied):
         load_sae(folder)
 
 
+def test_a_transcoder_needs_both_hook_points_or_none(copied):
+    """A configuration that says what is read and not what is predicted is refused by file and field."""
+    folder = copied("per_layer_relu")
+    (folder / "config.yaml").write_text("feature_input_hook: hook_resid_mid\n")
+    with pytest.raises(
+        SAEFileError, match=r"config\.yaml: field 'feature_output_hook' is missing; expected the hook point"
+    ):
+        load_sae(folder)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("relu", ""), ("jumprelu", "jumprelu_")])
+def test_the_architecture_says_whether_there_are_thresholds(name, kind):
+    """Tensors alone tell a JumpReLU layer of a cross-layer transcoder from a ReLU one."""
+    sae = load_sae(folder_of(f"circuit_tracer/cross_layer_{name}") / "W_enc_1.safetensors")
+    assert sae.metadata.architecture == f"{kind}cross_layer_transcoder"
+
+
 def test_one_layer_says_why_it_reconstructs_nothing():
     """The reason names the layer and what would be needed."""
     sae = load_sae(folder_of("circuit_tracer/cross_layer_relu") / "W_enc_2.safetensors")

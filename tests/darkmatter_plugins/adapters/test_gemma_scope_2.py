@@ -91,6 +91,15 @@ def test_a_place_without_a_name_is_said(tmp_path):
     assert "model.layers.7.mlp.down_proj.output have no TransformerLens name" in sae.assumptions[0]
 
 
+def test_a_transcoder_must_say_what_it_predicts(tmp_path):
+    """Without a target its output would be compared with its input."""
+    folder = placed(tmp_path, "transcoder", "t", hf_hook_point_out=None)
+    with pytest.raises(
+        SAEFileError, match=r"config\.json: field 'hf_hook_point_out' is missing; expected the place"
+    ):
+        load_sae(folder)
+
+
 @pytest.mark.parametrize(
     ("written", "model"),
     [
@@ -180,9 +189,10 @@ def test_a_crosscoder_is_not_taken_for_a_layer(tmp_path, how):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("resid_post", {"w_enc": torch.zeros(24, 12)}, r"'w_enc' has shape \[24, 12\]; expected \[any, 24\]"),
-        ("transcoder_affine", {"affine_skip_connection": torch.zeros(10, 12)}, r"expected \[12, 10\]"),
-        ("clt", {"w_dec": torch.zeros(24, 12)}, r"'w_dec' has shape \[24, 12\]; expected \[24, any, any\]"),
+        ("resid_post", {"w_enc": torch.zeros(24, 12)}, r"'w_enc' has shape \[24, 12\]; expected \[12, 24\]"),
+        ("resid_post", {"w_enc": torch.zeros(13, 24)}, r"'w_enc' has shape \[13, 24\]; expected \[12, 24\]"),
+        ("transcoder_affine", {"affine_skip_connection": torch.zeros(10, 12)}, r"expected \[12, 12\]"),
+        ("clt", {"w_dec": torch.zeros(24, 12)}, r"'w_dec' has shape \[24, 12\]; expected \[24, any, 12\]"),
         ("clt", {"b_enc": torch.zeros(23)}, r"'b_enc' has shape \[23\]; expected \[24\]"),
     ],
 )

@@ -94,9 +94,16 @@ def test_a_field_that_is_missing_has_the_publishers_default(tmp_path):
     """What the class takes where a field is missing: decoder norms; the input bias in 2024, not in 2025."""
     left_out = load_sae(copied(tmp_path, "lm_saes_jumprelu", sparsity_include_decoder_norm=None))
     assert torch.equal(left_out.gate_scale, left_out.W_dec.norm(dim=1))
-    fields = {"apply_decoder_bias_to_pre_encoder": None}
-    assert load_sae(copied(tmp_path / "base", "base", **fields)).subtract is not None
-    assert load_sae(copied(tmp_path / "r1", "r1_distill", **fields)).subtract is None
+    assert "sparsity_include_decoder_norm not recorded; taken as true." in left_out.assumptions
+    fields = {"apply_decoder_bias_to_pre_encoder": None, "act_fn": None, "hook_point_out": None}
+    old, r1 = (load_sae(copied(tmp_path / name, name, **fields)) for name in ("base", "r1_distill"))
+    assert old.subtract is not None
+    assert r1.subtract is None
+    taken = [[each for each in sae.assumptions if "not recorded; taken as" in each] for sae in (old, r1)]
+    assert [[each.rpartition(" as ")[2] for each in sentences] for sentences in taken] == [
+        ["relu.", "true.", "blocks.7.hook_resid_post."],
+        ["jumprelu.", "false.", "blocks.7.hook_resid_post."],
+    ]
 
 
 def test_a_missing_decoder_bias_is_none(tmp_path):
@@ -141,6 +148,11 @@ def test_what_the_names_do_not_say_is_assumed(tmp_path):
         ("lm_saes_transcoder", {"apply_decoder_bias_to_pre_encoder": True}, "subtract different vectors"),
         ("r1_distill", {"act_fn": "topk"}, "'act_fn' is 'topk', which is not supported"),
         ("r1_distill", {"norm_activation": "dataset-wise"}, "tensor 'dataset_average_activation_norm.blocks"),
+        (
+            "r1_distill",
+            {"norm_activation": None},
+            r"'dataset_average.*'norm_activation' of .*config\.json is",
+        ),
         ("r1_lm_saes_relu_no_decoder_norm", {"act_fn": "jumprelu"}, "no tensor 'log_jumprelu_threshold'"),
     ],
 )

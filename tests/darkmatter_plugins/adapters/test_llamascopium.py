@@ -73,6 +73,22 @@ def test_batch_topk_is_read_row_by_row_and_says_so():
     assert not torch.equal(found["codes_batch"] != 0, found["codes"] != 0)
 
 
+def test_a_default_that_is_taken_is_said(tmp_path):
+    """What the library's class takes for a missing field is used, named, and not recorded as the file's."""
+    fields = dict.fromkeys(["act_fn", "norm_activation", "sparsity_include_decoder_norm", "use_glu_encoder"])
+    sae = load_sae(copied(tmp_path, "topk", **fields), adapters=BY_NAME)
+    said = [sentence for sentence in sae.assumptions if "not recorded; taken as" in sentence]
+    assert said == [
+        "act_fn not recorded; taken as relu.",
+        "norm_activation not recorded; taken as dataset-wise.",
+        "sparsity_include_decoder_norm not recorded; taken as true.",
+        "use_glu_encoder not recorded; taken as false.",
+    ]
+    assert sae.metadata.architecture == "relu"
+    assert set(sae.metadata.extra) == {"top_k"}
+    assert not any("taken as" in sentence for sentence in own("topk_token_wise").assumptions)
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_the_language_models_configuration_is_optional(tmp_path, missing):
     """lm_config.json gives model and BOS policy; without it both are assumptions, not errors."""
@@ -123,7 +139,15 @@ def test_the_older_layout_of_the_project_is_another_adapters():
         ("topk", {"act_fn": "layertopk"}, "'layertopk', which is not supported.*batchtopk"),
         ("topk", {"norm_activation": "batch-wise"}, "a row alone has no scale"),
         ("topk", {"expansion_factor": -2.0}, "'expansion_factor' is -2; expected"),
-        ("topk", {"hook_point_in": "blocks.9.x", "hook_point_out": "blocks.9.x"}, "single number"),
+        (
+            "topk",
+            {"hook_point_in": "blocks.9.x", "hook_point_out": "blocks.9.x"},
+            "norm.blocks.9.x'; expected",
+        ),
+        ("topk", {"top_k": None}, "config.json: field 'top_k' is missing; expected a positive integer"),
+        ("topk", {"hook_point_in": None}, "config.json: field 'hook_point_in' is missing; expected the name"),
+        ("transcoder", {"hook_point_out": None}, "config.json: field 'hook_point_out' is missing; expected"),
+        ("jumprelu_no_decoder_bias", {"use_decoder_bias": None}, "'b_D'; expected.*'use_decoder_bias' of"),
         ("topk", {"act_fn": "jumprelu"}, "no tensor 'activation_function.log_jumprelu_threshold'"),
         ("topk", {"use_glu_encoder": True}, "no tensor 'W_E_glu'"),
         ("transcoder", {"norm_activation": "token-wise"}, "the hook points differ"),

@@ -58,6 +58,9 @@ def build(architecture):
     elif architecture == "llama":
         config = hf.LlamaConfig(**wide, intermediate_size=24, num_key_value_heads=2, **ids)
         model = hf.LlamaForCausalLM(config)
+    elif architecture == "gemma2":
+        config = hf.Gemma2Config(**wide, intermediate_size=24, num_key_value_heads=2, head_dim=4, **ids)
+        model = hf.Gemma2ForCausalLM(config)
     else:
         model = hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**wide, intermediate_size=24, **ids))
     for parameter in model.parameters():
@@ -98,7 +101,7 @@ def story(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real():
     """The folder of a real small model and text, where it is present."""
-    folder = Path(__file__).resolve().parents[3].parent / "shared" / "real"
+    folder = Path(__file__).resolve().parents[2].parent / "shared" / "real"
     if not (folder / "stories260K").is_dir():
         pytest.skip("the real model is not on this machine")
     return folder
