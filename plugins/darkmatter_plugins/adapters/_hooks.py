@@ -10,7 +10,11 @@ MLP = {"mlp", "feed_forward", "ffn", "block_sparse_moe"}
 ATTENTION = {"attn", "attention", "self_attn", "self_attention"}
 
 
-def module_output(path: str) -> str | None:
+NORM_BEHIND = re.compile(r"gemma-?[23]|gemma-v[23]", re.IGNORECASE)
+"""Models with a norm behind MLP and attention: what TransformerLens calls mlp_out lies behind that norm."""
+
+
+def module_output(path: str, model: str | None = None) -> str | None:
     """The hook point at a module's output; None where the path says nothing we know."""
     match = LAYER.search(path)
     if match is None:
@@ -18,9 +22,12 @@ def module_output(path: str) -> str | None:
     layer, part = match.groups()
     if part is None:
         return f"blocks.{layer}.hook_resid_post"
+    own = NORM_BEHIND.search(model or "") is not None
     if part in MLP:
-        return f"blocks.{layer}.hook_mlp_out"
-    return f"blocks.{layer}.hook_attn_out" if part in ATTENTION else None
+        return f"blocks.{layer}.{'mlp.hook_out' if own else 'hook_mlp_out'}"
+    if part in ATTENTION:
+        return f"blocks.{layer}.{'attn.hook_out' if own else 'hook_attn_out'}"
+    return None
 
 
 def module_input(path: str) -> str | None:

@@ -174,7 +174,8 @@ def _hooks(
         return None, None
     side = buffer.text("io") or "out"
     part = ".mlp" if "mlp" in module else ".attn" if "att" in module else ""
-    out, inside = module_output(f"layers.{layer}{part}"), module_input(f"layers.{layer}{part}")
+    place = f"layers.{layer}{part}"
+    out, inside = module_output(place, trainer.text("lm_name")), module_input(place)
     hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
     sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."

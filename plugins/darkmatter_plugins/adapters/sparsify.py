@@ -40,7 +40,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         raise api.SAEFileError(message)
     b_dec = weights.take("b_dec", d_in)
     run = _run(view)
-    hook_in, hook_out, assumptions = _hooks(view, transcode=transcode)
+    hook_in, hook_out, assumptions = _hooks(view, run.text("model"), transcode=transcode)
     metadata = api.SAEMetadata(
         format="sparsify",
         architecture=("skip_" if skip is not None else "") + ("transcoder" if transcode else "topk"),
@@ -85,9 +85,11 @@ def _hook_point(view: api.FileView) -> str:
     return view.root.parent.name if SEED.fullmatch(name) else name
 
 
-def _hooks(view: api.FileView, *, transcode: bool) -> tuple[str | None, str | None, list[str]]:
+def _hooks(
+    view: api.FileView, model: str | None, *, transcode: bool
+) -> tuple[str | None, str | None, list[str]]:
     name = _hook_point(view)
-    after, before = module_output(name), module_input(name)
+    after, before = module_output(name, model), module_input(name)
     if after is None:
         what = f"hook point not recorded, and the folder's name {name!r} is none we know."
         return None, None, [api.Assumption(what, about="hook")]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from darkmatter.cache.spec import ModelSpec
-from darkmatter_plugins.adapters._hooks import module_end, module_input
+from darkmatter_plugins.adapters._hooks import module_end, module_input, module_output
 from darkmatter_plugins.adapters.gemma_scope import SITES
 from darkmatter_plugins.sources.quiet import quiet
 from darkmatter_plugins.sources.transformer_lens import TransformerLensProvider
@@ -61,6 +61,17 @@ def test_a_modules_input_is_what_the_module_gets(plain, at, architecture, name):
     """An SAE trained on a module's input is given that input, the norm's weight and bias included."""
     _, seen = plain(architecture, name)
     torch.testing.assert_close(at(architecture, module_input(name)), seen["in"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"), [(model, name) for model, names in MODULES.items() for name in names]
+)
+def test_a_modules_output_is_what_the_module_gives(plain, at, architecture, name):
+    """An SAE trained on a module's output is given that output, not what a norm behind it makes of it."""
+    _, seen = plain(architecture, name)
+    given = seen["out"][0] if isinstance(seen["out"], tuple) else seen["out"]
+    recorded = "google/gemma-2-2b" if architecture == "gemma2" else architecture
+    torch.testing.assert_close(at(architecture, module_output(name, recorded)), given, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", [NORM, NORM.replace("pre_", "post_")])
