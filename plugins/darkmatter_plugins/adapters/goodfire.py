@@ -20,7 +20,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A file with the four tensors; no other format calls them so."""
     names = _names(view)
     if not names:
-        return api.Refusal("no .pt or .pth file has tensors encoder_linear and decoder_linear")
+        return api.Refusal(f"no .pt or .pth file has all of the tensors {', '.join(sorted(TENSORS))}")
     return api.Detection(f"{names[0]} has {', '.join(sorted(TENSORS))}")
 
 

@@ -58,6 +58,13 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
 
 def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOptions) -> tuple[Tensor, Tensor]:
     """(W_enc [d_in, d_sae], W_dec [d_sae, d_in]); both are stored the same way round."""
+    shapes = [weights[name].shape for name in ("W_enc", "W_dec")]
+    if shapes[0] == shapes[1] and d_in != d_sae:
+        message = (
+            f"{weights.where}: tensors 'W_enc' and 'W_dec' both have shape {list(shapes[0])}; expected "
+            f"[{d_sae}, {d_in}] and [{d_in}, {d_sae}]."
+        )
+        raise api.SAEFileError(message)
     stored = options.override("orientation")
     W_enc = weights.encoder("W_enc", d_in, d_sae, stored)
     flipped = stored == "d_sae,d_in" or (stored is None and weights["W_enc"].shape == (d_sae, d_in))

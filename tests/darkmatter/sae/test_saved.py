@@ -28,13 +28,13 @@ def golden(name: str) -> dict:
 READ = [
     name
     for name in json.loads((SAMPLES / "index.json").read_text())
-    if golden(name)["adapter"] in NAMES and golden(name)["architecture"] != "temporal"
+    if golden(name)["adapter"] in NAMES and "threshold_unset" not in name
 ]
 
 
 def opened(name: str) -> api.SAE:
     found = golden(name)
-    return dm.load_sae(SAMPLES / name / found["path"], adapter=found["adapter"])
+    return dm.load_sae(f"path:{SAMPLES / name / found['path']}", adapter=found["adapter"])
 
 
 def generated(**fields) -> api.CanonicalSAE:
