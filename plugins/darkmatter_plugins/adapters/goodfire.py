@@ -91,7 +91,7 @@ ADAPTER = api.SAEAdapter(
             name="Goodfire",
             files=("Llama-3.1-8B-Instruct-SAE-l19.pth", "Llama-3.3-70B-Instruct-SAE-l50.pt"),
             architectures=("standard",),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 "The decoder bias is not subtracted from the input.",
                 "Model, layer and hook point stand only in the name of the file and of its repository.",

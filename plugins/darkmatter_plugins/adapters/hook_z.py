@@ -97,7 +97,7 @@ ADAPTER = api.SAEAdapter(
             name="Attention-output SAEs (ckkissane)",
             files=("<name>.pt", "<name>_cfg.json"),
             architectures=("standard",),
-            known_from="SAELens 6.54's reader; the public script of the layout; files written by hand",
+            known_from="SAELens 6.54's reader and the layout's public script",
             traps=(
                 (
                     "Rows are all heads of attn.hook_z side by side; the number of heads is in no file, so "

@@ -96,12 +96,12 @@ def _activation(state: api.Fields, kind: str, d_sae: int) -> api.Activation:
     if kind == "Identity":
         return api.TopK(d_sae, relu=False)
     saved = state.inside("activation_state_dict")
-    after = saved.text("postact_fn")
+    k, after = saved.size("k"), saved.text("postact_fn")
     if after not in AFTER_TOPK:
         found = "missing" if after is None else f"{after[:80]!r}, which is not supported"
         message = f"{saved.where}: field 'postact_fn' is {found}; expected {' or '.join(AFTER_TOPK)}."
         raise api.SAEFileError(message)
-    return api.TopK(saved.size("k"), relu=AFTER_TOPK[after])
+    return api.TopK(k, relu=AFTER_TOPK[after])
 
 
 def _hook(view: api.FileView, name: str) -> tuple[str | None, api.Assumption]:

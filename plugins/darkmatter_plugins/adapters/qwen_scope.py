@@ -122,7 +122,7 @@ ADAPTER = api.SAEAdapter(
             name="Qwen Scope",
             files=("SAE-Res-<model>-W<width>K-L0_<k>/layer<n>.sae.pt",),
             architectures=("topk",),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 (
                     "k stands only in the repository's name: a file that is moved elsewhere needs "

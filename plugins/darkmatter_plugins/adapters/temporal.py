@@ -107,8 +107,7 @@ ADAPTER = api.SAEAdapter(
             "Temporal SAEs (canrager/temporalSAEs)",
             (f"layer_<n>/<name>/{CONFIG}", f"layer_<n>/<name>/{WEIGHTS}"),
             ("temporal",),
-            known_from="SAELens 6.54's reader, which evaluates a file written by hand; no published file "
-            "could be had",
+            known_from="SAELens 6.54's reader",
             traps=(
                 (
                     "It reads whole sequences: what is predicted of a token comes from the tokens before "
