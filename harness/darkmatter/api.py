@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from darkmatter.sae.activation import GroupMax as GroupMax
     from darkmatter.sae.activation import JumpRelu as JumpRelu
     from darkmatter.sae.activation import Relu as Relu
+    from darkmatter.sae.activation import TanhRelu as TanhRelu
     from darkmatter.sae.activation import Threshold as Threshold
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
@@ -114,6 +115,7 @@ _WITH_TORCH = {
     "Normalisation": "darkmatter.sae.normalisation",
     "OpaqueSAE": "darkmatter.sae.opaque",
     "Relu": "darkmatter.sae.activation",
+    "TanhRelu": "darkmatter.sae.activation",
     "Threshold": "darkmatter.sae.activation",
     "TopK": "darkmatter.sae.activation",
     "Weights": "darkmatter.files.weights",

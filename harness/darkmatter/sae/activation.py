@@ -95,6 +95,16 @@ class Relu(Activation):
 
 
 @dataclass(frozen=True, eq=False)
+class TanhRelu(Activation):
+    """f = tanh(max(h, 0)), "tanh-relu" in the configurations of SAELens before version 6."""
+
+    def value(self, h: Tensor, columns: Columns) -> Tensor:
+        """tanh(h), of an h above 0."""
+        del columns
+        return h.tanh()
+
+
+@dataclass(frozen=True, eq=False)
 class JumpRelu(Activation):
     """f = relu(h) * [h > threshold], strict; ``threshold`` [d_sae] or a single number [].
 

@@ -56,6 +56,7 @@ def _activation(activation: Activation, key: str) -> str:
     if gated:
         texts = {
             "Relu": f"h · [{key} > 0]",
+            "TanhRelu": f"tanh(h) · [{key} > 0]",
             "TopK": f"h where {key} is among the {k} largest{positive}",
             "AbsTopK": f"h where |{key}| is among the {k} largest",
             "GroupMax": f"h where {key} is the largest of its group, of {k}, and positive",
@@ -64,6 +65,7 @@ def _activation(activation: Activation, key: str) -> str:
     else:
         texts = {
             "Relu": "relu(h)",
+            "TanhRelu": "tanh(relu(h))",
             "TopK": f"the {k} largest of " + ("relu(h)" if positive else "h"),
             "AbsTopK": f"the {k} entries of h with the largest |h|",
             "GroupMax": f"the largest of relu(h) in each of {k} groups",

@@ -9,8 +9,8 @@ no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,15 @@ from darkmatter.sae.saved_schema import FORMAT, VERSION, SavedActivation, SavedS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from darkmatter.files.weights import Weights
     from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE
     from darkmatter.sae.canonical import CanonicalSAE
 
 CONFIG, WEIGHTS = SAVED_FILES = ("darkmatter.json", "darkmatter.safetensors")
+
+SHOULD_BE = "Input should be "
+"""How pydantic begins to say what it expected."""
 
 OWN = "activation."
 """What the names of an activation's tensors begin with."""
@@ -116,7 +120,7 @@ def _known() -> dict[str, type[Activation]]:
 
     return {
         name: getattr(activation, name)
-        for name in ("Relu", "JumpRelu", "Threshold", "TopK", "AbsTopK", "GroupMax", "Gated")
+        for name in ("Relu", "TanhRelu", "JumpRelu", "Threshold", "TopK", "AbsTopK", "GroupMax", "Gated")
     }
 
 
@@ -130,6 +134,7 @@ def _document(sae: CanonicalSAE, reference: str | None) -> SavedSAE:
             "d_in": sae.d_in,
             "d_out": sae.d_out,
             "d_sae": sae.d_sae,
+            "tensors": sorted(sae.tensors()),
             "activation": sae.activation.settings(),
             "normalisation": asdict(sae.normalisation),
             "compute_dtype": str(sae.dtype).removeprefix("torch."),
@@ -194,20 +199,27 @@ def read_saved(view: FileView) -> CanonicalSAE:
         "W_skip": (d_in, d_out),
     }
     weights = view.weights(WEIGHTS)
-    own = [name for name in weights if name.startswith(OWN)]
-    unknown = sorted(set(weights) - set(shapes) - set(own))
+    _check_names(weights, saved.tensors, view.file(CONFIG))
+    own = {name for name in weights if name.startswith(OWN)}
+    unknown = sorted(set(weights) - set(shapes) - own)
     if unknown:
         message = f"{weights.where}: tensor {unknown[0][:80]!r} is unknown; expected {', '.join(shapes)}."
         raise SAEFileError(message)
+    if saved.hook_out is None and saved.hook_in is not None:
+        message = (
+            f"{view.file(CONFIG)}: field 'hook_out' is null; expected a hook point, as 'hook_in' has one."
+        )
+        raise SAEFileError(message)
     optional = {name: weights.maybe(name, *shape) for name, shape in list(shapes.items())[2:]}
     parameters = {
-        name.removeprefix(OWN): weights.take(name, *weights[name].shape, infinite=True) for name in own
+        name.removeprefix(OWN): weights.take(name, *((d_sae,) * bool(weights[name].ndim)), infinite=True)
+        for name in own
     }
     sae = CanonicalSAE(
         W_enc=weights.take("W_enc", *shapes["W_enc"]),
         W_dec=weights.take("W_dec", *shapes["W_dec"]),
         **optional,
-        activation=_activation(saved.activation, parameters, weights.where),
+        activation=_activation(saved.activation, parameters, view.file(CONFIG)),
         normalisation=Normalisation(**saved.normalisation.model_dump()),
         head_shape=None if saved.head_shape is None else (saved.head_shape[0], saved.head_shape[1]),
         hook_in=saved.hook_in,
@@ -233,14 +245,23 @@ def _as_it_was(sae: CanonicalSAE, saved: SavedSAE) -> CanonicalSAE:
     return placed
 
 
-def _activation(saved: SavedActivation, parameters: dict[str, Tensor], where: str) -> Activation:
-    settings = saved.model_dump(exclude={"name"}, exclude_none=True)
-    try:
-        return _known()[saved.name](**settings, **parameters)
-    except TypeError as error:
-        found = ", ".join([*settings, *parameters]) or "none"
-        message = f"{where}: the parameters of the activation {saved.name} do not fit it (found: {found})."
-        raise SAEFileError(message) from error
+def _check_names(weights: Weights, expected: Iterable[str], config: Path) -> None:
+    """Raise an SAEFileError unless the tensors are those that the JSON file lists."""
+    for name in sorted(set(weights) ^ set(expected)):
+        problem = "is not listed" if name in weights else "is missing, though it is listed"
+        message = f"{weights.where}: tensor {name[:80]!r} {problem} in the field 'tensors' of {config.name}; "
+        raise SAEFileError(message + "expected exactly the tensors that were written.")
+
+
+def _activation(saved: SavedActivation, parameters: dict[str, Tensor], config: Path) -> Activation:
+    kind = _known()[saved.name]
+    given = saved.model_dump(exclude={"name"}, exclude_none=True) | parameters
+    expected = {field.name for field in fields(kind)}
+    if set(given) != expected:
+        found, needed = (", ".join(sorted(names)) or "none" for names in (given, expected))
+        message = f"{config}: the parameters of the activation {saved.name} do not fit it (found: {found}; "
+        raise SAEFileError(message + f"expected: {needed}).")
+    return kind(**given)
 
 
 def _read_document(view: FileView) -> SavedSAE:
@@ -262,5 +283,8 @@ def _read_document(view: FileView) -> SavedSAE:
 def _first(error: ValidationError) -> str:
     """The first thing that is wrong, with its field."""
     problem = error.errors()[0]
-    field = ".".join(map(str, problem["loc"]))
-    return f"field {field[:80]!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+    field, said = ".".join(map(str, problem["loc"])), str(problem["msg"])
+    if said.startswith(SHOULD_BE):
+        expected = said.removeprefix(SHOULD_BE).partition(" or instance of ")[0]
+        return f"field {field[:80]!r} is {str(problem['input'])[:80]!r}; expected {expected}."
+    return f"field {field[:80]!r}: {said[:1].lower()}{said[1:]}."

@@ -12,7 +12,7 @@ FORMAT: Literal["darkmatter sae"] = "darkmatter sae"
 VERSION: Literal[1] = 1
 """A bump says that older releases cannot read what is written; ``saved.read_saved`` reads all versions."""
 
-ActivationName = Literal["Relu", "JumpRelu", "Threshold", "TopK", "AbsTopK", "GroupMax", "Gated"]
+ActivationName = Literal["Relu", "TanhRelu", "JumpRelu", "Threshold", "TopK", "AbsTopK", "GroupMax", "Gated"]
 
 
 class Part(BaseModel):
@@ -68,21 +68,22 @@ class SavedSource(Part):
 
 
 class SavedSAE(Part):
-    """``darkmatter.json``; tensors that an SAE has not are absent from the other file."""
+    """``darkmatter.json``; ``tensors`` are the names in the other file: what an SAE has not is not there."""
 
     format: Literal["darkmatter sae"]
     version: Literal[1]
     d_in: int = Field(ge=1)
     d_out: int = Field(ge=1)
     d_sae: int = Field(ge=1)
+    tensors: list[str]
     activation: SavedActivation
     normalisation: SavedNormalisation
     compute_dtype: Literal["float32", "float64", "bfloat16", "float16"]
-    head_shape: list[int] | None = Field(None, min_length=2, max_length=2)
-    hook_in: str | None = None
-    hook_out: str | None = None
+    head_shape: list[int] | None = Field(min_length=2, max_length=2)
+    hook_in: str | None
+    hook_out: str | None
     metadata: SavedMetadata
-    assumptions: list[SavedAssumption] = []
-    overrides: Overrides = Overrides()
-    source: SavedSource = SavedSource()
+    assumptions: list[SavedAssumption]
+    overrides: Overrides
+    source: SavedSource
     fingerprint: str = Field(description="of the SAE in these files, by the writer's definition")

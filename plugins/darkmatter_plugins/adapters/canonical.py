@@ -11,8 +11,9 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A configuration that names this format."""
     if not view.has(CONFIG):
         return api.Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
-    if view.json(CONFIG).get("format") != "darkmatter sae":
-        return api.Refusal(f"{CONFIG} does not say format 'darkmatter sae'")
+    found = view.json(CONFIG).get("format")
+    if found != "darkmatter sae":
+        return api.Refusal(f"field 'format' of {CONFIG} is {str(found)[:80]!r}; expected 'darkmatter sae'")
     return api.Detection(f"{CONFIG} says format 'darkmatter sae'")
 
 

@@ -108,7 +108,7 @@ ADAPTER = api.SAEAdapter(
             name="DeepSeek-R1 (qresearch)",
             files=("DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt",),
             architectures=("standard",),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 "The decoder bias is not subtracted from the input.",
                 (

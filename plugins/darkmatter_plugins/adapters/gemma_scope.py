@@ -149,7 +149,7 @@ ADAPTER = api.SAEAdapter(
             name="Gemma Scope 1",
             files=("gemma-scope-<size>-<pt|it>-<site>/layer_<l>/width_<w>/average_l0_<n>/params.npz",),
             architectures=("jumprelu", "jumprelu_transcoder"),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 "The decoder bias is not subtracted from the input.",
                 (

@@ -20,7 +20,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A file with the four tensors; no other format calls them so."""
     names = _names(view)
     if not names:
-        return api.Refusal("no .pt or .pth file has tensors encoder_linear and decoder_linear")
+        return api.Refusal(f"no .pt or .pth file has all of the tensors {', '.join(sorted(TENSORS))}")
     return api.Detection(f"{names[0]} has {', '.join(sorted(TENSORS))}")
 
 
@@ -91,7 +91,7 @@ ADAPTER = api.SAEAdapter(
             name="Goodfire",
             files=("Llama-3.1-8B-Instruct-SAE-l19.pth", "Llama-3.3-70B-Instruct-SAE-l50.pt"),
             architectures=("standard",),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 "The decoder bias is not subtracted from the input.",
                 "Model, layer and hook point stand only in the name of the file and of its repository.",

@@ -20,17 +20,23 @@ def _settings(name: str) -> str:
     return name.removesuffix(".pt") + "_cfg.json"
 
 
+def _weights(view: api.FileView) -> list[str]:
+    return ours(view, lambda name: (view.saved_header(name) or {}).keys() >= TENSORS)
+
+
 def _names(view: api.FileView) -> list[str]:
-    return ours(
-        view, lambda name: view.has(_settings(name)) and (view.saved_header(name) or {}).keys() >= TENSORS
-    )
+    return [name for name in _weights(view) if view.has(_settings(name))]
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """Weights with the script's settings beside them."""
-    names = _names(view)
+    weights, names = _weights(view), _names(view)
+    if weights and not names:
+        return api.Refusal(
+            f"{weights[0]} has the tensors of an SAE, but no {_settings(weights[0])} beside it"
+        )
     if not names:
-        return api.Refusal("no x.pt with W_enc, W_dec, b_enc, b_dec has an x_cfg.json beside it")
+        return api.Refusal(f"no .pt file has the tensors {', '.join(sorted(TENSORS))}")
     beside = _settings(names[0])
     known = [key for key in SETTINGS if key in view.json(beside, allow_nan=True)]
     if not known:
@@ -91,7 +97,7 @@ ADAPTER = api.SAEAdapter(
             name="Attention-output SAEs (ckkissane)",
             files=("<name>.pt", "<name>_cfg.json"),
             architectures=("standard",),
-            known_from="SAELens 6.54's reader; the public script of the layout; files written by hand",
+            known_from="SAELens 6.54's reader and the layout's public script",
             traps=(
                 (
                     "Rows are all heads of attn.hook_z side by side; the number of heads is in no file, so "

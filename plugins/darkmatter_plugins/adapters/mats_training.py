@@ -91,6 +91,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             prepend_bos=cfg.flag("prepend_bos", default=True) if "prepend_bos" in cfg else None,
             dataset=cfg.text("dataset_path"),
             dtype=str(weights["W_enc"].dtype).removeprefix("torch."),
+            processing="compat",
             extra={**cfg.some(*EXTRA), "configuration": entry.cfg.name},
         ),
         assumptions=_assumptions(cfg, hook),
@@ -119,16 +120,14 @@ def _decoder(weights: api.Weights, d_in: int, d_sae: int) -> Tensor:
 def _activation(cfg: api.Fields) -> api.Activation:
     if cfg.choice("activation_fn", {"relu": 0, "tanh-relu": 0}, default="relu") == "relu":
         return api.Relu()
-    from darkmatter_plugins.adapters._tanh_relu import TanhRelu
-
-    return TanhRelu()
+    return api.TanhRelu()
 
 
 def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...]:
     found = [
         api.Assumption(
-            "weight processing of the model not recorded; the code of that time took TransformerLens's "
-            "default, which folds layer norms and centres the weights that write to the residual stream.",
+            "weight processing of the model not recorded; taken as compat, TransformerLens's default of that "
+            "time: layer norms folded, and weights that write to the residual stream centred.",
             to_be_sure="the training script: did it load the model with HookedTransformer.from_pretrained?",
         )
     ]

@@ -80,6 +80,12 @@ def _decoder(weights: api.Weights, d_in: int, d_sae: int) -> Tensor:
     """W_dec [d_sae, d_in]; a tied decoder is saved as the encoder's matrix under a name of its own."""
     if DECODER not in weights and TIED_DECODER in weights:
         return weights.take(TIED_DECODER, d_sae, d_in)
+    if DECODER not in weights:
+        message = (
+            f"{weights.where}: has no decoder; expected a tensor {DECODER!r} of shape [{d_in}, {d_sae}] or, "
+            f"where it is tied, {TIED_DECODER!r} of shape [{d_sae}, {d_in}]."
+        )
+        raise api.SAEFileError(message)
     return weights.take(DECODER, d_in, d_sae).T
 
 
@@ -90,8 +96,12 @@ def _activation(state: api.Fields, kind: str, d_sae: int) -> api.Activation:
     if kind == "Identity":
         return api.TopK(d_sae, relu=False)
     saved = state.inside("activation_state_dict")
-    after = saved.choice("postact_fn", AFTER_TOPK, default="ReLU")
-    return api.TopK(saved.size("k"), relu=AFTER_TOPK[after])
+    k, after = saved.size("k"), saved.text("postact_fn")
+    if after not in AFTER_TOPK:
+        found = "missing" if after is None else f"{after[:80]!r}, which is not supported"
+        message = f"{saved.where}: field 'postact_fn' is {found}; expected {' or '.join(AFTER_TOPK)}."
+        raise api.SAEFileError(message)
+    return api.TopK(k, relu=AFTER_TOPK[after])
 
 
 def _hook(view: api.FileView, name: str) -> tuple[str | None, api.Assumption]:

@@ -58,6 +58,13 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
 
 def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOptions) -> tuple[Tensor, Tensor]:
     """(W_enc [d_in, d_sae], W_dec [d_sae, d_in]); both are stored the same way round."""
+    shapes = [weights[name].shape for name in ("W_enc", "W_dec")]
+    if shapes[0] == shapes[1] and d_in != d_sae:
+        message = (
+            f"{weights.where}: tensors 'W_enc' and 'W_dec' both have shape {list(shapes[0])}; expected "
+            f"[{d_sae}, {d_in}] and [{d_in}, {d_sae}]."
+        )
+        raise api.SAEFileError(message)
     stored = options.override("orientation")
     W_enc = weights.encoder("W_enc", d_in, d_sae, stored)
     flipped = stored == "d_sae,d_in" or (stored is None and weights["W_enc"].shape == (d_sae, d_in))
@@ -115,7 +122,7 @@ ADAPTER = api.SAEAdapter(
             name="Qwen Scope",
             files=("SAE-Res-<model>-W<width>K-L0_<k>/layer<n>.sae.pt",),
             architectures=("topk",),
-            known_from="SAELens 6.54's reader; files written by hand",
+            known_from="SAELens 6.54's reader",
             traps=(
                 (
                     "k stands only in the repository's name: a file that is moved elsewhere needs "

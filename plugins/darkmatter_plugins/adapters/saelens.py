@@ -5,55 +5,34 @@ Covers inference saves and training checkpoints; see docs/formats.md for the for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from darkmatter import api
+from darkmatter_plugins.adapters import _saelens_special as special
+from darkmatter_plugins.adapters._saelens_config import (
+    ARCHITECTURES,
+    CONFIG,
+    NORMALISATIONS,
+    WEIGHTS,
+    assumptions_of,
+    defaults_of,
+    metadata_of,
+    normalisation,
+    normalisation_name,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG = "cfg.json"
-WEIGHTS = "sae_weights.safetensors"
-SCALER = "activation_scaler.json"
 WHITENING = "activation_whitening.safetensors"
 TELLING = ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
 """Fields by which a configuration is known as SAELens's."""
 
-ARCHITECTURES = {
-    "standard": "relu",
-    "topk": "topk",
-    "abstopk": "abstopk",
-    "jumprelu": "jumprelu",
-    "gated": "gated",
-    "batchtopk": "topk_threshold",
-    "matryoshka_batchtopk": "topk_threshold",
-    "matching_pursuit": "pursuit",
-    "temporal": "temporal",
-    "transcoder": "relu",
-    "skip_transcoder": "relu",
-    "jumprelu_transcoder": "jumprelu",
-    "jumprelu_skip_transcoder": "jumprelu",
-}
-"""Architectures that are read, and the activation each one has."""
-
 STANDARD = {"W_enc", "W_dec", "b_enc", "b_dec"}
 """Tensors of the architecture that an SAE has where none is recorded."""
 
-NORMALISATIONS = {
-    "none": "none",
-    "layer_norm": "layer_norm",
-    "constant_norm_rescale": "constant_norm",
-    "expected_average_only_in": "scale",
-    "covariance_whitening": "whitening",
-}
 OLD_ACTIVATIONS = {"relu": "max(h, 0)", "tanh-relu": "tanh(max(h, 0))", "topk": "the k largest"}
 FACTORS = ("finetuning_scaling_factor", "scaling_factor")
-EXTRA = (
-    *("hook_head_index", "hf_hook_name", "neuronpedia_id", "seqpos_slice", "exclude_special_tokens"),
-    *("model_from_pretrained_kwargs", "sae_lens_version", "sae_lens_training_version"),
-    *("training_architecture", "training_architecture_details"),
-)
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -73,9 +52,9 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     about = cfg.inside("metadata") if "metadata" in cfg else cfg
     architecture = _architecture(view, cfg)
     if architecture == "matching_pursuit":
-        return _matching_pursuit(view, cfg, about)
+        return special.matching_pursuit(view, cfg, about)
     if architecture == "temporal":
-        return _temporal(view, cfg, about)
+        return special.temporal(view, cfg, about)
     transcoder = architecture.endswith("transcoder")
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
     d_out = cfg.size("d_out") if transcoder else d_in
@@ -84,7 +63,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     scale = W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None
     b_dec = weights.take("b_dec", d_out)
     subtract = b_dec if not transcoder and cfg.flag("apply_b_dec_to_input", default=True) else None
-    kind = NORMALISATIONS[_normalisation_name(cfg)]
+    kind = NORMALISATIONS[normalisation_name(cfg)]
     if kind == "whitening":
         if transcoder:
             message = f"{cfg.where}: covariance_whitening is not supported for transcoders."
@@ -92,7 +71,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
     hook_out = about.text("hook_name_out") if transcoder else hook
-    assumptions = [*_assumptions(cfg, about, hook), *_defaults(cfg, architecture)]
+    assumptions = [
+        *assumptions_of(cfg, about, hook),
+        *defaults_of(cfg, architecture),
+        *_old_defaults(cfg, weights),
+    ]
     if hook_out is None and hook is not None:
         taken = "hook_name_out not recorded; taken as the hook point that is read."
         assumptions.append(api.Assumption(taken, about="hook_out"))
@@ -103,78 +86,12 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_dec=b_dec,
         activation=_activation(cfg, weights, ARCHITECTURES[architecture], d_sae),
         subtract=subtract,
-        normalisation=_normalisation(view, kind, assumptions, invert=not transcoder),
+        normalisation=normalisation(view, kind, assumptions, invert=not transcoder),
         code_scale=scale,
         W_skip=weights.take("W_skip", d_out, d_in).T if "skip" in architecture else None,
         hook_in=hook,
         hook_out=hook_out,
-        metadata=_metadata(cfg, about, architecture),
-        assumptions=tuple(assumptions),
-    )
-
-
-def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
-    """No encoder: codes come from the decoder by greedy pursuit, with its bias on both sides or none."""
-    from darkmatter_plugins.adapters._matching_pursuit import MatchingPursuitSAE, Stop
-
-    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
-    weights = view.weights(WEIGHTS)
-    hook = about.text("hook_name", "hook_point")
-    assumptions = [*_assumptions(cfg, about, hook), *_defaults(cfg, "matching_pursuit")]
-    kind = NORMALISATIONS[_normalisation_name(cfg)]
-    if kind == "whitening":
-        message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
-        raise api.SAEFileError(message)
-    residual = cfg.number("residual_threshold")
-    return MatchingPursuitSAE(
-        weights.take("W_dec", d_sae, d_in),
-        weights.take("b_dec", d_in) if cfg.flag("apply_b_dec_to_input", default=True) else None,
-        Stop(
-            residual=0.01 if residual is None else residual,
-            iterations=cfg.size("max_iterations", d_in),
-            on_repeat=cfg.flag("stop_on_duplicate_support", default=True),
-        ),
-        _normalisation(view, kind, assumptions, invert=True),
-        hook=hook,
-        metadata=_metadata(cfg, about, "matching_pursuit"),
-        assumptions=tuple(assumptions),
-        any_heads=cfg.text("reshape_activations") == "hook_z",
-    )
-
-
-def _temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
-    """Sparse codes of what attention over earlier tokens does not predict; reads whole sequences."""
-    from darkmatter_plugins.adapters import _temporal as temporal
-
-    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
-    weights = view.weights(WEIGHTS)
-    hook = about.text("hook_name", "hook_point")
-    assumptions = _assumptions(cfg, about, hook)
-    heads, layers, bottleneck = temporal.attention_sizes(cfg, d_sae)
-    temporal.no_more_layers(weights, layers, cfg.where)
-    W_dec = weights.take("W_dec", d_sae, d_in)
-    tied = cfg.flag("tied_weights", default=True)
-    biased = cfg.flag("apply_b_dec_to_input", default=True)
-    if cfg.values.get("normalize_activations") == "constant_scalar_rescale":
-        factor = cfg.number("activation_normalization_factor")
-        normalisation = api.Normalisation(kind="scale", factor=1.0 if factor is None else factor)
-    else:
-        kind = NORMALISATIONS[_normalisation_name(cfg)]
-        normalisation = _normalisation(view, kind, assumptions, invert=True)
-    return temporal.TemporalSAE(
-        W_dec.T if tied else weights.take("W_enc", d_in, d_sae),
-        W_dec,
-        weights.take("b_dec", d_in),
-        temporal.attention_layers(weights, layers, d_sae, bottleneck),
-        temporal.Form(
-            heads,
-            temporal.chosen_k(cfg, d_sae),
-            subtract=biased,
-            add=biased or not tied,
-            normalisation=normalisation,
-        ),
-        hook=hook,
-        metadata=_metadata(cfg, about, "temporal"),
+        metadata=metadata_of(cfg, about, architecture),
         assumptions=tuple(assumptions),
     )
 
@@ -208,6 +125,18 @@ def _old_activation(cfg: api.Fields) -> str:
     return found
 
 
+def _old_defaults(cfg: api.Fields, weights: api.Weights) -> list[api.Assumption]:
+    """What versions before 6 recorded, where it is not there: what the library then takes."""
+    found = []
+    recorded = "metadata" in cfg or "activation_fn_str" in cfg or "activation_fn" in cfg
+    if not recorded and (cfg.text("architecture") or "standard") == "standard":
+        taken = "activation_fn_str (activation_fn before version 3) not recorded; taken as relu."
+        found.append(api.Assumption(taken))
+    if "hook_point" in cfg and "scaling_factor" not in weights:
+        found.append(api.Assumption("scaling_factor not recorded; taken as 1, as before version 0.4."))
+    return found
+
+
 def _tensors(view: api.FileView) -> set[str]:
     """The names in the weights' file, but for the scale that any architecture could have."""
     return set(view.header(WEIGHTS) or ()) - {"scaling_factor"}
@@ -224,11 +153,7 @@ def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) ->
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if kind == "topk_threshold":
         return api.JumpRelu(weights.take("topk_threshold"))
-    if _old_activation(cfg) == "tanh-relu":
-        from darkmatter_plugins.adapters._tanh_relu import TanhRelu
-
-        return TanhRelu()
-    return api.Relu()
+    return api.TanhRelu() if _old_activation(cfg) == "tanh-relu" else api.Relu()
 
 
 def _rescaled(cfg: api.Fields, architecture: str) -> bool:
@@ -247,6 +172,8 @@ def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Ten
     ``finetuning_scaling_factor`` and used it where the configuration says so.
     """
     name = next((name for name in FACTORS if name in weights), None)
+    if name is None and cfg.flag("finetuning_scaling_factor", default=False):
+        name = "finetuning_scaling_factor"
     factor = weights.take(name, W_dec.shape[0]) if name is not None else None
     if factor is None or bool((factor == 1).all()):
         return W_dec
@@ -257,37 +184,6 @@ def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Ten
         )
         raise api.SAEFileError(message)
     return W_dec * factor[:, None]
-
-
-def _normalisation_name(cfg: api.Fields) -> str:
-    value: Any = cfg.values.get("normalize_activations")
-    if isinstance(value, bool):  # versions before 4
-        value = "expected_average_only_in" if value else "none"
-    name = "normalize_activations"
-    return api.Fields({name: value}, cfg.where).choice(name, NORMALISATIONS, default="none")
-
-
-def _normalisation(
-    view: api.FileView, kind: str, assumptions: list[str], *, invert: bool
-) -> api.Normalisation:
-    if kind == "layer_norm":
-        return api.Normalisation(kind="layer_norm", invert=invert)
-    if kind == "constant_norm":
-        return api.Normalisation(kind="constant_norm", invert=invert)
-    if kind != "scale":
-        return api.Normalisation()
-    factor = None
-    if view.has(SCALER):
-        factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
-    if factor is None:
-        sentence = (
-            "normalize_activations is expected_average_only_in but the files do not hold the scaling_factor; "
-            "activations are taken unscaled, as SAE.load_from_disk does, so codes and reconstruction are not "
-            "those of training unless the scale was folded into the weights."
-        )
-        assumptions.append(api.Assumption(sentence, about="norm_factor"))
-        return api.Normalisation(invert=invert)
-    return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
 def _unwhitened(
@@ -311,69 +207,6 @@ def _unwhitened(
     return W_enc, W_dec, b_dec, subtract
 
 
-def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
-    found: list[str] = []
-    if hook is None:
-        found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
-    if "prepend_bos" not in about:
-        likely = "BOS policy not recorded; SAELens's default, a BOS before each context, is likely."
-        found.append(api.Assumption(likely, about="bos"))
-    if "context_size" not in about:
-        found.append(api.Assumption("context length not recorded.", about="context_length"))
-    if "architecture" not in cfg:
-        taken = (
-            "architecture not recorded; taken from the activation function (standard where there is none)."
-        )
-        found.append(api.Assumption(taken))
-    head = about.integer("hook_head_index", "hook_point_head_index")
-    if head is not None:
-        found.append(api.Assumption(f"reads head {head} of its hook point only."))
-    if about.number("noise_scale"):
-        found.append(api.Assumption("noise_scale is not 0: the library's noise is left out."))
-    return found
-
-
-def _defaults(cfg: api.Fields, architecture: str) -> list[str]:
-    """SAELens's defaults of fields that shape numbers, where they are not recorded."""
-    kind = ARCHITECTURES[architecture]
-    taken = {"normalize_activations": "none"}
-    if not architecture.endswith("transcoder"):
-        taken["apply_b_dec_to_input"] = "true"
-    if kind in {"topk", "abstopk", "topk_threshold"}:
-        taken["rescale_acts_by_decoder_norm"] = "true" if kind == "topk_threshold" else "false"
-    if kind == "pursuit":
-        taken |= {"residual_threshold": "0.01", "max_iterations": "d_in", "stop_on_duplicate_support": "true"}
-    return [
-        api.Assumption(f"{name} not recorded; taken as {value}, SAELens's default.")
-        for name, value in taken.items()
-        if name not in cfg
-    ]
-
-
-def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEMetadata:
-    return api.SAEMetadata(
-        format="saelens",
-        architecture=architecture,
-        model=about.text("model_name"),
-        context_length=about.integer("context_size"),
-        prepend_bos=about.flag("prepend_bos", default=False) if "prepend_bos" in about else None,
-        dataset=about.text("dataset_path"),
-        dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
-        processing=_processing(about),
-        extra=about.some(*EXTRA),
-    )
-
-
-def _processing(about: api.Fields) -> Literal["raw", "compat"] | None:
-    """How the weights of the model were processed, where the files say it in so many words."""
-    options = about.values.get("model_from_pretrained_kwargs")
-    for place in (options, about.values):
-        centred = place.get("center_writing_weights") if isinstance(place, Mapping) else None
-        if isinstance(centred, bool):
-            return "compat" if centred else "raw"
-    return None
-
-
 ADAPTER = api.SAEAdapter(
     "saelens",
     "SAELens SAEs and transcoders (cfg.json, sae_weights.safetensors)",
@@ -384,7 +217,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             name="SAELens 6",
             files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json of a checkpoint"),
-            architectures=tuple(ARCHITECTURES),
+            architectures=tuple(name for name in ARCHITECTURES if name != "temporal"),
             known_from="SAELens 6.51 and 6.54, which wrote and evaluated the samples",
             traps=(
                 "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
@@ -403,7 +236,18 @@ ADAPTER = api.SAEAdapter(
                     "load_from_disk applies none, --override norm_factor=NUMBER does."
                 ),
             ),
-            samples=("sae_lens/[!l]*", "sae_lens_6_54/[!l]*"),
+            samples=("sae_lens/[!lt]*", "sae_lens/t[!e]*", "sae_lens_6_54/[!l]*"),
+        ),
+        api.Layout(
+            name="SAELens 6, temporal",
+            files=("cfg.json", "sae_weights.safetensors"),
+            architectures=("temporal",),
+            known_from="SAELens 6.51, which wrote and evaluated the samples",
+            traps=(
+                "b_dec stays in the decoder of an untied SAE even where apply_b_dec_to_input is false.",
+                "Without kval_topk every positive code is kept, though sae_diff_type says topk.",
+            ),
+            samples=("sae_lens/temporal*",),
         ),
         api.Layout(
             name="SAELens before 6",

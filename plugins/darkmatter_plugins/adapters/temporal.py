@@ -8,6 +8,14 @@ from darkmatter import api
 
 CONFIG, WEIGHTS = "conf.yaml", "latest_ckpt.safetensors"
 LAYER = re.compile(r"layer_(\d+)")
+REQUIRED = {
+    "n_heads": "a positive integer",
+    "n_attn_layers": "a positive integer",
+    "bottleneck_factor": "a positive integer",
+    "sae_diff_type": "topk or relu",
+    "tied_weights": "true or false",
+}
+"""Fields that shape the numbers; this layout has no defaults for them."""
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -26,6 +34,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
 
     whole = api.Fields(view.yaml(CONFIG), str(view.file(CONFIG)))
     cfg, data = whole.inside("sae"), whole.inside("data")
+    _check_complete(cfg)
     weights = view.weights(WEIGHTS)
     d_in = whole.inside("llm").size("dimin")
     d_sae = int(d_in * _above_zero(cfg, "exp_factor"))
@@ -53,6 +62,17 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         ),
         assumptions=assumptions,
     )
+
+
+def _check_complete(cfg: api.Fields) -> None:
+    """Raise an SAEFileError unless every field that shapes the numbers is there."""
+    expected = (
+        REQUIRED if cfg.text("sae_diff_type") == "relu" else {**REQUIRED, "kval_topk": "a positive integer"}
+    )
+    for name, what in expected.items():
+        if name not in cfg:
+            message = f"{cfg.where}: field {name!r} is missing; expected {what}."
+            raise api.SAEFileError(message)
 
 
 def _above_zero(cfg: api.Fields, name: str) -> float:
@@ -87,8 +107,7 @@ ADAPTER = api.SAEAdapter(
             "Temporal SAEs (canrager/temporalSAEs)",
             (f"layer_<n>/<name>/{CONFIG}", f"layer_<n>/<name>/{WEIGHTS}"),
             ("temporal",),
-            known_from="SAELens 6.54's reader, which evaluates a file written by hand; no published file "
-            "could be had",
+            known_from="SAELens 6.54's reader",
             traps=(
                 (
                     "It reads whole sequences: what is predicted of a token comes from the tokens before "

@@ -52,7 +52,7 @@ def test_each_assumption_says_what_would_settle_it(call):
     _, out, _ = call("inspect", place)
     found = json.loads(call("inspect", place, "--json")[1])
 
-    after = out.partition("do not hold the scale;")[2]
+    after = out.partition("do not hold the scaling_factor;")[2]
     assert "to be sure: the scale that training" in after.splitlines()[1]
     (scale,) = [each for each in found["assumptions"] if each["about"] == "norm_factor"]
     assert set(scale) == {"sentence", "about", "to_be_sure"}

@@ -7,7 +7,7 @@ import torch
 
 from darkmatter.errors import ItemError
 from darkmatter.sae import canonical
-from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, Threshold, TopK
+from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, TanhRelu, Threshold, TopK
 from darkmatter.sae.canonical import CanonicalSAE
 from darkmatter.sae.linear import DENSE_ABOVE, decode_codes
 from darkmatter.sae.normalisation import Normalisation
@@ -31,6 +31,8 @@ def by_hand(name, h, parts):
     gate = h * parts["gate"]
     if name == "relu":
         return h.clamp_min(0)
+    if name == "tanhrelu":
+        return h.clamp_min(0).tanh()
     if name in {"jumprelu", "batchtopk"}:
         return h.clamp_min(0) * (gate > parts["threshold"])
     if name == "topk":
@@ -74,6 +76,7 @@ def activation_of(name, parts):
     """The harness's activation of a name."""
     return {
         "relu": Relu(),
+        "tanhrelu": TanhRelu(),
         "jumprelu": JumpRelu(parts["threshold"]),
         "batchtopk": JumpRelu(parts["threshold"]),
         "threshold": Threshold(parts["threshold"]),
@@ -85,7 +88,18 @@ def activation_of(name, parts):
     }[name]
 
 
-NAMES = ["relu", "jumprelu", "batchtopk", "threshold", "topk", "topk_signed", "abstopk", "groupmax", "gated"]
+NAMES = [
+    "relu",
+    "tanhrelu",
+    "jumprelu",
+    "batchtopk",
+    "threshold",
+    "topk",
+    "topk_signed",
+    "abstopk",
+    "groupmax",
+    "gated",
+]
 KINDS = ["none", "layer_norm", "constant_norm", "scale"]
 
 

@@ -52,6 +52,7 @@ def test_what_is_not_undone_is_not_in_the_output(kind):
     ("activation", "plain", "gated"),
     [
         (api.Relu(), "relu(h)", "h · [g > 0]"),
+        (api.TanhRelu(), "tanh(relu(h))", "tanh(h) · [g > 0]"),
         (api.TopK(2), "the 2 largest of relu(h)", "h where g is among the 2 largest and positive"),
         (api.TopK(2, relu=False), "the 2 largest of h", "h where g is among the 2 largest"),
         (api.AbsTopK(2), "the 2 entries of h with the largest |h|", "h where |g| is among the 2 largest"),

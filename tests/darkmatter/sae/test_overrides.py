@@ -176,8 +176,8 @@ def test_loading_follows_overrides():
     sample = SAMPLES / "sae_lens" / "standard_expected_average" / "sae"
     plain, scaled = load_sae(sample), load_sae(sample, overrides={"norm_factor": 0.3, "dtype": "float64"})
 
-    assert any("do not hold the scale" in each for each in plain.assumptions)
-    assert not any("do not hold the scale" in each for each in scaled.assumptions)
+    assert any("do not hold the scaling_factor" in each for each in plain.assumptions)
+    assert not any("do not hold the scaling_factor" in each for each in scaled.assumptions)
     assert scaled.normalisation == api.Normalisation("scale", factor=0.3)
     assert scaled.dtype == torch.float64
 

@@ -185,6 +185,29 @@ def test_a_default_needs_its_own_sentence(sample):
         check_adapter(adapter(talking), sample)
 
 
+def test_a_file_that_may_be_empty_is_named_where_it_is(sample):
+    """An optional file that is emptied may be read as none only if a sentence names that file."""
+
+    def reading(said):
+        def implementation(view, options):
+            sae = load(view, options)
+            if view.has("about.yaml") and view.file("about.yaml").read_bytes():
+                sae.metadata = api.SAEMetadata(
+                    model=api.Fields(view.yaml("about.yaml"), str(view.file("about.yaml"))).text("model")
+                )
+            else:
+                sae.metadata = api.SAEMetadata(model="gpt2")
+                sae.assumptions += (said,)
+            return sae
+
+        return adapter(implementation)
+
+    (sample / "about.yaml").write_text("model: pythia-70m\n")
+    assert check_adapter(reading("model not in about.yaml, which is empty; taken as gpt2."), sample)
+    with pytest.raises(AssertionError, match="emptied: loaded without a complaint, with another model"):
+        check_adapter(reading("model not recorded; taken as gpt2."), sample)
+
+
 def told(file):
     """What is done to a file, by part."""
     return {(damage.part, damage.how.rpartition("' ")[2]) for damage in damages(file)}

@@ -195,6 +195,11 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
         ),
         ("sae_lens_legacy/v3_topk", {"activation_fn_kwargs": {}}, "field 'k' is missing"),
         (
+            "sae_lens_legacy/v3_standard",
+            {"finetuning_scaling_factor": True},
+            r"no tensor 'finetuning_scaling_factor'; expected one of shape \[24\]",
+        ),
+        (
             "dictionary_learning/topk",
             {"trainer__dict_class": "CrossCoder"},
             "'CrossCoder', which is not supported",

@@ -80,7 +80,8 @@ def test_a_single_sae_takes_no_index():
 def test_the_processing_of_the_models_weights_is_said():
     """Centred weights give activations of another mean, and no file of the time says that they were."""
     sae = load_sae(sample("dictionary"), adapters=BY_NAME)
-    assert any("centres the weights" in sentence for sentence in sae.assumptions)
+    assert any("taken as compat" in sentence for sentence in sae.assumptions)
+    assert sae.metadata.processing == "compat"
     assert [each.about for each in sae.assumptions] == [None, "bos"]
 
 

@@ -144,13 +144,17 @@ def test_negative_codes_stay_where_nothing_follows_topk(tmp_path):
         ({"activation": 3}, "field 'activation'"),
         ({"activation_state_dict": None}, "activation_state_dict: field 'k' is missing"),
         ({"activation_state_dict": {"k": 3, "postact_fn": "Tanh"}}, "'Tanh', which is not supported"),
-        ({"activation_state_dict": {"k": 99}}, "k between 1 and d_sae = 6"),
+        ({"activation_state_dict": {"k": 3}}, "'postact_fn' is missing; expected ReLU or Identity"),
+        ({"activation_state_dict": {"k": 99, "postact_fn": "ReLU"}}, "k between 1 and d_sae = 6"),
         (
             {"encoder__weight": torch.ones(D_SAE, 5)},
             r"'encoder.weight' has shape \[6, 5\]; expected \[6, 4\]",
         ),
         ({"decoder__weight": torch.ones(D_SAE, D_IN)}, r"'decoder.weight' has shape \[6, 4\]"),
-        ({"decoder__weight": None}, "has no tensor 'decoder.weight'"),
+        (
+            {"decoder__weight": None},
+            r"expected a tensor 'decoder.weight' of shape .* 'decoder.linear.weight' of shape \[6, 4\]",
+        ),
         ({"pre_bias": torch.full((D_IN,), torch.nan)}, "'pre_bias' has 4 of 4 values"),
     ],
 )

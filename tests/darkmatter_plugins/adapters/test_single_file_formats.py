@@ -101,6 +101,25 @@ def test_a_users_k_is_stronger_than_the_repositorys_name():
     assert given(QWEN, k=3).activation.k == 3
 
 
+def test_matrices_stored_in_different_ways_are_refused(tmp_path):
+    """One matrix turned and the other not is a damaged file; both are named."""
+    made = weights_of(QWEN)
+    path = tmp_path / QWEN.parent.name / QWEN.name
+    path.parent.mkdir()
+    torch.save(made | {"W_enc": made["W_enc"].T.contiguous()}, path)
+    with pytest.raises(SAEFileError, match=r"'W_enc' and 'W_dec' both have shape \[12, 24\]; expected"):
+        given(path)
+
+
+def test_a_goodfire_file_without_a_tensor_is_refused_by_name(tmp_path):
+    """The refusal says which tensors the format has."""
+    made = weights_of(GOODFIRE)
+    del made["decoder_linear.bias"]
+    torch.save(made, tmp_path / "sae.pth")
+    with pytest.raises(SAEFileError, match=r"all of the tensors decoder_linear\.bias"):
+        load_sae(tmp_path / "sae.pth", adapters=BY_NAME)
+
+
 def test_qwen_scope_orients_both_matrices_by_shape(tmp_path):
     """The same weights stored the other way round give the same SAE."""
     made = weights_of(QWEN)
@@ -170,7 +189,7 @@ def test_settings_that_do_not_fit_the_weights_name_the_tensor(tmp_path):
 def test_weights_without_settings_are_not_claimed(tmp_path):
     """W_enc and W_dec alone are of no format: their file says neither k nor whether b_dec is subtracted."""
     shutil.copy(HOOK_Z, tmp_path / "x.pt")
-    with pytest.raises(SAEFileError, match="no adapter recognises this"):
+    with pytest.raises(SAEFileError, match=r"x\.pt has the tensors of an SAE, but no x_cfg\.json beside it"):
         load_sae(tmp_path / "x.pt", adapters=BY_NAME)
     (tmp_path / "x_cfg.json").write_text(json.dumps({"lr": 1}))
     with pytest.raises(SAEFileError, match=r"x_cfg\.json has none of act_name"):

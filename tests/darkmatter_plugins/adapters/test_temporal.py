@@ -139,6 +139,9 @@ def test_the_layer_is_in_the_folders_name_only(tmp_path):
         ({"sae__exp_factor": None}, "'exp_factor' is missing"),
         ({"sae__exp_factor": 6}, "tensor 'D' has shape"),
         ({"llm__dimin": None}, "'dimin' is missing"),
+        ({"sae__n_heads": None}, "'n_heads' is missing; expected a positive integer"),
+        ({"sae__kval_topk": None}, "'kval_topk' is missing; expected a positive integer"),
+        ({"sae__tied_weights": None}, "'tied_weights' is missing; expected true or false"),
     ],
 )
 def test_what_does_not_fit_names_file_and_field(tmp_path, changes, message):
@@ -170,3 +173,15 @@ def test_saelens_temporal_under_a_row_norm(tmp_path):
     assert codes.row_scale is not None
     assert sae.decode(codes).shape == x.shape
     torch.testing.assert_close(sae.encode(x * 3 + 1).to_dense(), codes.to_dense(), atol=1e-4, rtol=1e-3)
+
+
+def test_saelens_defaults_of_a_temporal_sae_are_said(tmp_path):
+    """A field that SAELens has a default for may be missing; the field and what is taken are said."""
+    shutil.copytree(SAMPLES / "sae_lens" / "temporal" / "sae", tmp_path / "sae")
+    config = tmp_path / "sae" / "cfg.json"
+    fields = json.loads(config.read_text())
+    del fields["kval_topk"]
+    config.write_text(json.dumps(fields))
+    sae = load_sae(tmp_path / "sae")
+    assert "kval_topk not recorded; taken as no limit, SAELens's default." in sae.assumptions
+    assert int((sae.encode(sequences()).to_dense() != 0).sum(-1).max()) > 5
