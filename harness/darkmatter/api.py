@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
 from darkmatter.cache.spec import ActivationRequest as ActivationRequest
+from darkmatter.catalogues import CatalogueEntry as CatalogueEntry
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
@@ -29,6 +30,7 @@ from darkmatter.descriptors import Refusal as Refusal
 from darkmatter.descriptors import Reporter as Reporter
 from darkmatter.descriptors import Requirement as Requirement
 from darkmatter.descriptors import SAEAdapter as SAEAdapter
+from darkmatter.descriptors import SAECatalogue as SAECatalogue
 from darkmatter.errors import DarkmatterError as DarkmatterError
 from darkmatter.errors import ItemError as ItemError
 from darkmatter.errors import SAEFileError as SAEFileError
@@ -53,6 +55,8 @@ from darkmatter.events import StepProgress as StepProgress
 from darkmatter.files.atomic import content_hash as content_hash
 from darkmatter.files.atomic import file_hash as file_hash
 from darkmatter.files.fields import Fields as Fields
+from darkmatter.files.stubs import Stub as Stub
+from darkmatter.files.torch_files import SavedTensor as SavedTensor
 from darkmatter.files.view import FileView as FileView
 from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
@@ -72,6 +76,8 @@ from darkmatter.sae.base import SAE as SAE
 from darkmatter.sae.base import SAEMetadata as SAEMetadata
 from darkmatter.sae.load import LoadOptions as LoadOptions
 from darkmatter.sae.overrides import Overrides as Overrides
+from darkmatter.sae.saved import SAVED_FILES as SAVED_FILES
+from darkmatter.sae.saved import read_saved as read_saved
 
 if TYPE_CHECKING:
     from darkmatter.collectors import ErrorMoments as ErrorMoments
@@ -86,9 +92,12 @@ if TYPE_CHECKING:
     from darkmatter.sae.activation import GroupMax as GroupMax
     from darkmatter.sae.activation import JumpRelu as JumpRelu
     from darkmatter.sae.activation import Relu as Relu
+    from darkmatter.sae.activation import TanhRelu as TanhRelu
+    from darkmatter.sae.activation import Threshold as Threshold
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
     from darkmatter.sae.codes import Codes as Codes
+    from darkmatter.sae.encode_only import EncodeOnlySAE as EncodeOnlySAE
     from darkmatter.sae.fingerprint import fingerprint as fingerprint
     from darkmatter.sae.normalisation import Normalisation as Normalisation
     from darkmatter.sae.opaque import OpaqueSAE as OpaqueSAE
@@ -99,6 +108,7 @@ _WITH_TORCH = {
     "Activation": "darkmatter.sae.activation",
     "CanonicalSAE": "darkmatter.sae.canonical",
     "Codes": "darkmatter.sae.codes",
+    "EncodeOnlySAE": "darkmatter.sae.encode_only",
     "ErrorMoments": "darkmatter.collectors",
     "Gated": "darkmatter.sae.activation",
     "GroupMax": "darkmatter.sae.activation",
@@ -108,6 +118,8 @@ _WITH_TORCH = {
     "Normalisation": "darkmatter.sae.normalisation",
     "OpaqueSAE": "darkmatter.sae.opaque",
     "Relu": "darkmatter.sae.activation",
+    "TanhRelu": "darkmatter.sae.activation",
+    "Threshold": "darkmatter.sae.activation",
     "TopK": "darkmatter.sae.activation",
     "Weights": "darkmatter.files.weights",
     "fingerprint": "darkmatter.sae.fingerprint",

@@ -48,6 +48,7 @@ class Requirement(enum.StrEnum):
     LOSS = "per-token losses"
     LABELS = "labels"
     DECODER = "an SAE with a decoder matrix"
+    RECONSTRUCTION = "an SAE that reconstructs its target"
     TRAINING = "a training budget"
 
 
@@ -151,6 +152,20 @@ class SAEAdapter(Descriptor):
     detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
     formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
     layouts: tuple[Layout, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class SAECatalogue(Descriptor):
+    """Names published SAEs; its own name is the scheme of its references (``saelens:RELEASE/ID``).
+
+    ``implementation`` resolves to ``resolve(target) -> CatalogueEntry``, where ``target`` is what
+    stands behind the colon. It reads data that came with the plugin and never a network; for a
+    target that it does not know it raises ``ItemError`` with the nearest ones. ``form`` is what a
+    target looks like, ``example`` one that is there.
+    """
+
+    form: str = field(kw_only=True)
+    example: str = field(kw_only=True)
 
 
 @dataclass(frozen=True)

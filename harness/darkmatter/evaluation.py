@@ -41,12 +41,12 @@ class Chunk(Protocol):
 
     @property
     def reconstruction(self) -> Tensor:
-        """[n, d_out] float32, Sae(x)."""
+        """[n, d_out] float32, Sae(x); raises ItemError for an SAE that has codes alone."""
         ...
 
     @property
     def error(self) -> Tensor:
-        """[n, d_out] float64, target - Sae(x) (the paper's sign)."""
+        """[n, d_out] float64, target - Sae(x) (the paper's sign); raises as ``reconstruction`` does."""
         ...
 
     @property

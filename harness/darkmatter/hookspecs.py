@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Evaluator,
         Reporter,
         SAEAdapter,
+        SAECatalogue,
     )
     from darkmatter.events import RunEvent
 
@@ -34,6 +35,12 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 @hookspec
 def darkmatter_sae_adapters() -> Iterable[SAEAdapter]:
     """Readers of SAE files."""
+    raise NotImplementedError
+
+
+@hookspec
+def darkmatter_sae_catalogues() -> Iterable[SAECatalogue]:
+    """Lists of published SAEs, whose entries are used like references: ``NAME:ENTRY``."""
     raise NotImplementedError
 
 

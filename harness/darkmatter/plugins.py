@@ -31,6 +31,7 @@ from darkmatter.descriptors import (
     Evaluator,
     Reporter,
     SAEAdapter,
+    SAECatalogue,
 )
 from darkmatter.errors import PluginError
 from darkmatter.events import RunEvent
@@ -46,6 +47,7 @@ KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "sources": ("darkmatter_activation_sources", ActivationSource),
     "reporters": ("darkmatter_reporters", Reporter),
     "suites": ("darkmatter_suites", EmbeddedSuite),
+    "catalogues": ("darkmatter_sae_catalogues", SAECatalogue),
 }
 """Kind of descriptor -> the hook that collects it and its type."""
 
@@ -221,6 +223,10 @@ class PluginHost:
     def reporters(self) -> dict[str, Reporter]:
         """All reporters by name."""
         return self._descriptors("reporters")
+
+    def catalogues(self) -> dict[str, SAECatalogue]:
+        """All catalogues of SAEs by name."""
+        return self._descriptors("catalogues")
 
     def emit(self, event: RunEvent) -> None:
         """Tell every observer; what one raises is logged and changes nothing."""

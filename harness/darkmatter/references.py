@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from darkmatter.errors import UsageError, did_you_mean
 
-Kind = Literal["path", "hf", "saelens", "neuronpedia", "baseline", "python"]
-KINDS: tuple[Kind, ...] = ("path", "hf", "saelens", "neuronpedia", "baseline", "python")
+Kind = Literal["path", "hf", "catalogue", "baseline", "python"]
+KINDS: tuple[Kind, ...] = ("path", "hf", "baseline", "python")
+"""The kinds that have a scheme of their own; catalogues bring theirs, see ``darkmatter.catalogues``."""
+
+WITH_FILES: frozenset[Kind] = frozenset({"path", "hf", "catalogue"})
+"""The kinds whose files an adapter reads."""
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)", re.DOTALL)
 INDEXED = re.compile(r"(.+)#([0-9]{1,9})", re.DOTALL)
-HF = re.compile(r"([\w.-]+/[\w.-]+)((?:/[\w.+=,-]+)*)/?(?:@([\w./-]+))?", re.ASCII)
+HF = re.compile(r"([\w.-]+/[\w.-]+)((?:/[\w.+=,:-]+)*)/?(?:@([\w./-]+))?", re.ASCII)
 PYTHON = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", re.ASCII)
 FIELD = re.compile(r"([a-z][a-z0-9_]*)=([^,&?]+)")
 
@@ -30,9 +34,10 @@ class Reference:
     Attributes:
         kind: what sort of place ``target`` is in.
         raw: the reference as written, without a NAME.
-        target: path; repository and folder; release/id; model/source; baseline; module:function.
+        target: path; repository and folder or file; a catalogue's entry; baseline; module:function.
         index: which SAE of a file that holds several.
         revision: of an ``hf:`` reference.
+        catalogue: whose entry ``target`` is, such as ``saelens``.
         fields: of a ``baseline:`` reference.
     """
 
@@ -41,6 +46,7 @@ class Reference:
     target: str
     index: int | None = None
     revision: str | None = None
+    catalogue: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -78,7 +84,7 @@ def parse_reference(text: str) -> Reference:
         message = "An SAE reference is empty or holds a NUL character; expected a path or kind:place."
         raise UsageError(message)
     scheme = SCHEME.fullmatch(text)
-    if scheme is None or (scheme[1] not in KINDS and _exists(text)):
+    if scheme is None:
         return _path(text, text)
     kind, rest = scheme[1], scheme[2]
     if kind == "path":
@@ -89,11 +95,13 @@ def parse_reference(text: str) -> Reference:
         return _baseline(text, rest)
     if kind == "python":
         return _python(text, rest)
-    if kind == "saelens":
-        return _catalogue(text, "saelens", rest)
-    if kind == "neuronpedia":
-        return _catalogue(text, "neuronpedia", rest)
-    message = f"{text!r}: there is no kind of reference {kind!r}. {did_you_mean(kind, KINDS)}"
+    catalogues = _catalogues()
+    if kind in catalogues:
+        return _entry(text, kind, rest, catalogues[kind])
+    if _exists(text):  # a file with a colon in its name
+        return _path(text, text)
+    hint = did_you_mean(kind, [*KINDS, *catalogues])
+    message = f"{text!r}: there is no kind of reference {kind!r}. {hint}"
     raise UsageError(message)
 
 
@@ -108,8 +116,9 @@ def anchored_reference(text: str, folder: Path) -> str:
     kind = scheme[1] if scheme is not None else "path"
     if kind == "path":
         return anchored_path(text.removeprefix("path:"), folder) if text.strip() else text
-    if kind not in KINDS and _exists(anchored_path(text, folder)):  # a file with a colon in its name
-        return anchored_path(text, folder)
+    anchored = anchored_path(text, folder)
+    if kind not in KINDS and _exists(anchored) and kind not in _catalogues():  # a colon in its name
+        return anchored
     return text
 
 
@@ -167,20 +176,31 @@ def _path(raw: str, rest: str) -> Reference:
 
 
 def _hf(raw: str, rest: str) -> Reference:
-    match = HF.fullmatch(rest)
-    if match is None or ".." in PurePosixPath(rest.partition("@")[0]).parts:
-        message = f"{raw!r}: expected hf:ORG/REPO/FOLDER@REVISION (folder and revision may be left out)."
+    indexed = INDEXED.fullmatch(rest)
+    match = HF.fullmatch(indexed[1] if indexed else rest)
+    if match is None or {".", ".."} & set((match[1] + match[2]).split("/")):
+        message = (
+            f"{raw!r}: expected hf:ORG/REPO/FOLDER@REVISION#INDEX; folder (or file), revision and index may "
+            "be left out."
+        )
         raise UsageError(message)
-    return Reference("hf", raw, match[1] + match[2], revision=match[3])
+    index = int(indexed[2]) if indexed else None
+    return Reference("hf", raw, match[1] + match[2], index=index, revision=match[3])
 
 
-def _catalogue(raw: str, kind: Literal["saelens", "neuronpedia"], rest: str) -> Reference:
+def _catalogues() -> Mapping[str, str]:
+    """Schemes that plugins' catalogues bring, with the form of what follows; plugins load for this."""
+    from darkmatter.plugins import host
+
+    return {name: catalogue.form for name, catalogue in host().catalogues().items()}
+
+
+def _entry(raw: str, catalogue: str, rest: str, form: str) -> Reference:
     parts = rest.split("/")
-    if len(parts) < 2 or any(part in {"", ".", ".."} for part in parts):
-        what = "saelens:RELEASE/ID" if kind == "saelens" else "neuronpedia:MODEL/SOURCE"
-        message = f"{raw!r}: expected {what}."
+    if len(parts) < len(form.split("/")) or any(part in {"", ".", ".."} for part in parts):
+        message = f"{raw!r}: expected {catalogue}:{form}."
         raise UsageError(message)
-    return Reference(kind, raw, rest)
+    return Reference("catalogue", raw, rest, catalogue=catalogue)
 
 
 def _baseline(raw: str, rest: str) -> Reference:

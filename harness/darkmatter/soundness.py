@@ -17,7 +17,9 @@ from darkmatter.descriptors import (
     Metric,
     Reporter,
     SAEAdapter,
+    SAECatalogue,
 )
+from darkmatter.references import KINDS
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*(\[(\*|\w+)\]|\.\*)?")
@@ -45,6 +47,8 @@ def faults(descriptor: Descriptor) -> Iterator[str]:
         yield from _metric_faults(name, descriptor.metrics)
     if isinstance(descriptor, SAEAdapter):
         yield from _adapter_faults(descriptor)
+    if isinstance(descriptor, SAECatalogue):
+        yield from _catalogue_faults(descriptor)
     if isinstance(descriptor, Reporter) and not str(descriptor.suffix).startswith("."):
         yield f"the suffix of {name!r} is {descriptor.suffix!r}; expected one like '.md'"
 
@@ -91,3 +95,14 @@ def _adapter_faults(adapter: SAEAdapter) -> Iterator[str]:
     detect: Any = adapter.detect
     if not callable(detect):
         yield f"the detect of {adapter.name!r} is not callable"
+
+
+def _catalogue_faults(catalogue: SAECatalogue) -> Iterator[str]:
+    if len(str(catalogue.name)) == 1:
+        yield f"the name {catalogue.name!r} has one letter, like a drive; a reference needs two or more"
+    if catalogue.name in KINDS:
+        yield f"the name {catalogue.name!r} is a kind of reference already; a catalogue brings its own"
+    for name in ("form", "example"):
+        value: Any = getattr(catalogue, name)
+        if not isinstance(value, str) or not value.strip() or "\n" in value:
+            yield f"the {name} of {catalogue.name!r} is {value!r}; expected one line of text"

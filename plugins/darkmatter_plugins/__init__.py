@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from darkmatter import api
 from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.baselines import BASELINES
+from darkmatter_plugins.catalogues import CATALOGUES
 from darkmatter_plugins.evaluators import EVALUATORS
 from darkmatter_plugins.reporters import REPORTERS
 from darkmatter_plugins.sources import SOURCES
@@ -19,6 +20,12 @@ from darkmatter_plugins.sources import SOURCES
 def darkmatter_sae_adapters() -> Iterable[api.SAEAdapter]:
     """Readers of the field's file formats."""
     return ADAPTERS
+
+
+@api.hookimpl
+def darkmatter_sae_catalogues() -> Iterable[api.SAECatalogue]:
+    """Names under which published SAEs are known."""
+    return CATALOGUES
 
 
 @api.hookimpl

@@ -17,8 +17,11 @@ from darkmatter.references import NAME, check_name, parse_named, parse_reference
         ("hf:google/gemma-scope-2b-pt-res/layer_20/width_16k@main", "hf",
          "google/gemma-scope-2b-pt-res/layer_20/width_16k", {"revision": "main"}),
         ("hf:org/repo", "hf", "org/repo", {}),
-        ("saelens:res-jb/blocks.0.hook_resid_pre", "saelens", "res-jb/blocks.0.hook_resid_pre", {}),
-        ("neuronpedia:gpt2-small/0-res-jb", "neuronpedia", "gpt2-small/0-res-jb", {}),
+        ("hf:org/repo/a.pt@v1#2", "hf", "org/repo/a.pt", {"revision": "v1", "index": 2}),
+        ("hf:org/repo/group:v1", "hf", "org/repo/group:v1", {}),
+        ("saelens:res-jb/blocks.0.hook_resid_pre", "catalogue", "res-jb/blocks.0.hook_resid_pre",
+         {"catalogue": "saelens"}),
+        ("neuronpedia:gpt2-small/0-res-jb", "catalogue", "gpt2-small/0-res-jb", {"catalogue": "neuronpedia"}),
         ("baseline:pca,k=32", "baseline", "pca", {"fields": {"k": "32"}}),
         ("baseline:pca?k=32", "baseline", "pca", {"fields": {"k": "32"}}),
         ("baseline:zero", "baseline", "zero", {}),
@@ -37,7 +40,13 @@ def test_each_kind_is_parsed(text, kind, target, rest):
     [
         "hf:org",
         "hf:org/repo@",
+        "hf:org/repo/../x",
+        "hf:org/repo/./x",
+        "hf:org/../x",
+        "saelens:",
         "saelens:x",
+        "saelens:a//b",
+        "saelens:a/../b",
         "baseline:",
         "baseline:pca,k",
         "baseline:pca,k=1,k=2",
@@ -99,3 +108,26 @@ def test_any_text_parses_or_is_a_usage_error(text):
         return
     (name,) = unique_names([reference])
     assert NAME.fullmatch(name)
+
+
+def test_paths_are_parsed_without_asking_plugins(monkeypatch):
+    """Only a scheme that is not ours makes plugins load; a path never does."""
+
+    def fail():
+        raise AssertionError("plugins were asked")
+
+    monkeypatch.setattr("darkmatter.plugins.host", fail)
+    for text in ("runs/a", "a/b:c", "path:x", "hf:org/repo/a#1", "baseline:pca", "python:m:f"):
+        parse_reference(text)
+    with pytest.raises(AssertionError, match="plugins were asked"):
+        parse_reference("saelens:a/b")
+
+
+def test_a_catalogues_name_is_not_taken_by_a_file(tmp_path, monkeypatch):
+    """What a reference means does not depend on a file of that name in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saelens:x").mkdir()
+    (tmp_path / "saelens:x" / "y").touch()
+    (tmp_path / "other:x").touch()
+    assert parse_reference("saelens:x/y").kind == "catalogue"
+    assert parse_reference("other:x").kind == "path"

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -21,7 +21,9 @@ MAX_BYTES = 24_000
 ADAPTERS = {
     "sae_lens": "saelens",
     "sae_lens_6_54": "saelens",
+    "sae_lens_legacy": "saelens",
     "hook_z_attention": "hook_z",
+    "hoagyc": "learned_dicts",
     "per_layer_transcoder": "circuit_tracer",
 }
 """Which adapter reads a folder of samples; elsewhere the folder has the adapter's name."""
@@ -31,7 +33,11 @@ Encode = Callable[[Tensor], Tensor]
 
 @dataclass
 class Golden:
-    """One sample: what the library computed, and what its files record."""
+    """One sample: what the library computed, and what its files record.
+
+    ``reconstruction`` is None for weights that give codes alone; ``hook_in`` is the place where
+    the SAE really reads, where ``hook_name``, the library's word for it, is another.
+    """
 
     name: str
     architecture: str
@@ -41,13 +47,17 @@ class Golden:
     d_sae: int
     x: Tensor
     codes: Tensor
-    reconstruction: Tensor
+    reconstruction: Tensor | None
     hook_name: str | None = None
+    hook_in: str | None = None
     notes: list[str] = field(default_factory=list)
     recorded: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Tensor] = field(default_factory=dict)
+    written_by: Literal["library", "hand"] = "library"
+    """Who wrote the files: "hand" also where the library wrote them and a field was edited."""
     evaluated_with: str = "the library's own loader, encode and forward"
     atol: float = 1e-5
+    dense: bool = False  # whether every latent is always active, as in a rotation
 
 
 def generator(name: str) -> torch.Generator:
@@ -129,20 +139,21 @@ def sae_folder(out: Path, library: str, name: str) -> Path:
 
 
 def write(out: Path, library: str, version: str, sample: Golden) -> None:
-    """Write expected.safetensors and golden.json beside the saved SAE."""
+    """Write expected.safetensors and golden.json beside the saved SAE.
+
+    ``version`` is the package that evaluated it, with its version ("sae-lens 6.51.1").
+    """
     folder = out / library / sample.name
-    if not (folder / sample.path).exists():
+    if not (folder / sample.path.partition("#")[0]).exists():
         raise FileNotFoundError(f"{sample.name}: {sample.path} was not written")
     codes = sample.codes.detach()
     active = (codes != 0).reshape(-1, codes.shape[-1]).sum(-1)
-    if not 0 < active.float().mean() < sample.d_sae:
+    if not 0 < active.float().mean() < sample.d_sae + sample.dense:
         raise ValueError(f"{sample.name}: the codes are all zero or all active")
-    tensors = {
-        "x": sample.x,
-        "codes": codes,
-        "reconstruction": sample.reconstruction.detach(),
-        **{key: value.detach() for key, value in sample.extra.items()},
-    }
+    tensors = {"x": sample.x, "codes": codes} | sample.extra
+    if sample.reconstruction is not None:
+        tensors["reconstruction"] = sample.reconstruction
+    tensors = {key: value.detach() for key, value in tensors.items()}
     bad = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise ValueError(f"{sample.name}: not finite: {bad}")
@@ -152,6 +163,7 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
         "library": library,
         "adapter": ADAPTERS.get(library, library),
         "version": version,
+        "written_by": sample.written_by,
         "torch": torch.__version__.split("+")[0],
         "architecture": sample.architecture,
         "class": sample.class_name,
@@ -167,6 +179,10 @@ def write(out: Path, library: str, version: str, sample: Golden) -> None:
         "recorded": sample.recorded,
         "notes": sample.notes,
     }
+    if sample.reconstruction is None:
+        document["activations_only"] = True
+    if sample.hook_in is not None:
+        document["hook_in"] = sample.hook_in
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
     (folder / "golden.json").write_text(text)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

@@ -263,9 +263,10 @@ def saved(out: Path, name: str, case: Case) -> None:
             notes=list(case.notes),
             recorded=facts(config),
             extra=variants(case, sae, folder / "trainer_0", x),
+            written_by="hand" if case.dict_class else "library",
             evaluated_with="torch.load of the state dict into the class; encode; forward",
         )
-    write(out, LIBRARY, VERSION, sample)
+    write(out, LIBRARY, f"dictionary_learning {VERSION}", sample)
 
 
 def run_checkpoint(out: Path, name: str, *, case: Case) -> None:
@@ -324,9 +325,10 @@ def backup(out: Path, name: str) -> None:
                 "codes are in the normalised units of training",
             ],
             recorded=facts(config) | {"norm_factor": norm_factor, "step": 2},
+            written_by="hand",
             evaluated_with="the class in memory, fed x / norm_factor, output times norm_factor",
         )
-    write(out, LIBRARY, VERSION, sample)
+    write(out, LIBRARY, f"dictionary_learning {VERSION}", sample)
 
 
 def standard_cases() -> dict[str, Case]:

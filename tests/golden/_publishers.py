@@ -42,7 +42,7 @@ from sae_lens.saes import sae as sae_module  # noqa: E402
 from sae_lens.saes.sae import SAE  # noqa: E402
 
 VERSION: str = sae_lens.__version__
-D_IN, D_SAE, D_OUT = 12, 24, 10
+D_IN, D_SAE = 12, 24
 K = 6
 
 Build = Callable[[Path, str], None]
@@ -64,7 +64,10 @@ class Published:
     items: int = 32
     norm_scaling_factor: float | None = None
     decode_only: bool = False
+    codes_only: bool = False
+    hook_in: str | None = None
     recorded: dict[str, Any] = field(default_factory=dict)
+    unrecorded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -108,7 +111,7 @@ def published(out: Path, name: str, *, case: Published) -> None:
     x = stable_inputs(name, case.shape, sae.encode, n=case.items)
     data = sae.cfg.metadata
     keys = ("model_name", "context_size", "prepend_bos", "hook_name_out", "hf_hook_name")
-    recorded = {key: data[key] for key in keys if data[key] is not None}
+    recorded = {key: data[key] for key in keys if data[key] is not None and key not in case.unrecorded}
     with torch.no_grad():
         codes = sae.encode(x)
         sample = Golden(
@@ -120,11 +123,13 @@ def published(out: Path, name: str, *, case: Published) -> None:
             d_sae=sae.cfg.d_sae,
             x=x,
             codes=codes,
-            reconstruction=sae(x),
+            reconstruction=None if case.codes_only else sae(x),
             hook_name=data.hook_name,
+            hook_in=case.hook_in,
             notes=["hand-written to the layout SAELens reads", *case.notes],
             recorded=recorded | case.recorded,
             extra={"decode_only": sae.decode(codes)} if case.decode_only else {},
+            written_by="hand",
             evaluated_with=f"SAE.from_pretrained with SAELens's {case.loader} loader",
         )
     write(out, case.library, f"sae-lens {VERSION}", sample)
@@ -187,28 +192,32 @@ def gemma_scope_cases() -> dict[str, Published]:
 # --- Gemma Scope 2 -------------------------------------------------------------------
 
 
+LAYERS = 2
+SAELENS_HOOK = (
+    "hook_in is the output of pre_feedforward_layernorm; SAELens's hook_mlp_in is, in "
+    "TransformerLens, the residual stream before that norm"
+)
+
+
 def save_gemma_2(
     root: Path,
     gen: torch.Generator,
     *,
     folder: str,
     config: dict[str, Any] | None,
-    d_out: int,
     affine: bool,
 ) -> None:
-    made = affine_weights(gen, D_IN, D_SAE, d_out) | {"threshold": thresholds(gen)}
+    made = affine_weights(gen, D_IN, D_SAE) | {"threshold": thresholds(gen)}
     weights = {key.replace("W_", "w_"): value for key, value in made.items()}
     if affine:
-        weights["affine_skip_connection"] = randn(gen, D_IN, d_out, scale=0.3)
+        weights["affine_skip_connection"] = randn(gen, D_IN, D_IN, scale=0.3)
     (root / folder).mkdir(parents=True)
     save_file(weights, root / folder / "params.safetensors")
     if config is not None:
         (root / folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def gemma_scope_2(
-    kind: str, hooks: dict[str, Any], *, d_out: int = D_IN, affine: bool = False, **changes: Any
-) -> Published:
+def gemma_scope_2(kind: str, hooks: dict[str, Any], *, affine: bool = False, **changes: Any) -> Published:
     repo = "gemma-scope-2-1b-pt"
     folder = f"{kind}/layer_7_width_32_l0_5" + ("_affine" if affine else "")
     config: dict[str, Any] | None = {
@@ -224,10 +233,53 @@ def gemma_scope_2(
         loader="gemma_3",
         repo=f"google/{repo}",
         sae_id=folder,
-        save=partial(save_gemma_2, folder=folder, config=config, d_out=d_out, affine=affine),
+        save=partial(save_gemma_2, folder=folder, config=config, affine=affine),
         path=f"sae/{repo}/{folder}",
         decode_only=affine,
         **changes,
+    )
+
+
+def save_gemma_2_clt(root: Path, gen: torch.Generator, *, folder: str, affine: bool) -> None:
+    """One file per layer, each with decoders to all layers; those to earlier ones are not used."""
+    (root / folder).mkdir(parents=True)
+    for layer in range(LAYERS):
+        made = affine_weights(gen, D_IN, D_SAE) | {"threshold": thresholds(gen)}
+        weights = {key.replace("W_", "w_"): value for key, value in made.items()}
+        weights["w_dec"] = randn(gen, D_SAE, LAYERS, D_IN, scale=0.3)
+        if affine:
+            weights["affine_skip_connection"] = randn(gen, D_IN, D_IN, scale=0.3)
+        save_file(weights, root / folder / f"params_layer_{layer}.safetensors")
+    config = {
+        "hf_hook_point_in": "model.layers.{all}.pre_feedforward_layernorm.output",
+        "hf_hook_point_out": "model.layers.{all}.post_feedforward_layernorm.output",
+        "width": LAYERS * D_SAE,
+        "model_name": "google/gemma-3-1b-pt",
+        "architecture": "jump_relu",
+        "l0": 5,
+        "affine_connection": affine,
+        "type": "clt",
+    }
+    (root / folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def gemma_scope_2_clt(*, affine: bool = False) -> Published:
+    repo, layer = "gemma-scope-2-1b-pt", 1
+    folder = "clt/width_48_l0_5" + ("_affine" if affine else "")
+    return Published(
+        library="gemma_scope_2",
+        loader="gemma_3",
+        repo=f"google/{repo}",
+        sae_id=f"{folder}/params_layer_{layer}",
+        save=partial(save_gemma_2_clt, folder=folder, affine=affine),
+        path=f"sae/{repo}/{folder}/params_layer_{layer}.safetensors",
+        codes_only=True,
+        hook_in=f"blocks.{layer}.mlp.hook_in",
+        unrecorded=("hook_name_out",),
+        notes=(
+            "one layer of a cross-layer transcoder: codes alone; SAELens sums the decoders",
+            SAELENS_HOOK,
+        ),
     )
 
 
@@ -249,14 +301,21 @@ def gemma_scope_2_cases() -> dict[str, Published]:
         "mlp_out": gemma_scope_2(
             "mlp_out", {"hf_hook_point_in": "model.layers.7.post_feedforward_layernorm.output"}
         ),
-        "transcoder": gemma_scope_2("transcoder", between | {"affine_connection": False}, d_out=D_OUT),
+        "transcoder": gemma_scope_2(
+            "transcoder",
+            between | {"affine_connection": False},
+            hook_in="blocks.7.mlp.hook_in",
+            notes=(SAELENS_HOOK,),
+        ),
         "transcoder_affine": gemma_scope_2(
             "transcoder",
             between | {"affine_connection": True},
-            d_out=D_OUT,
             affine=True,
-            notes=skip_note,
+            hook_in="blocks.7.mlp.hook_in",
+            notes=(*skip_note, SAELENS_HOOK),
         ),
+        "clt": gemma_scope_2_clt(),
+        "clt_affine": gemma_scope_2_clt(affine=True),
     }
 
 
@@ -306,10 +365,17 @@ def save_llama_distill(root: Path, gen: torch.Generator) -> None:
     weights = transposed(gen) | {"log_jumprelu_threshold": log_threshold}
     save_file(weights, folder / "sae_weights.safetensors")
     config = {
+        "sae_type": "sae",
         "d_model": D_IN,
         "expansion_factor": D_SAE // D_IN,
         "hook_point_in": "blocks.7.hook_resid_post",
+        "hook_point_out": "blocks.7.hook_resid_post",
+        "use_decoder_bias": True,
+        "use_glu_encoder": False,
+        "act_fn": "jumprelu",
+        "apply_decoder_bias_to_pre_encoder": False,
         "norm_activation": "inference",
+        "sparsity_include_decoder_norm": False,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=4))
 
@@ -326,7 +392,10 @@ def llama_cases() -> dict[str, Published]:
             path=f"sae/Llama3_1-8B-Base-LXR-8x/{LLAMA_NAME}",
             norm_scaling_factor=math.sqrt(D_IN) / LLAMA_NORM,
             recorded={"norm_scaling_factor": math.sqrt(D_IN) / LLAMA_NORM},
-            notes=("s = sqrt(d_model) / norm_in multiplies input and threshold, divides output",),
+            notes=(
+                "s = sqrt(d_model) / norm_in multiplies input and threshold, divides output",
+                "SAELens ignores sparsity_include_decoder_norm, which is off here and on in published files",
+            ),
         ),
         "r1_distill": Published(
             library="llama_scope",
@@ -335,7 +404,11 @@ def llama_cases() -> dict[str, Published]:
             sae_id=distill,
             save=save_llama_distill,
             path=f"sae/Llama-Scope-R1-Distill/{distill}",
-            notes=("threshold = exp(log_jumprelu_threshold); no scale is applied",),
+            recorded={"model_name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+            notes=(
+                "threshold = exp(log_jumprelu_threshold); no scale is applied",
+                "the model is by the name of the repository; SAELens says meta-llama/Llama-3.1-8B",
+            ),
         ),
     }
 
@@ -488,7 +561,11 @@ def single_cases() -> dict[str, dict[str, Published]]:
                 sae_id="layer_5.safetensors",
                 save=save_per_layer,
                 path="sae/qwen3-0.6b-transcoders-lowl0/layer_5.safetensors",
-                notes=("W_enc is stored (d_sae, d_in)",),
+                unrecorded=("context_size",),
+                notes=(
+                    "W_enc is stored (d_sae, d_in)",
+                    "SAELens takes batch_size of wandb-config.yaml for the context length",
+                ),
             )
         },
         "temporal": {

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from _common import (
@@ -167,6 +167,7 @@ def finish(
     extra: dict[str, Tensor] | None = None,
     facts: dict[str, Any] | None = None,
     evaluated_with: str = "SAE.load_from_disk, encode, forward",
+    written_by: Literal["library", "hand"] = "library",
     results: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> None:
     x, codes, reconstruction = results or evaluate(name, sae, shape, items=items)
@@ -189,8 +190,9 @@ def finish(
         recorded={**recorded(sae.cfg), **(facts or {})},
         extra=tensors,
         evaluated_with=evaluated_with,
+        written_by=written_by,
     )
-    write(out, LIBRARY, VERSION, sample)
+    write(out, LIBRARY, f"sae-lens {VERSION}", sample)
 
 
 def inference(
@@ -427,6 +429,7 @@ def legacy(
         shape=shape,
         notes=("hand-written config", *notes),
         evaluated_with="SAE.load_from_disk (its handling of configs before 6.0)",
+        written_by="hand",
     )
 
 

@@ -175,7 +175,7 @@ def saved(
             extra=extra,
             evaluated_with="SparseCoder.load_from_disk, encode, forward",
         )
-    write(out, LIBRARY, VERSION, sample)
+    write(out, LIBRARY, f"eai-sparsify {VERSION}", sample)
 
 
 def samples() -> dict[str, Build]:

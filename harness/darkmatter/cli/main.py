@@ -26,6 +26,10 @@ COMMANDS = {
     "plan": LazyCommand(f"{_HERE}.run:plan", "What a run would make, reuse and skip, and what it needs."),
     "init": LazyCommand(f"{_HERE}.run:init", "Write a commented suite file to start from."),
     "inspect": LazyCommand(f"{_HERE}.inspect:inspect", "What an SAE file is, who reads it and why."),
+    "fetch": LazyCommand(
+        f"{_HERE}.fetch:fetch", "Download SAEs by reference, pinned to a commit and checked."
+    ),
+    "convert": LazyCommand(f"{_HERE}.convert:convert", "Write an SAE as darkmatter's own files, losslessly."),
     "table": LazyCommand(f"{_HERE}.table:table", "Results as a table: Markdown, CSV, JSON, LaTeX or HTML."),
     "compare": LazyCommand(
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."

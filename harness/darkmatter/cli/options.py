@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.sae.overrides import Overrides
 
 
 def results_folder(_context: click.Context, _option: click.Parameter, value: Path) -> Path:
@@ -32,3 +35,57 @@ def executor(_context: click.Context, _option: click.Parameter, value: str) -> s
     else:
         message = f"there is no executor {value!r}. {did_you_mean(value, ['local'])}"
     raise UsageError(message)
+
+
+AnyCommand = Callable[..., Any]
+
+
+def override_option(metavar: str, help_text: str) -> Callable[[AnyCommand], AnyCommand]:
+    """``--override``, which may be given several times."""
+    return click.option("--override", "overrides", multiple=True, metavar=metavar, help=help_text)
+
+
+def read_overrides(given: Iterable[str]) -> Overrides:
+    """What ``--override FIELD=VALUE`` says of one SAE."""
+    found: dict[str, Any] = {}
+    for text in given:
+        field, equals, value = text.partition("=")
+        if not equals:
+            message = f"--override {text!r}: expected FIELD=VALUE, such as norm_factor=0.3."
+            raise UsageError(message)
+        _put(found, field, value, text)
+    return Overrides.of(found)
+
+
+def overrides_by_name(given: Sequence[str], names: Sequence[str]) -> dict[str, Overrides]:
+    """What ``--override [NAME.]FIELD=VALUE`` says of each of these SAEs; without NAME, of all.
+
+    A NAME may hold dots. What is said of one SAE by name wins over what is said of all.
+    """
+    of_all: dict[str, Any] = {}
+    of_one: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for text in given:
+        target, equals, value = text.partition("=")
+        name, dot, field = target.rpartition(".")
+        if not equals:
+            message = f"--override {text!r}: expected [NAME.]FIELD=VALUE, such as mine.norm_factor=0.3."
+            raise UsageError(message)
+        if not names:
+            message = f"--override {text!r}: there is no --sae that is read from files; leave it out."
+            raise UsageError(message)
+        if dot and name not in of_one:
+            message = (
+                f"--override {text!r}: there is no --sae {name!r} that is read from files. "
+                f"{did_you_mean(name, names)}"
+            )
+            raise UsageError(message)
+        _put(of_one[name] if dot else of_all, field, value, text)
+    return {name: Overrides.of({**of_all, **stated}) for name, stated in of_one.items()}
+
+
+def _put(stated: dict[str, Any], field: str, value: str, text: str) -> None:
+    """Add one statement; the same one twice is wrong usage, since one of them would be ignored."""
+    if field in stated:
+        message = f"--override {text!r}: {field} is given twice; leave one of them out."
+        raise UsageError(message)
+    stated[field] = value

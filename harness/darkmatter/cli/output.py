@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from darkmatter.printable import printable
+from darkmatter.sae.assumption import described
 
 
 def rendered(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,6 +53,31 @@ def say_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:
     for row in clean:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         click.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+
+
+def say_assumptions(assumptions: Iterable[str]) -> None:
+    """Print what was assumed or overridden, each with what would settle it."""
+    for number, each in enumerate(described(assumptions)):
+        if number == 0:
+            say("\nassumed")
+        say(f"  {each['sentence']}")
+        if each["to_be_sure"]:
+            say(f"    to be sure: {each['to_be_sure']}")
+
+
+def say_assumed(by_sae: Mapping[str, Sequence[str]]) -> None:
+    """Print on stderr what was assumed of each SAE, each sentence once with the SAEs that it holds of."""
+    saes: dict[str, list[str]] = {}
+    for name, sentences in by_sae.items():
+        for sentence in dict.fromkeys(sentences):
+            saes.setdefault(sentence, []).append(name)
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for sentence, names in saes.items():
+        grouped.setdefault(tuple(names), []).append(sentence)
+    if grouped:
+        warn("assumed or overridden (`darkmatter inspect REF` says what would settle it):")
+    for group, sentences in grouped.items():
+        warn("\n    ".join([f"  {', '.join(group)}:", *map(printable, sentences)]))
 
 
 def readable_size(count: float) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from darkmatter.fetching.locate import Origin
     from darkmatter.files.weights import Weights
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
@@ -38,7 +39,10 @@ class FileView:
         path: what the reference points to.
         root: the folder.
         index_used: whether an adapter has asked for ``index``; one that never does reads no such file.
+        origin: where fetched files come from.
     """
+
+    origin: Origin | None = None
 
     def __init__(self, path: str | Path, index: int | None = None) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links

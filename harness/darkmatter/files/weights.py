@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ class Weights(Mapping[str, Tensor]):
 
     def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
         self._tensors = dict(tensors)
+        self._measured: list[str] = []
         self.where = where
 
     def __getitem__(self, name: str) -> Tensor:
@@ -33,18 +34,20 @@ class Weights(Mapping[str, Tensor]):
     def take(self, name: str, *shape: int | None, infinite: bool = False) -> Tensor:
         """A tensor of the expected shape (None: any size) whose numbers are all finite.
 
-        ``infinite`` accepts infinities: a threshold of +inf switches a latent off.
+        ``infinite`` accepts infinities: a threshold of +inf switches a latent off. A shape that does
+        not fit is complained of with the tensors whose sizes were read before: one of them may be wrong.
         """
         tensor = self._tensors.get(name)
         if tensor is None:
-            message = f"{self.where}: has no tensor {name!r}. {did_you_mean(name, self)}"
-            raise SAEFileError(message)
+            message = f"{self.where}: has no tensor {name!r}; expected one of shape {_sizes(shape)}. "
+            raise SAEFileError(message + did_you_mean(name, self))
         if tensor.ndim != len(shape) or any(
             want is not None and size != want for size, want in zip(tensor.shape, shape, strict=True)
         ):
-            expected = ", ".join("any" if size is None else str(size) for size in shape)
-            found = ", ".join(map(str, tensor.shape))
-            message = f"{self.where}: tensor {name!r} has shape [{found}]; expected [{expected}]."
+            found, expected = _sizes(tensor.shape), _sizes(shape)
+            message = (
+                f"{self.where}: tensor {name!r} has shape {found}; expected {expected}{self._measures()}."
+            )
             raise SAEFileError(message)
         if 0 in tensor.shape:
             message = f"{self.where}: tensor {name!r} is empty."
@@ -52,6 +55,8 @@ class Weights(Mapping[str, Tensor]):
         if tensor.ndim and not tensor.is_floating_point():
             message = f"{self.where}: tensor {name!r} holds {tensor.dtype}; expected floating-point numbers."
             raise SAEFileError(message)
+        if None in shape:
+            self._measured.append(name)
         return self._finite(name, tensor, infinite=infinite)
 
     def maybe(self, name: str, *shape: int | None) -> Tensor | None:
@@ -85,6 +90,11 @@ class Weights(Mapping[str, Tensor]):
         message = f"{self.where}: expected a tensor {name!r} with a single number."
         raise SAEFileError(message)
 
+    def _measures(self) -> str:
+        """Where expected sizes may come from: the tensors that were taken at any size."""
+        found = [f"{name!r} {_sizes(self._tensors[name].shape)}" for name in dict.fromkeys(self._measured)]
+        return f" (sizes were read off {' and '.join(found)})" if found else ""
+
     def _finite(self, name: str, tensor: Tensor, *, infinite: bool) -> Tensor:
         value = tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
         bad = int((value.isnan() if infinite else ~torch.isfinite(value)).sum())
@@ -95,3 +105,7 @@ class Weights(Mapping[str, Tensor]):
             )
             raise SAEFileError(message)
         return value
+
+
+def _sizes(shape: Iterable[int | None]) -> str:
+    return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"

@@ -62,8 +62,14 @@ def why_not_comparable(a: Result, b: Result) -> list[str]:
 
 def hardware_notes(a: Result, b: Result) -> list[str]:
     """Differences of device and precision."""
-    left = {name: value for name, value in a.analysis.items() if name in HARDWARE}
-    return _differences(left, {name: value for name, value in b.analysis.items() if name in HARDWARE})
+    return _differences(_hardware(a), _hardware(b))
+
+
+def _hardware(result: Result) -> dict[str, Any]:
+    """Device and precision; the precision that was stated for an SAE alone wins over the run's."""
+    found = {name: value for name, value in result.analysis.items() if name in HARDWARE}
+    own = result.sae.overrides.get("dtype")
+    return found if own is None else {**found, "dtype": own}
 
 
 def _differences(

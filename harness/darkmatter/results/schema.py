@@ -76,6 +76,7 @@ class SAERecord(Record):
     adapter: str = ""
     metadata: dict[str, Any] = {}
     assumptions: tuple[str, ...] = ()
+    overrides: dict[str, Any] = Field(default={}, description="what the user stated instead of its file")
 
 
 class EvaluatorRecord(Record):

@@ -180,7 +180,7 @@ def _findings(result: Result) -> dict[str, Any]:
             "checksum": True,
             "cache": True,  # its key is part of the result's key, the rest describes it
             "evaluator": {"distribution"},
-            "sae": {"reference", "adapter", "metadata", "assumptions"},
+            "sae": {"reference", "adapter", "metadata", "assumptions", "overrides"},
         },
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from darkmatter.descriptors import Evaluator, Requirement
-from darkmatter.evaluation import EvaluatorImplementation
+from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation
 from darkmatter.files.atomic import content_hash
+from darkmatter.output import EvalOutput
 from darkmatter.runs.items import Facts
 from darkmatter.runs.recorder import Chosen, Hooks, Identity
 from darkmatter.runs.writing import Draft, ResultDraft
@@ -43,11 +44,16 @@ class Candidate:
 
     @property
     def identity(self) -> Identity:
-        """Who it is, for the keys of results that it shapes."""
-        known = self.fingerprint
-        if not known and self.encoded is not None and self.usable:
-            known = self.encoded.behaviour
-        return (self.name, self.hooks[0], known)
+        """Who it is, for the keys of results that it shapes; an arithmetic of its own is part of that."""
+        own = f" {self.draft.dtype}" if self.draft.dtype else ""
+        return (self.name, self.hooks[0], self.known_as + own)
+
+    @property
+    def known_as(self) -> str:
+        """Its fingerprint, or the hash of what it did; empty for a function that was not called yet."""
+        if not self.fingerprint and self.encoded is not None and self.usable:
+            return self.encoded.behaviour
+        return self.fingerprint
 
 
 def is_late(evaluator: Evaluator) -> bool:
@@ -148,3 +154,18 @@ def in_groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Cand
             group.append(candidate)
             size += weight
         yield group
+
+
+class Broken:
+    """Stands for an evaluator that could not be made; running it raises why."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def collectors(self) -> Sequence[CollectorSpec]:
+        """None."""
+        return ()
+
+    def run(self, ctx: EvalContext) -> EvalOutput:  # noqa: ARG002 - the protocol's
+        """Raise what went wrong when it was made."""
+        raise self._error

@@ -18,14 +18,14 @@ import torch
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
 from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError, is_out_of_room
-from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation, PassInfo
+from darkmatter.evaluation import CollectorSpec, EvaluatorImplementation, PassInfo
 from darkmatter.events import RunFinished, RunStarted
-from darkmatter.output import EvalOutput
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.baselines import StreamFitData
 from darkmatter.runs.bench import (
+    Broken,
     Candidate,
     Family,
     company,
@@ -105,11 +105,14 @@ class Engine:
             self.recorder.fail(draft, str(error))
             return None
         self._used[hooks] = None
-        draft = replace(draft, assumptions=(*sae.assumptions, *own, *item.notes))
+        draft = replace(
+            draft, assumptions=(*sae.assumptions, *own, *item.notes), overrides=sae.overrides.given()
+        )
 
         def load() -> SAE:
             return self._placed(item.load())[0]
 
+        self.recorder.assumed[draft.name] = draft.assumptions
         return Candidate(draft, load, Facts.of(sae), hooks, sae.fingerprint or "")
 
     def _wanted(self, draft: Draft, fingerprint: str, hooks: Hooks) -> list[Chosen]:
@@ -131,7 +134,7 @@ class Engine:
 
     def _placed(self, sae: SAE) -> tuple[SAE, tuple[str, ...]]:
         """The SAE where and how this run encodes, and what to say if it cannot be moved there."""
-        wanted = (self.analysis.device, self.analysis.dtype)
+        wanted = (self.analysis.device, sae.overrides.dtype or self.analysis.dtype)
         if not hasattr(sae, "to") and wanted != ("cpu", "float32"):
             return sae, (f"computes in its own arithmetic; device and dtype {wanted} do not apply to it",)
         return place(sae, wanted[0], getattr(torch, wanted[1])), ()
@@ -200,12 +203,16 @@ class Engine:
         return [chosen for chosen in candidate.wanted if not is_late(chosen.evaluator)]
 
     def _specs(self, candidate: Candidate) -> list[CollectorSpec]:
-        """The collectors that an SAE's evaluators want, each once; who cannot say has failed."""
+        """The collectors that an SAE's evaluators want, each once; who cannot say has failed.
+
+        Those of an evaluator that will be skipped stay at home.
+        """
         specs: dict[CollectorSpec, None] = {}
         for chosen in candidate.wanted:
             try:
                 made = chosen.evaluator.resolve()(chosen.config)
-                specs.update(dict.fromkeys(made.collectors()))
+                if not self._missing(chosen, candidate):
+                    specs.update(dict.fromkeys(made.collectors()))
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 made = Broken(error)
             candidate.evaluators[chosen.evaluator.name] = made
@@ -239,8 +246,10 @@ class Engine:
         assert encoded is not None
         beside = seen_beside(chosen, candidate.hooks, candidate.name, self._bench)
         beside = [each for each in beside if each.usable]
-        fingerprint = candidate.identity[2]
-        key = self.recorder.key(chosen, fingerprint, candidate.hooks, identities(beside))
+        fingerprint = candidate.known_as
+        key = self.recorder.key(
+            chosen, fingerprint, candidate.hooks, candidate.draft.dtype, identities(beside)
+        )
         draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
         made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
         took = {**timings, "evaluator_s": time.perf_counter() - started}
@@ -272,10 +281,13 @@ class Engine:
             return failed_result(draft, reason)
 
     def _missing(self, chosen: Chosen, candidate: Candidate) -> str:
-        """What an evaluator needs and this run does not have, in words; empty if nothing."""
+        """What an evaluator needs and this run does not have, in words; empty if nothing.
+
+        SAEs that are still to be encoded count as there.
+        """
         assert candidate.encoded is not None
         sae = candidate.encoded.sae
-        usable = [each for each in self._bench if each.usable]
+        usable = [each for each in self._bench if each.encoded is None or each.usable]
         have = {
             **dict.fromkeys(company(chosen, candidate.hooks, candidate.name, usable), True),
             Requirement.MODEL: self.store.has_model,
@@ -284,6 +296,7 @@ class Engine:
             Requirement.LOSS: self.store.loss() is not None,
             Requirement.LABELS: self.store.labels() is not None,
             Requirement.DECODER: sae.W_dec is not None,
+            Requirement.RECONSTRUCTION: sae.reconstructs,
         }
         return ", ".join(
             sorted(need.value for need in chosen.evaluator.requires if not have.get(need, False))
@@ -343,6 +356,7 @@ class Engine:
             self.recorder.fail(draft, f"{type(error).__name__}: {error}")
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
+        self.recorder.assumed[name] = draft.assumptions
         return Candidate(draft, lambda: sae, Facts.of(sae), hooks, recipe, wanted)
 
     # -- families -------------------------------------------------------------------------------
@@ -382,18 +396,3 @@ class Engine:
                 evaluator = Broken(error)
             made = self._one(draft, first, evaluator, usable.members[1:])
         self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})
-
-
-class Broken:
-    """Stands for an evaluator that could not be made; running it raises why."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def collectors(self) -> Sequence[CollectorSpec]:
-        """None."""
-        return ()
-
-    def run(self, ctx: EvalContext) -> EvalOutput:  # noqa: ARG002 - the protocol's
-        """Raise what went wrong when it was made."""
-        raise self._error

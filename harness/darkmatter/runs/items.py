@@ -10,7 +10,7 @@ from darkmatter.descriptors import Baseline, Config
 from darkmatter.errors import ItemError
 from darkmatter.files.atomic import content_hash
 from darkmatter.fitting import FitData
-from darkmatter.sae.base import SAE
+from darkmatter.sae.base import SAE, SAEMetadata
 
 
 @dataclass
@@ -22,7 +22,6 @@ class SAEItem:
     load: Callable[[], SAE]
     is_control: bool = False
     adapter: str = ""
-    hook: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -35,12 +34,17 @@ class Facts:
     d_sae: int
     hook_in: str | None
     hook_out: str | None
-    context_length: int | None
+    metadata: SAEMetadata
 
     @classmethod
     def of(cls, sae: SAE) -> Facts:
         """The facts of a loaded SAE."""
-        return cls(sae.d_in, sae.d_out, sae.d_sae, sae.hook_in, sae.hook_out, sae.metadata.context_length)
+        return cls(sae.d_in, sae.d_out, sae.d_sae, sae.hook_in, sae.hook_out, sae.metadata)
+
+    @property
+    def hooks(self) -> tuple[str | None, str | None]:
+        """The hook points that it reads and predicts, where known."""
+        return self.hook_in, self.hook_out
 
     @property
     def weight_bytes(self) -> int:
@@ -80,22 +84,25 @@ def hooks_of(sae: SAE, item: SAEItem, available: Mapping[str, int], raw_hook: st
     against the raw targets. An SAE that records no hook point takes the only one there is.
     """
     if raw_hook is not None:
-        return raw_hook, raw_hook if sae.d_out == sae.d_in and "y" not in available else "y"
-    asked = item.hook or sae.hook_in
+        own = not sae.reconstructs or (sae.d_out == sae.d_in and "y" not in available)
+        return raw_hook, raw_hook if own else "y"
+    asked = sae.hook_in
     known = sorted(available)
     if asked is None and len(known) == 1:
         asked = known[0]
         item.notes.append(f"the file records no hook point; evaluated at {asked}, the only one of this run")
     if asked is None:
-        message = f"records no hook point, and this run has {known}; name one with NAME=REF and `hook:`"
+        message = (
+            f"records no hook point, and this run has {', '.join(known)}. Say which it was trained at: "
+            f"--override {item.name}.hook=HOOK, or `hook:` of the SAE in the suite."
+        )
         raise ItemError(message)
-    out = asked if item.hook or sae.hook_out in {None, sae.hook_in} else sae.hook_out
-    assert out is not None
+    out = sae.hook_out or asked
     for hook in (asked, out):
         if hook not in available:
             message = (
                 f"was made for the hook point {hook!r}, which is not among this run's ({', '.join(known)}). "
-                f"Add --hook {hook}, or override its hook in the suite if the file is wrong."
+                f"Add --hook {hook}, or, if the file is wrong, --override {item.name}.hook=HOOK."
             )
             raise ItemError(message)
     return asked, out

@@ -28,9 +28,11 @@ from darkmatter.runs.engine import GROUP_BYTES, Engine
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem
 from darkmatter.runs.recorder import Chosen, Recorder
 from darkmatter.runs.suite import SAESpec, Suite, explain
+from darkmatter.runs.trained import bos_of_all, departures
 from darkmatter.runs.writing import Draft
-from darkmatter.sae.base import SAE
+from darkmatter.sae.base import SAE, SAEMetadata
 from darkmatter.sae.load import load_sae
+from darkmatter.sae.overrides import Overrides
 from darkmatter.split import make_split
 from darkmatter.stream.chunk import RowSelection
 
@@ -48,13 +50,14 @@ class LoadedFile:
     reference: str
     adapter: str | None
     budget: Budget
+    overrides: Overrides = field(default_factory=Overrides)
     _kept: SAE | None = None
 
     @cached_property
     def outcome(self) -> Facts | DarkmatterError:
         """What is known after loading it once."""
         try:
-            sae = load_sae(self.reference, adapter=self.adapter)
+            sae = self._load()
         except DarkmatterError as error:
             return error
         facts = Facts.of(sae)
@@ -66,7 +69,10 @@ class LoadedFile:
         """The SAE."""
         if isinstance(self.outcome, DarkmatterError):
             raise self.outcome
-        return self._kept or load_sae(self.reference, adapter=self.adapter)
+        return self._kept or self._load()
+
+    def _load(self) -> SAE:
+        return load_sae(self.reference, adapter=self.adapter, overrides=self.overrides)
 
     @property
     def facts(self) -> Facts | None:
@@ -113,11 +119,17 @@ class Job:
     def _add(self, name: str, spec: SAESpec) -> None:
         reference = parse_reference(spec.ref)
         if reference.kind == "baseline":
+            if spec.given():
+                message = (
+                    f"{name}: a baseline is fitted in this run and has no file to be corrected, so "
+                    f"{', '.join(spec.given())} would change nothing; leave it out."
+                )
+                raise UsageError(message)
             self.baselines.append(baseline_item(self.host, reference.target, name, reference.fields))
             return
-        file = LoadedFile(spec.ref, spec.adapter, self.budget)
+        file = LoadedFile(spec.ref, spec.adapter, self.budget, spec.overrides)
         self.files.append(file)
-        self.items.append(SAEItem(name, spec.ref, file, adapter=spec.adapter or "", hook=spec.hook))
+        self.items.append(SAEItem(name, spec.ref, file, adapter=spec.adapter or ""))
 
     @cached_property
     def chosen(self) -> list[Chosen]:
@@ -130,10 +142,10 @@ class Job:
         """The hook points of the run: those asked for, else those that the SAEs record."""
         if self.suite.hooks:
             return self.suite.hooks
-        recorded = [item.hook for item in self.items if item.hook]
+        recorded: list[str] = []
         for file in self.files:
-            if file.facts is not None:
-                recorded += [hook for hook in (file.facts.hook_in, file.facts.hook_out) if hook]
+            stated = (file.overrides.hook, file.overrides.hook_out)
+            recorded += [hook for hook in (file.facts.hooks if file.facts else stated) if hook]
         if recorded:
             return tuple(dict.fromkeys(recorded))
         unreadable = [f"{file.reference}: {file.outcome}" for file in self.files if file.facts is None]
@@ -151,10 +163,21 @@ class Job:
         text = self.suite.text
         if text is not None and text.context_length is not None:
             return text.context_length
-        recorded = {f.facts.context_length for f in self.files if f.facts and f.facts.context_length}
+        recorded = {metadata.context_length for metadata in self._recorded() if metadata.context_length}
         if len(recorded) > 1:
             self.progress.note(f"the SAEs record context lengths {sorted(recorded)}; taking {min(recorded)}")
         return min(recorded, default=DEFAULT_CONTEXT_LENGTH)
+
+    def _recorded(self) -> list[SAEMetadata]:
+        """What the SAEs that can be read say of themselves, overrides included."""
+        return [file.facts.metadata for file in self.files if file.facts is not None]
+
+    def bos(self) -> str | None:
+        """What was asked for, else what the SAEs record, if they agree; None: BOS if there is one."""
+        text = self.suite.text
+        if text is not None and text.bos is not None:
+            return text.bos
+        return bos_of_all(self._recorded())
 
     def request(self) -> ActivationRequest:
         """What the activation source is asked for."""
@@ -164,6 +187,7 @@ class Job:
         fields = {
             **text.model_dump(),
             "context_length": self.context_length(),
+            "bos": self.bos(),
             "seed": self.suite.analysis.seed,
         }
         try:
@@ -227,6 +251,7 @@ class Job:
             if self._nothing_can_be_read():
                 return self._failures_alone(results)
             store = self.open_store()
+            warnings = self._note_departures(store)
             engine = make_engine(
                 store,
                 self.suite.analysis,
@@ -241,17 +266,41 @@ class Job:
         order = [*self.suite.saes, *found.names]
         found.order = tuple(dict.fromkeys(order))
         recorder = engine.recorder
-        return Outcome(found, recorder.failures, recorder.reused, recorder.warnings)
+        assumed = {
+            name: tuple(each for each in sentences if f"{name}: {each}" not in warnings)
+            for name, sentences in recorder.assumed.items()
+        }
+        return Outcome(found, recorder.failures, recorder.reused, [*warnings, *recorder.warnings], assumed)
+
+    def _note_departures(self, store: ActivationStore) -> list[str]:
+        """Note in each SAE's results where this run departs from its training; returns what to warn of."""
+        if self.suite.model is None or self.suite.text is None:
+            return []
+        text = store.description.get("text", {})
+        bos = text.get("bos_token") is not None if "bos_token" in text else self.bos() != "never"
+        if self.suite.text.bos is None and self.bos() == "never":
+            self.progress.note("contexts begin without BOS, as in the training of the SAEs that record it")
+        warnings = []
+        for item, file in zip(self.items, self.files, strict=True):
+            metadata = file.facts.metadata if file.facts is not None else SAEMetadata()
+            found = departures(metadata, self.suite.model, bos=bos)
+            item.notes += [departure.sentence for departure in found]
+            warnings += [f"{item.name}: {departure.sentence}" for departure in found if departure.warn]
+        return warnings
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: results, what failed, how many results were there already."""
+    """What a run gave: results, what failed, how many were there already.
+
+    ``assumed`` is by SAE what its results say was assumed, without what ``warnings`` say already.
+    """
 
     results: ResultSet
     failures: list[ItemFailure]
     reused: int
     warnings: list[str]
+    assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @contextlib.contextmanager

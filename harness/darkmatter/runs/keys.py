@@ -24,12 +24,18 @@ def result_key(
     hooks: tuple[str, str],
     cache_key: str,
     analysis: dict[str, Any],
+    dtype: str | None = None,
     beside: Sequence[Sequence[str]] = (),
 ) -> str:
-    """Hash of everything that shapes a result's numbers; ``beside`` tells of other SAEs that do."""
+    """Hash of everything that shapes a result's numbers.
+
+    ``dtype`` is the SAE's own where it has one; ``beside`` tells of other SAEs that shape them.
+    """
+    own = {} if dtype is None else {"sae_dtype": dtype}
     others = {"beside": [list(each) for each in beside]} if beside else {}
     return content_hash(
         {
+            **own,
             "schema": SCHEMA_VERSION,
             "evaluator": evaluator.qualified,
             "version": evaluator.descriptor.version,

@@ -192,7 +192,8 @@ class _Planner:
         try:
             import torch
 
-            sae = place(item.load(), analysis.device, getattr(torch, analysis.dtype))
+            sae = item.load()
+            sae = place(sae, analysis.device, getattr(torch, sae.overrides.dtype or analysis.dtype))
             hooks = hooks_of(sae, item, dict.fromkeys(self.source.hooks, 0), self.source.raw_hook)
             if hooks[1] not in self.source.hooks:
                 message = f"predicts other activations than it reads, and there is no tensor {TARGET_HOOK!r}"
@@ -221,8 +222,9 @@ class _Planner:
         name = chosen.evaluator.name
         if sae is None:
             return PlannedResult(item.name, name, "fail", admitted.failure)
-        has = self.source.has | ({Requirement.DECODER} if sae.W_dec is not None else set())
-        return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt)
+        own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
+        has = self.source.has | {need for need, there in own.items() if there}
+        return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt, sae.overrides.dtype)
 
     def _one(
         self,
@@ -232,6 +234,7 @@ class _Planner:
         hooks: Hooks,
         has: frozenset[Requirement],
         doubt: str = "",
+        dtype: str | None = None,
     ) -> PlannedResult:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
@@ -245,7 +248,7 @@ class _Planner:
         beside = seen_beside(chosen, hooks, name, self._bench)
         if not all(each.fingerprint for each in beside):
             return PlannedResult(name, evaluator, "make", doubt or "it looks at functions: never reused")
-        key = self._key(chosen, fingerprint, hooks, identities(beside))
+        key = self._key(chosen, fingerprint, hooks, dtype, identities(beside))
         stored = self._present.get((key, name))
         if stored is None or self.recompute:
             return PlannedResult(name, evaluator, "make", doubt or f"key {key[:12]}")
@@ -253,11 +256,17 @@ class _Planner:
             return PlannedResult(name, evaluator, "skip", stored.reason or "")
         return PlannedResult(name, evaluator, "reuse", f"key {key[:12]} is there")
 
-    def _key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, beside: Sequence[Identity] = ()) -> str:
+    def _key(
+        self,
+        chosen: Chosen,
+        fingerprint: str,
+        hooks: Hooks,
+        dtype: str | None = None,
+        beside: Sequence[Identity] = (),
+    ) -> str:
         config = chosen.config.model_dump(mode="json")
-        return result_key(
-            chosen.owned, config, fingerprint, hooks, self.source.account["key"], self._analysis, beside
-        )
+        cache = self.source.account["key"]
+        return result_key(chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype, beside)
 
     # -- baselines and controls -----------------------------------------------------------------
 
@@ -279,8 +288,9 @@ class _Planner:
         found = []
         for each in admitted:
             assert each.sae is not None
+            dtype = each.sae.overrides.dtype
             alone = [chosen for chosen in self._of_one_sae() if not chosen.evaluator.sees]
-            keys = [self._key(c, each.sae.fingerprint or "", each.hooks) for c in alone]
+            keys = [self._key(c, each.sae.fingerprint or "", each.hooks, dtype) for c in alone]
             stored = [self._present.get((key, each.item.name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
             if not known:
@@ -297,8 +307,8 @@ class _Planner:
     def _of_baseline(self, item: BaselineItem, name: str, hooks: Hooks) -> list[PlannedResult]:
         rows = {key: self._analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.source.account["key"], hooks, rows)
-        # Whether a control has a decoder is known when it is fitted; the built-in ones have.
-        has = self.source.has | {Requirement.DECODER}
+        # What a control has is known when it is fitted; the built-in ones have a decoder and reconstruct.
+        has = self.source.has | {Requirement.DECODER, Requirement.RECONSTRUCTION}
         return [self._one(name, chosen, recipe, hooks, has) for chosen in self._of_one_sae(control=True)]
 
 

@@ -64,12 +64,22 @@ class Recorder:
     failures: list[ItemFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reused: int = 0
+    assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     l0: dict[Hooks, list[float]] = field(default_factory=dict)
 
-    def key(self, chosen: Chosen, fingerprint: str, hooks: Hooks, beside: Sequence[Identity] = ()) -> str:
-        """The key of one result; ``beside`` are other SAEs that shape it."""
+    def key(
+        self,
+        chosen: Chosen,
+        fingerprint: str,
+        hooks: Hooks,
+        dtype: str | None = None,
+        beside: Sequence[Identity] = (),
+    ) -> str:
+        """The key of one result: ``dtype`` is the SAE's own, ``beside`` are others that shape it."""
         config = chosen.config.model_dump(mode="json")
-        return result_key(chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, beside)
+        return result_key(
+            chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, dtype, beside
+        )
 
     def reuse(
         self,
@@ -82,7 +92,7 @@ class Recorder:
         """Whether a result is there already; it is then taken over."""
         if self.results is None or self.recompute:
             return False
-        found = self.results.find(self.key(chosen, fingerprint, hooks, beside), draft.name)
+        found = self.results.find(self.key(chosen, fingerprint, hooks, draft.dtype, beside), draft.name)
         if found is None or found.result.status == "failed":
             return False
         self.results.drop_failures(found.result)

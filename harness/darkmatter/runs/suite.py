@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -14,23 +14,32 @@ from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
 from darkmatter.files.text import read_yaml
 from darkmatter.references import anchored_path, anchored_reference, check_name
 from darkmatter.runs.analysis import Analysis
+from darkmatter.sae.overrides import Overrides
 
 
-class SAESpec(Config):
-    """One SAE of a suite; a plain string is its reference."""
+class SAESpec(Overrides):
+    """One SAE of a suite, with what is known of it beyond its file; a plain string is its reference."""
 
     ref: str = Field(min_length=1, description="path or other reference of the SAE")
     adapter: str | None = Field(None, description="the reader to use where detection is ambiguous")
-    hook: str | None = Field(None, description="hook point, where the file records none or a wrong one")
 
     @model_validator(mode="before")
     @classmethod
     def _reference_alone(cls, value: Any) -> Any:
         return {"ref": value} if isinstance(value, str | Path) else value
 
+    @property
+    def overrides(self) -> Overrides:
+        """The statements about it."""
+        return Overrides(**self.given())
+
 
 class TextChoice(Config):
-    """The text of a suite; ``context_length`` falls back to what the SAEs record, then to 256."""
+    """The text of a suite.
+
+    ``context_length`` falls back to what the SAEs record, then to 256; ``bos`` to what the SAEs record
+    if they agree, then to always, if the tokenizer has one.
+    """
 
     path: str = Field(min_length=1, description=".txt, .jsonl or .json file, or hf:NAME[:CONFIG[:SPLIT]]")
     field: str = Field("text", description="the field that holds the text")
@@ -201,9 +210,14 @@ def _lowered(message: str) -> str:
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     """The fields of the configuration at a place inside ``model``."""
     current: Any = model
+    key_next = False
     for part in place:
+        if key_next:  # the part is a key of a mapping, such as an SAE's name
+            key_next = False
+            continue
         field = getattr(current, "model_fields", {}).get(part)
         current = field.annotation if field is not None else None
+        key_next = get_origin(current) is dict
         options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
         current = options[0] if options else current
     return list(getattr(current, "model_fields", {}))

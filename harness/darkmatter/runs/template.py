@@ -11,14 +11,15 @@ text:
   path: stories.jsonl           # .jsonl with a field "text", .txt (blank line between documents), hf:NAME
   contexts: 400                 # how many contexts
   # context_length: 256         # default: what the SAEs record, else 256
-  # bos: always                 # default: always, if the tokenizer has a BOS token
+  # bos: always                 # default: what the SAEs record, else always, if there is a BOS token
 
 hooks: [blocks.2.hook_resid_post]   # default: what the SAEs record
 
 saes:                           # NAME: REFERENCE
   mine: runs/my_sae
   pca: "baseline:pca,k=16"      # a control fitted on the training rows
-  # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post}
+  # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post, norm_factor: 0.3, bos: false}
+  # what a file does not say can be stated so; `darkmatter inspect REF` names what is assumed of it
 
 evaluators:                     # leave out for all that train nothing; `darkmatter describe NAME`: options
   reconstruction: {}

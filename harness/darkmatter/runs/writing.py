@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +28,12 @@ class Draft:
     adapter: str
     is_control: bool
     assumptions: tuple[str, ...]
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> str | None:
+        """The arithmetic that was stated for this SAE alone, if one was."""
+        return self.overrides.get("dtype")
 
     def of(
         self,
@@ -52,6 +58,7 @@ class Draft:
             adapter=self.adapter,
             metadata=asdict(sae.metadata),
             assumptions=self.assumptions,
+            overrides=self.overrides,
         )
         return ResultDraft(record, key, chosen)
 

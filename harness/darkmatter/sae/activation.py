@@ -95,6 +95,16 @@ class Relu(Activation):
 
 
 @dataclass(frozen=True, eq=False)
+class TanhRelu(Activation):
+    """f = tanh(max(h, 0)), "tanh-relu" in the configurations of SAELens before version 6."""
+
+    def value(self, h: Tensor, columns: Columns) -> Tensor:
+        """tanh(h), of an h above 0."""
+        del columns
+        return h.tanh()
+
+
+@dataclass(frozen=True, eq=False)
 class JumpRelu(Activation):
     """f = relu(h) * [h > threshold], strict; ``threshold`` [d_sae] or a single number [].
 
@@ -107,6 +117,21 @@ class JumpRelu(Activation):
     def floor(self, columns: Columns) -> Tensor:
         """max(threshold, 0)."""
         return _at(self.threshold, columns, torch.float64).clamp_min(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold(Activation):
+    """f = h * [h > threshold], strict, without a ReLU; ``threshold`` [d_sae] or a single number [].
+
+    Where the threshold is 0 or more this is ``JumpRelu``; below 0 it lets negative codes through, as
+    circuit-tracer does.
+    """
+
+    threshold: Tensor
+
+    def floor(self, columns: Columns) -> Tensor:
+        """The threshold."""
+        return _at(self.threshold, columns, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 TO_BE_SURE = {
@@ -13,6 +14,7 @@ TO_BE_SURE = {
     "orientation": "the training script: is W_enc stored [d_in, d_sae] or [d_sae, d_in]? "
     "then --override orientation=d_in,d_sae or orientation=d_sae,d_in",
     "k": "the training script or the publisher's page; then --override k=NUMBER",
+    "hook_out": "the training script or the publisher's page; then --override hook_out=HOOK",
 }
 """What settles an assumption about a field that the user can override."""
 
@@ -22,7 +24,7 @@ class Assumption(str):
 
     A plain string with two facts beside it: ``about``, the field of ``Overrides`` that it speaks of
     (None: no override touches it; an override of that field replaces the sentence), and
-    ``to_be_sure``, what would settle it.
+    ``to_be_sure``, what would settle it (None where nothing would, or nothing is needed).
     """
 
     __slots__ = ("about", "to_be_sure")
@@ -30,8 +32,20 @@ class Assumption(str):
     to_be_sure: str | None
 
     def __new__(cls, sentence: str, about: str | None = None, to_be_sure: str | None = None) -> Self:
-        """A sentence; what would settle it is known by what it is about, unless said."""
+        """A sentence; what would settle it is known by what it is about, unless said ("": nothing)."""
         made = super().__new__(cls, sentence)
         made.about = about
-        made.to_be_sure = to_be_sure or TO_BE_SURE.get(about or "")
+        made.to_be_sure = TO_BE_SURE.get(about or "") if to_be_sure is None else to_be_sure or None
         return made
+
+
+def described(assumptions: Iterable[str]) -> list[dict[str, str | None]]:
+    """Assumptions as plain objects with sentence, about and to_be_sure; plain strings have no more."""
+    return [
+        {
+            "sentence": str(each),
+            "about": getattr(each, "about", None),
+            "to_be_sure": getattr(each, "to_be_sure", None),
+        }
+        for each in assumptions
+    ]

@@ -6,7 +6,9 @@ import abc
 import contextlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from darkmatter.sae.overrides import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SAEMetadata:
-    """What the file says of itself; ``None`` where it says nothing."""
+    """What the file says of itself; ``None`` where it says nothing.
+
+    ``processing`` is that of the weights of the model it was trained on, in the words of a suite's
+    ``model``: raw, or compat (layer norms folded and weights centred).
+    """
 
     format: str = ""
     architecture: str = ""
@@ -27,6 +33,7 @@ class SAEMetadata:
     prepend_bos: bool | None = None
     dataset: str | None = None
     dtype: str | None = None
+    processing: Literal["raw", "compat"] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -38,8 +45,13 @@ class SAE(abc.ABC):
         hook_in, hook_out: TransformerLens hook points read and predicted, where known.
         metadata: what the file says of itself.
         assumptions: what the file did not say and we took, one sentence each.
+        overrides: what was stated about it instead of its file; ``apply_overrides`` follows them.
         fingerprint: hash of weights and semantics; None for opaque functions, which are known only
             by what they do.
+        reconstructs: whether it predicts activations. One that does not (a layer of a cross-layer
+            transcoder) has codes alone: ``decode`` and its kin raise an ItemError, and evaluators
+            that need a reconstruction are skipped.
+        no_reconstruction: why not, one sentence; empty for one that does.
     """
 
     d_in: int
@@ -49,7 +61,10 @@ class SAE(abc.ABC):
     hook_out: str | None
     metadata: SAEMetadata
     assumptions: tuple[str, ...]
+    overrides: Overrides = Overrides()
     fingerprint: str | None
+    reconstructs: bool = True
+    no_reconstruction: str = ""
 
     @property
     def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it

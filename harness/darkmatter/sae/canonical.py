@@ -58,7 +58,8 @@ class CanonicalSAE(CanonicalWeights):
         code_scale: [d_sae], multiplies pre-activations and divides codes before the decoder.
         gate_scale: [d_sae], not negative; scales what the activation compares, not the codes.
         W_skip: [d_in, d_out].
-        head_shape: (heads, d_head) with heads * d_head = d_in: x may then be [..., heads, d_head].
+        head_shape: (heads, d_head) with heads * d_head = d_in: x may then be [..., heads, d_head];
+            at a hook point that ends in hook_z any such split may be given.
         hook_in: hook point read.
         hook_out: hook point predicted; ``hook_in`` where None.
         metadata: what the file says of itself.
@@ -124,6 +125,13 @@ class CanonicalSAE(CanonicalWeights):
         if device is not None:
             vars(moved).update(_encoder=self._encoder.to(device), _decoder=self._decoder.to(device))
         return moved
+
+    def with_normalisation(self, normalisation: Normalisation) -> CanonicalSAE:
+        """The same SAE with its input normalised in another way."""
+        changed = copy.copy(self)
+        vars(changed)["_encoder"] = replace(self._encoder, normalisation=normalisation)
+        vars(changed).pop("fingerprint", None)  # found again when it is asked for
+        return changed
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:

@@ -64,7 +64,14 @@ def _verdict(view: FileView, adapter: SAEAdapter) -> Detection | Refusal:
 
 
 def choose(view: FileView, claims: list[Claim], adapter: str | None = None) -> SAEAdapter:
-    """The one adapter to use; raises with every adapter's reason where there is none or several."""
+    """The one adapter to use; raises with every adapter's reason where there is none or several.
+
+    That is the one asked for, else the one that the catalogue names which led here, else the one
+    that claims the files.
+    """
+    named_by_catalogue = view.origin.adapter if view.origin is not None else None
+    if adapter is None and any(claim.adapter.name == named_by_catalogue for claim in claims):
+        adapter = named_by_catalogue
     if adapter is not None:
         named = [claim.adapter for claim in claims if claim.adapter.name == adapter]
         if named:

@@ -6,10 +6,13 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from darkmatter.errors import DarkmatterError, SAEFileError
+from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.files import limits
+from darkmatter.sae.assumption import described
 from darkmatter.sae.detect import choose, detect
-from darkmatter.sae.load import LoadOptions, as_reference, known_adapters, load_sae, open_view, read
+from darkmatter.sae.formula import formula
+from darkmatter.sae.load import LoadOptions, as_reference, follow, known_adapters, load_sae, open_view, read
+from darkmatter.sae.overrides import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,21 +25,6 @@ if TYPE_CHECKING:
     from darkmatter.sae.detect import Claim
 
 WEIGHT_SUFFIXES = (".safetensors", ".npz")
-
-ACTIVATIONS = {
-    "Relu": "relu(h)",
-    "JumpRelu": "relu(h) · [h > threshold]",
-    "TopK": "the {k} largest of relu(h)",
-    "AbsTopK": "the {k} entries of h with the largest |h|",
-    "GroupMax": "the largest of relu(h) in each of {k} groups",
-    "Gated": "[h + b_gate > 0] · relu(h · exp(r_mag) + b_mag)",
-}
-NORMALISERS = {
-    "none": ("x", "{}"),
-    "layer_norm": ("(x - mean(x)) / (std(x) + {eps:g})", "({}) · std(x) + mean(x)"),
-    "constant_norm": ("x · √d_in / ‖x‖", "({}) · ‖x‖ / √d_in"),
-    "scale": ("x · {factor:g}", "({}) / {factor:g}"),
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,8 @@ class Inspection:
     settings: dict[str, Any] = field(default_factory=dict)
     semantics: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    assumptions: list[str] = field(default_factory=list)
+    assumptions: list[dict[str, str | None]] = field(default_factory=list)
+    overrides: dict[str, Any] = field(default_factory=dict)
     fingerprint: str | None = None
     error: str | None = None
 
@@ -73,15 +62,17 @@ def inspect_reference(
     *,
     adapter: str | None = None,
     adapters: Mapping[str, SAEAdapter] | None = None,
+    overrides: Overrides | Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Say what a reference points to; what goes wrong while loading is part of the answer.
 
     Raises:
         ItemError: there is nothing to look at.
+        UsageError: there is no such override.
     """
-    where = as_reference(reference)
+    where, stated = as_reference(reference), Overrides.of(overrides)
     if where.kind == "python":
-        return Inspection(reference=where.raw, **_describe(load_sae(where)))
+        return Inspection(reference=where.raw, **_describe(load_sae(where, overrides=stated)))
     view = open_view(where)
     claims = detect(view, known_adapters(adapters))
     files, tensors = _contents(view)
@@ -95,8 +86,9 @@ def inspect_reference(
     try:
         chosen = choose(view, claims, adapter)
         found["adapter"] = chosen.name
-        found |= _describe(read(view, chosen, LoadOptions()))
-    except SAEFileError as error:
+        sae = read(view, chosen, LoadOptions(overrides=stated))
+        found |= _describe(follow(sae, stated, str(view)))
+    except ItemError as error:
         found["error"] = str(error)
     return Inspection(**found)
 
@@ -134,7 +126,6 @@ def _contents(view: FileView) -> tuple[list[dict[str, Any]], dict[str, dict[str,
 
 
 def _describe(sae: SAE) -> dict[str, Any]:
-    activation = getattr(sae, "activation", None)
     return {
         "architecture": sae.metadata.architecture,
         "hook_in": sae.hook_in,
@@ -142,11 +133,30 @@ def _describe(sae: SAE) -> dict[str, Any]:
         "d_in": sae.d_in,
         "d_out": sae.d_out,
         "d_sae": sae.d_sae,
-        "settings": activation.settings() | _ranges(activation) if activation is not None else {},
+        "settings": _settings(sae),
         "semantics": formula(sae),
         "metadata": asdict(sae.metadata),
-        "assumptions": list(sae.assumptions),
+        "assumptions": described(sae.assumptions),
+        "overrides": sae.overrides.given(),
         "fingerprint": sae.fingerprint,
+    }
+
+
+def _settings(sae: SAE) -> dict[str, Any]:
+    """What shapes the numbers beside the weights: activation, normalisation, heads, precision."""
+    from darkmatter.sae.canonical import CanonicalSAE
+
+    if not isinstance(sae, CanonicalSAE):
+        return {}
+    activation = sae.activation.settings()
+    return {
+        "activation": activation.pop("name"),
+        **activation,
+        **_ranges(sae.activation),
+        "normalisation": sae.normalisation.settings(),
+        "weights": sorted(sae.tensors()),
+        "head_shape": None if sae.head_shape is None else list(sae.head_shape),
+        "dtype": str(sae.dtype).removeprefix("torch."),
     }
 
 
@@ -155,32 +165,5 @@ def _ranges(activation: Any) -> dict[str, Any]:
     found = {}
     for name, tensor in activation.tensors().items():
         low, high = float(tensor.min()), float(tensor.max())
-        found[name] = low if low == high else [low, high]
+        found[name] = low if low == high else {"from": low, "to": high}
     return found
-
-
-def formula(sae: SAE) -> str:
-    """What an SAE computes, as one line."""
-    activation = getattr(sae, "activation", None)
-    if activation is None:
-        return str(getattr(sae, "formula", "f = encode(x); x̂ = decode(f)"))
-    normalisation: Any = getattr(sae, "normalisation", None)
-    settings = {"eps": getattr(normalisation, "eps", 0), "factor": getattr(normalisation, "factor", 1)}
-    inward, outward = NORMALISERS[getattr(normalisation, "kind", "none")]
-    outward = outward if getattr(normalisation, "invert", True) else "{}"
-    subtract = getattr(sae, "subtract", None) is not None
-    x = inward.format(**settings) + (" - b_in" if subtract else "")
-    h = "x' W_enc" + (" + b_enc" if getattr(sae, "b_enc", None) is not None else "")
-    scaled = getattr(sae, "code_scale", None) is not None
-    f = ACTIVATIONS.get(type(activation).__name__, type(activation).__name__).format(**activation.settings())
-    y = ("(f / s) W_dec" if scaled else "f W_dec") + (
-        " + b_dec" if getattr(sae, "b_dec", None) is not None else ""
-    )
-    y = outward.replace("{}", y).format(**settings)
-    steps = [
-        f"x' = {x}",
-        f"h = ({h}) · s" if scaled else f"h = {h}",
-        f"f = {f}" + (", chosen by h · gate_scale" if getattr(sae, "gate_scale", None) is not None else ""),
-        f"x̂ = {y}" + (" + x W_skip" if getattr(sae, "W_skip", None) is not None else ""),
-    ]
-    return "; ".join(steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +11,10 @@ from darkmatter.files.view import FileView
 from darkmatter.references import Reference, parse_reference
 from darkmatter.sae.base import SAE
 from darkmatter.sae.detect import choose, detect
-from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides
+from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides, apply_overrides
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import torch
 
@@ -50,6 +50,7 @@ def load_sae(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     adapters: Mapping[str, SAEAdapter] | None = None,
+    overrides: Overrides | Mapping[str, Any] | None = None,
 ) -> SAE:
     """Load one SAE.
 
@@ -59,20 +60,34 @@ def load_sae(
         device: where the weights go.
         dtype: precision of the weights; by default float32, or float64 if the file has it.
         adapters: readers by name; by default those of all plugins.
+        overrides: what is known of the SAE and its file does not say, or says wrongly: fields of
+            ``Overrides``, such as ``{"norm_factor": 0.3}``.
 
     Raises:
         SAEFileError: the files are missing, unrecognised, ambiguous, damaged or unsafe.
+        UsageError: there is no such override, adapter or kind of reference.
+        ItemError: the SAE cannot follow an override.
     """
-    where = as_reference(reference)
+    where, stated = as_reference(reference), Overrides.of(overrides)
     if where.kind == "python":
         from darkmatter.sae.python import call_reference
 
         sae = call_reference(where.target)
+        _refuse_unasked(where.raw, "a function", stated, asked=())
     else:
         view = open_view(where)
         chosen = choose(view, detect(view, known_adapters(adapters)), adapter)
-        sae = read(view, chosen, LoadOptions(device, dtype))
-    return place(sae, device, dtype)
+        sae = read(view, chosen, LoadOptions(device, dtype, stated))
+    return follow(place(sae, device, dtype), stated, where.raw)
+
+
+def follow(sae: SAE, overrides: Overrides, where: str, *, given_by: str = "the user") -> SAE:
+    """The SAE with the overrides in force; ``where`` says in errors which SAE cannot follow them."""
+    try:
+        return apply_overrides(sae, overrides, given_by=given_by)
+    except ItemError as error:
+        message = f"{where}: {error}"
+        raise ItemError(message) from error
 
 
 def as_reference(reference: str | Path | Reference) -> Reference:
@@ -92,16 +107,17 @@ def open_view(reference: Reference) -> FileView:
             "by itself; give it to `darkmatter run --sae` or to `evaluate`."
         )
         raise ItemError(message)
-    message = (
-        f"{reference.raw}: this version does not download SAEs. Download the folder with the SAE's files "
-        f"({_how_to_download(reference)}) and give its path."
-    )
-    raise ItemError(message)
+    from darkmatter.fetching.locate import open_fetched
+
+    return open_fetched(reference)
 
 
 def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     """Load through one adapter and check what it made."""
     view.index_used = False
+    origin = view.origin
+    beneath = Overrides() if origin is None else origin.beneath(options.overrides)
+    options = replace(options, overrides=options.overrides.merged_with(beneath))
     try:
         sae = adapter.resolve()(view, options)
     except SAEFileError:
@@ -118,14 +134,20 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     if not view.index_used and view.index is not None:
         message = f"{view}: holds a single SAE for the adapter {adapter.name!r}; leave out #{view.index}."
         raise SAEFileError(message)
-    for name in FOR_ADAPTERS:
-        if getattr(options.overrides, name) is not None and name not in options.asked:
-            message = (
-                f"{view}: the adapter {adapter.name!r} needs no {name} from you; leave the override out."
-            )
-            raise SAEFileError(message)
+    _refuse_unasked(str(view), f"the adapter {adapter.name!r}", options.overrides, options.asked)
     check_loaded(sae, str(view))
-    return sae
+    if origin is None:
+        return sae
+    sae.metadata = origin.signed(sae.metadata)
+    return follow(sae, beneath, str(view), given_by=origin.stated_by)
+
+
+def _refuse_unasked(where: str, reader: str, overrides: Overrides, asked: Collection[str]) -> None:
+    """Raise an SAEFileError if an override would change nothing, because its reader needs no such word."""
+    for name in FOR_ADAPTERS:
+        if getattr(overrides, name) is not None and name not in asked:
+            message = f"{where}: {reader} needs no {name} from you; leave the override out."
+            raise SAEFileError(message)
 
 
 def check_loaded(sae: SAE, where: str) -> None:
@@ -164,14 +186,3 @@ def place(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
         return sae
     moved: SAE = move(device=device, dtype=dtype)
     return moved
-
-
-def _how_to_download(reference: Reference) -> str:
-    """The command that fetches what an hf: reference names; the catalogues name no repository."""
-    if reference.kind != "hf":
-        return "its page names the Hugging Face repository and folder"
-    organisation, repository, *folder = reference.target.split("/")
-    command = f"huggingface-cli download {organisation}/{repository}"
-    command += f" --include '{'/'.join(folder)}/*'" if folder else ""
-    command += f" --revision {reference.revision}" if reference.revision else ""
-    return f"`{command} --local-dir FOLDER`"

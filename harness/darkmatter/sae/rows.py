@@ -36,8 +36,9 @@ def as_rows(
         x: [..., d_in], or [..., heads, d_head] where that is allowed.
         d_in: the SAE's input size.
         heads: the (heads, d_head) that may stand last instead of d_in.
-        any_heads: whether any two last dimensions of product d_in may.
-        hook: the SAE's hook point, for the message.
+        any_heads: whether any two last dimensions of product d_in may; they always may at an
+            attention-z hook point, since no file of an SAE says how many heads its model has.
+        hook: the SAE's hook point.
 
     Raises:
         ItemError: the last dimension is not d_in.
@@ -46,10 +47,13 @@ def as_rows(
     if shape and shape[-1] == d_in and x.is_floating_point():
         return Rows(x.reshape(math.prod(shape[:-1]), d_in), shape[:-1], shape)
     last_two = shape[-2:]
+    any_heads = any_heads or (hook or "").endswith("hook_z")
     headed = last_two == heads or (any_heads and math.prod(last_two) == d_in)
     if len(shape) >= 2 and headed and x.is_floating_point():
         return Rows(x.reshape(math.prod(shape[:-2]), d_in), shape[:-2], shape)
-    expected = f"[..., {d_in}]" + (f" or [..., {heads[0]}, {heads[1]}]" if heads else "")
+    split = f" or [..., {heads[0]}, {heads[1]}]" if heads else ""
+    split = split or (f" or [..., heads, d_head] with heads * d_head = {d_in}" if any_heads else "")
+    expected = f"[..., {d_in}]{split}"
     where = f"it was trained at {hook!r}" if hook else "its file does not name one"
     message = (
         f"This SAE reads floating-point activations of d_in = {d_in}, shape {expected}, but got {x.dtype} of "

@@ -19,7 +19,7 @@ from darkmatter.sae.preactivations import Encoder
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
-    """Weights of x̂ = f weight + bias + x skip: [d_sae, d_out] contiguous, [d_out], [d_in, d_out]."""
+    """Weights of x̂ = f weight + bias + x skip: [d_sae, d_out], [d_out], [d_in, d_out]."""
 
     weight: Tensor
     bias: Tensor | None
@@ -31,7 +31,8 @@ class Decoder:
         row_norms("W_dec", weight)
         if skip is not None:
             row_norms("W_skip", skip)
-        bias, skip = (None if tensor is None else tensor.detach() for tensor in (bias, skip))
+        # Contiguous, because a product with a transposed view may round differently.
+        bias, skip = (None if tensor is None else tensor.detach().contiguous() for tensor in (bias, skip))
         return Decoder(weight.detach().contiguous(), bias, skip)
 
     def to(self, device: torch.device | str) -> Decoder:

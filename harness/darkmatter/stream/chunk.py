@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from darkmatter.activations import ActivationStore, Shard
+from darkmatter.errors import ItemError
 from darkmatter.evaluation import Rows
+from darkmatter.sae.base import SAE
 from darkmatter.sae.codes import Codes
 from darkmatter.shuffle import permutation
 from darkmatter.stats.moments import centred
@@ -64,14 +66,33 @@ class InputRows:
         return self.x.to(torch.float64).square().sum(dim=1).sqrt()
 
 
+def reconstruction_of(sae: SAE, codes: Codes, x: Tensor) -> Tensor | str:
+    """What an SAE makes of x [n, d_in] and its codes; of one that has codes alone, why it makes nothing."""
+    return sae.reconstruct_from(codes, x) if sae.reconstructs else sae.no_reconstruction
+
+
 @dataclass(frozen=True)
 class ChunkRows:
-    """What one SAE makes of some rows; the concrete ``darkmatter.api.Chunk``."""
+    """What one SAE makes of some rows; the concrete ``darkmatter.api.Chunk``.
+
+    ``made`` is what ``reconstruction_of`` says.
+    """
 
     inputs: InputRows
     codes: Codes
-    reconstruction: Tensor
+    made: Tensor | str
     beside: Mapping[str, ChunkRows] = field(default_factory=dict)
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """[n, d_out] float32.
+
+        Raises:
+            ItemError: the SAE has codes alone.
+        """
+        if isinstance(self.made, str):
+            raise ItemError(self.made)
+        return self.made
 
     @property
     def x(self) -> Tensor:

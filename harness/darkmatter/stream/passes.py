@@ -22,7 +22,14 @@ from darkmatter.evaluation import Collector, CollectorSpec, PassInfo, Rows
 from darkmatter.files.atomic import content_hash
 from darkmatter.sae.base import SAE
 from darkmatter.stats.regression import LinearMap
-from darkmatter.stream.chunk import ChunkRows, InputRows, RowSelection, permuted, read_rows
+from darkmatter.stream.chunk import (
+    ChunkRows,
+    InputRows,
+    RowSelection,
+    permuted,
+    read_rows,
+    reconstruction_of,
+)
 from darkmatter.stream.shards import map_shards
 from darkmatter.stream.spool import ShardSpool
 
@@ -210,8 +217,9 @@ class _ShardEncoder:
         try:
             with self._sae.exclusive():
                 codes = self._sae.encode(inputs.x)
-                reconstruction = self._sae.reconstruct_from(codes, inputs.x)
-            _require_sound(reconstruction, (len(inputs.x), self._info.d_out))
+                made = reconstruction_of(self._sae, codes, inputs.x)
+            if isinstance(made, torch.Tensor):
+                _require_sound(made, (len(inputs.x), self._info.d_out))
         except DarkmatterError as error:
             part.failure = error
             return
@@ -219,11 +227,12 @@ class _ShardEncoder:
             message = f"the SAE raised {type(error).__name__}: {error}"
             part.failure = ItemError(message)
             return
-        spool.append(self._file, codes, reconstruction if self._sae.fingerprint is None else None)
+        hashed = made if isinstance(made, torch.Tensor) and self._sae.fingerprint is None else None
+        spool.append(self._file, codes, hashed)
         if rows == "test":
             part.test_rows += len(inputs.x)
             part.test_codes += len(codes.values)
-        chunk = ChunkRows(inputs, codes, reconstruction)
+        chunk = ChunkRows(inputs, codes, made)
         for spec, collector in part.collectors.items():
             if spec not in part.broken:
                 _guarded(part.broken, spec, partial(_update, collector, chunk, rows))
@@ -318,6 +327,7 @@ def _decoded(
     encoded: Encoded, spool: ShardSpool, number: int, inputs: InputRows, device: torch.device
 ) -> ChunkRows:
     codes = spool.read(number, device)
-    reconstruction = encoded.sae.reconstruct_from(codes, inputs.x)
-    spool.require_same(number, reconstruction)
-    return ChunkRows(inputs, codes, reconstruction)
+    made = reconstruction_of(encoded.sae, codes, inputs.x)
+    if isinstance(made, torch.Tensor):
+        spool.require_same(number, made)
+    return ChunkRows(inputs, codes, made)

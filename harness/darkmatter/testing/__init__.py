@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from darkmatter.testing.adapters import check_adapter as check_adapter
     from darkmatter.testing.baselines import check_baseline as check_baseline
+    from darkmatter.testing.catalogues import check_catalogue as check_catalogue
     from darkmatter.testing.evaluators import check_evaluator as check_evaluator
     from darkmatter.testing.imports import check_imports as check_imports
     from darkmatter.testing.reporters import check_reporter as check_reporter
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "check_adapter": "darkmatter.testing.adapters",
     "check_baseline": "darkmatter.testing.baselines",
+    "check_catalogue": "darkmatter.testing.catalogues",
     "check_evaluator": "darkmatter.testing.evaluators",
     "check_imports": "darkmatter.testing.imports",
     "check_reporter": "darkmatter.testing.reporters",
@@ -39,6 +41,7 @@ _HOMES = {
 __all__ = [
     "check_adapter",
     "check_baseline",
+    "check_catalogue",
     "check_evaluator",
     "check_imports",
     "check_reporter",

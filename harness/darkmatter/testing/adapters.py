@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,29 +14,13 @@ from darkmatter.descriptors import Detection, SAEAdapter
 from darkmatter.errors import DarkmatterError
 from darkmatter.files.view import FileView
 from darkmatter.sae.base import SAE
-from darkmatter.sae.detect import choose, detect
-from darkmatter.sae.load import LoadOptions, read
+from darkmatter.sae.detect import detect
 from darkmatter.testing.codecs import check_sae
+from darkmatter.testing.damaged_files import check_damaged
 from darkmatter.testing.rules import descriptor_of, refuse, require, undisturbed
+from darkmatter.testing.samples import EXPECTED, Sample, load
 
-EXPECTED = "expected.safetensors"
 ABSOLUTE = RELATIVE = 1e-5
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A folder with an SAE: ``folder`` is all of it, ``sae`` the SAE's place in it."""
-
-    folder: Path
-    sae: Path
-
-    @classmethod
-    def of(cls, folder: Path) -> Sample:
-        """The SAE is where golden.json's ``path`` says, else in ``sae/``, else the folder itself."""
-        golden = folder / "golden.json"
-        if golden.is_file():
-            return cls(folder, folder / json.loads(golden.read_text())["path"])
-        return cls(folder, folder / "sae" if (folder / "sae").is_dir() else folder)
 
 
 def check_adapter(
@@ -48,15 +29,22 @@ def check_adapter(
     """Raise AssertionError unless an adapter conforms; returns what could not be checked here.
 
     It must claim every sample and give an SAE that fits, the same one twice; refuse folders of
-    others without raising; and say of a damaged file which one it is. Where a sample holds
-    ``expected.safetensors`` (x, codes, reconstruction, as the format's own code gives them), codes
-    and reconstructions must agree (1e-5), with exactly the same latents active.
+    others without raising. Where a sample holds ``expected.safetensors`` (x, codes, reconstruction,
+    as the format's own code gives them; no reconstruction where that gives codes alone), codes and
+    reconstructions must agree (1e-5), with exactly the same latents active.
+
+    Every file is also damaged in turn: left out, emptied, cut in half; each tensor left out, of
+    another shape, with a NaN, of integers; each field left out, null, of another type. An error must
+    name the file, the tensor or field, and what was expected there. What loads all the same must be
+    the SAE as it was; where something is left out, what is taken for it needs a sentence in
+    ``assumptions`` that names it, or for a tensor another ``metadata.architecture``. Of a
+    ``torch.save`` file with a library's own objects only the bytes are damaged.
 
     Args:
         adapter: a descriptor, or the name of an installed one (then imports are checked too).
         samples: one or more folders. The SAE is in the folder's ``sae/`` (or where the folder's
             golden.json says), or is the folder itself.
-        damage: also load damaged copies of every sample.
+        damage: also load damaged copies of every sample (hundreds of loads each).
     """
     described = descriptor_of("adapters", adapter, SAEAdapter)
     listed = [samples] if isinstance(samples, str | Path) else samples
@@ -68,15 +56,9 @@ def check_adapter(
         _check_foreign(described, Path(scratch))
     if damage:
         for sample in found:
-            _check_damaged(described, sample)
+            check_damaged(described, sample)
     without = [sample.folder.name for sample in found if not (sample.folder / EXPECTED).is_file()]
     return tuple(f"{name}: no {EXPECTED} to compare with" for name in without)
-
-
-def _load(adapter: SAEAdapter, place: Path) -> SAE:
-    """The way ``load_sae`` takes, with this adapter alone."""
-    view = FileView(place)
-    return read(view, choose(view, detect(view, {adapter.name: adapter})), LoadOptions())
 
 
 def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
@@ -89,11 +71,11 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
         "let `filenames` match a file of the folder, and `detect` return a Detection.",
     )
     try:
-        first = _load(adapter, sample.sae)
+        first = load(adapter, sample)
     except DarkmatterError as error:
         refuse("An adapter loads its samples.", f"{where}: {error}", "see the error.", error)
     with undisturbed(f"the adapter {where}"):
-        second = _load(adapter, sample.sae)
+        second = load(adapter, sample)
     require(
         first.fingerprint is not None and first.fingerprint == second.fingerprint,
         "The same file gives the same fingerprint.",
@@ -109,17 +91,24 @@ def _check_sample(adapter: SAEAdapter, sample: Sample) -> None:
 
 
 def _rows(x: Tensor, width: int) -> Tensor:
-    """Rows [n, width] float32 of x, heads flattened."""
-    return x.float().reshape(-1, width)
+    """Activations in float32 with ``width`` last: rows or sequences as they are, heads flattened."""
+    return x.float() if x.shape[-1] == width else x.float().reshape(-1, width)
 
 
 def _compare(sae: SAE, expected: dict[str, Tensor], where: str) -> None:
     x = _rows(expected["x"], sae.d_in)
     codes = sae.encode(x).to_dense()
-    true = {
-        "codes": _rows(expected["codes"], sae.d_sae),
-        "reconstruction": _rows(expected["reconstruction"], sae.d_out),
-    }
+    true = {"codes": _rows(expected["codes"], sae.d_sae)}
+    found = {"codes": codes}
+    require(
+        sae.reconstructs == ("reconstruction" in expected),
+        "An SAE reconstructs if the format's own code does.",
+        f"{where}: it {'does' if sae.reconstructs else 'does not'}; {EXPECTED} holds {', '.join(expected)}",
+        "return an api.EncodeOnlySAE for weights that give codes alone.",
+    )
+    if sae.reconstructs:
+        true["reconstruction"] = _rows(expected["reconstruction"], sae.d_out)
+        found["reconstruction"] = sae.reconstruct(x)
     wrong = int(((codes != 0) != (true["codes"] != 0)).sum())
     require(
         wrong == 0,
@@ -127,7 +116,7 @@ def _compare(sae: SAE, expected: dict[str, Tensor], where: str) -> None:
         f"{where}: {wrong} of {codes.numel()} codes are active in one and not in the other",
         "look at the order of bias, threshold and normalisation, and at > against >=.",
     )
-    for name, values in {"codes": codes, "reconstruction": sae.reconstruct(x)}.items():
+    for name, values in found.items():
         close = torch.allclose(values, true[name], rtol=RELATIVE, atol=ABSOLUTE)
         gap = float((values - true[name]).abs().max())
         require(
@@ -179,53 +168,3 @@ def _foreign(adapter: SAEAdapter, scratch: Path) -> Iterator[tuple[str, Path]]:
         if files is model:
             save_file({"model.embed_tokens.weight": torch.zeros(4, 8)}, folder / "model.safetensors")
         yield name, folder
-
-
-def _check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
-    """Every file of a sample damaged in turn: an error that names it, or the SAE as it was."""
-    whole = _load(adapter, sample.sae).fingerprint
-    below = sample.sae if sample.sae.is_dir() else sample.sae.parent
-    files = [
-        path for path in below.rglob("*") if path.is_file() and path.name not in {EXPECTED, "golden.json"}
-    ]
-    for file in sorted(files):
-        content = file.read_bytes()
-        damages = {"emptied": b"", "cut in half": content[: len(content) // 2]}
-        if file.suffix == ".json":
-            damages["reduced to {}"] = b"{}"
-        for how, damaged in damages.items():
-            with tempfile.TemporaryDirectory() as scratch:
-                # The names of folders above may matter to an adapter.
-                copy = Path(scratch, *sample.folder.absolute().parts[-3:])
-                shutil.copytree(sample.folder, copy)
-                (copy / file.relative_to(sample.folder)).write_bytes(damaged)
-                _check_damage(adapter, copy / sample.sae.relative_to(sample.folder), file.name, how, whole)
-
-
-def _check_damage(adapter: SAEAdapter, place: Path, file: str, how: str, whole: str | None) -> None:
-    where = f"{adapter.name!r}, {file} {how}"
-    try:
-        sae = _load(adapter, place)
-    except DarkmatterError as error:
-        message = str(error)
-    else:
-        require(
-            sae.fingerprint == whole or how == "reduced to {}",
-            "A damaged file is an error, never another SAE.",
-            f"{where}: loaded without a complaint, with other numbers",
-            "take tensors with their shapes checked: view.weights(name).take('W_enc', d_in, d_sae).",
-        )
-        return
-    require(
-        file in message,
-        "The error of a damaged file names the file.",
-        f"{where}: {message}",
-        "read files through the view (view.json, view.weights): its errors name them.",
-    )
-    own = f"the adapter {adapter.name!r} failed ("
-    require(
-        own not in message and "its detection failed (" not in message,
-        "Damage is said in words, not by an exception that came along.",
-        f"{where}: {message}",
-        "api.Fields(view.json(name), str(view.file(name))) names a missing field and what was expected.",
-    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from darkmatter.errors import ItemError
 from darkmatter.sae.base import SAE
+from darkmatter.sae.codes import Codes
 from darkmatter.testing.rules import require
 
 CLOSE = 1e-5
@@ -23,6 +27,9 @@ def check_sae(sae: SAE, x: Tensor, where: str) -> None:
     )
     codes = sae.encode(x)
     dense = codes.to_dense()
+    if not sae.reconstructs:
+        _check_codes_alone(sae, codes, x, where)
+        return
     given = sae.reconstruct(x)
     require(
         dense.shape == (*x.shape[:-1], sae.d_sae) and given.shape == (*x.shape[:-1], sae.d_out),
@@ -43,6 +50,34 @@ def check_sae(sae: SAE, x: Tensor, where: str) -> None:
         "override reconstruct_from where decode alone does not know x (skip connections, row norms).",
     )
     _check_rows(sae, x, given, where)
+
+
+def _check_codes_alone(sae: SAE, codes: Codes, x: Tensor, where: str) -> None:
+    """What holds for an SAE that does not reconstruct: finite codes, and a reason where x̂ is asked for."""
+    dense = codes.to_dense()
+    require(
+        dense.shape == (*x.shape[:-1], sae.d_sae) and bool(dense.isfinite().all()),
+        "encode gives finite codes [..., d_sae].",
+        f"{where}: x {list(x.shape)}, codes {list(dense.shape)}",
+        "see darkmatter.api.SAE for what each method returns.",
+    )
+    asked: dict[str, Callable[[], Tensor]] = {
+        "decode": lambda: sae.decode(codes),
+        "reconstruct": lambda: sae.reconstruct(x),
+        "reconstruct_from": lambda: sae.reconstruct_from(codes, x),
+    }
+    for name, ask in asked.items():
+        try:
+            ask()
+            said = None
+        except ItemError as error:
+            said = str(error)
+        require(
+            bool(sae.no_reconstruction) and said == sae.no_reconstruction,
+            "An SAE that does not reconstruct says why wherever it is asked to.",
+            f"{where}: {name} {'returned' if said is None else f'said {said!r}'}",
+            "raise api.ItemError(self.no_reconstruction), or return an api.EncodeOnlySAE.",
+        )
 
 
 def _check_rows(sae: SAE, x: Tensor, given: Tensor, where: str) -> None:

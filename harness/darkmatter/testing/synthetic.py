@@ -13,6 +13,7 @@ from darkmatter.sae.activation import AbsTopK, Relu, TopK
 from darkmatter.sae.base import SAE, SAEMetadata
 from darkmatter.sae.canonical import CanonicalSAE
 from darkmatter.sae.codes import Codes
+from darkmatter.sae.encode_only import EncodeOnlySAE
 
 D = 8
 """Features of the synthetic activations."""
@@ -52,7 +53,8 @@ def synthetic_saes(x: Tensor, *, seed: int = 0) -> dict[str, SAE]:
 
     ``relu`` and ``topk`` are ordinary; ``dead_latent`` has one latent that never fires and ``dead``
     none that ever does; ``identity`` misses nothing, ``pca`` is of low rank, ``shrunk`` gives half
-    of what it should, ``no_latents`` has d_sae = 0, ``functions`` is opaque (no decoder matrix).
+    of what it should, ``no_latents`` has d_sae = 0, ``functions`` is opaque (no decoder matrix),
+    ``codes_alone`` does not reconstruct (evaluators that need it declare Requirement.RECONSTRUCTION).
     """
     d = x.shape[-1]
     mean = x.reshape(-1, d).mean(dim=0)
@@ -82,6 +84,9 @@ def synthetic_saes(x: Tensor, *, seed: int = 0) -> dict[str, SAE]:
         "no_latents": NoLatents(mean),
         "functions": SAE.from_functions(
             lambda rows: torch.relu(rows @ W_dec.T - 0.3), lambda codes: codes @ W_dec, d_in=d, d_sae=LATENTS
+        ),
+        "codes_alone": EncodeOnlySAE(
+            W_enc=W_dec.T, b_enc=bias, activation=Relu(), reason="It is an encoder without a decoder."
         ),
     }
 

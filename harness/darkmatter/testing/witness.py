@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import torch
 import xxhash
 
 from darkmatter.descriptors import Config, Evaluator, Metric
+from darkmatter.errors import ItemError
 from darkmatter.evaluation import Chunk, CollectorSpec, EvalContext, PassInfo, Rows
 from darkmatter.output import EvalOutput
 
@@ -62,7 +64,9 @@ class _DigestCollector:
     def update(self, chunk: Chunk, rows: Rows) -> None:
         self.state.update(rows.encode())
         self.rows += len(chunk.x)
-        shown = [chunk.x, chunk.target, chunk.reconstruction, chunk.error, *chunk.x_centred]
+        shown = [chunk.x, chunk.target, *chunk.x_centred]
+        with contextlib.suppress(ItemError):  # of an SAE that has codes alone
+            shown += [chunk.reconstruction, chunk.error]
         shown += [chunk.codes.values, chunk.codes.indices, chunk.codes.offsets, chunk.unit, chunk.position]
         shown += [side for side in (chunk.tokens, chunk.loss, chunk.labels) if side is not None]
         for tensor in shown:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from darkmatter import api
+from darkmatter_plugins.adapters._hooks import module_input, module_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
         return api.Refusal(f"there is no {CONFIG} beside the weights")
     name = config.inside("trainer").values.get("dict_class")
     if not isinstance(name, str):
-        return api.Refusal(f"{CONFIG} has no trainer.dict_class")
+        return api.Refusal(f"{CONFIG} has no trainer.dict_class; expected the name of a class")
     return api.Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
 
 
@@ -64,10 +65,13 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     W_enc, W_dec, b_enc = _matrices(weights, layout, d_in, d_sae)
     b_dec = weights.take(layout.decoder_bias, d_in)
     assumptions = [
-        "dataset and BOS policy not recorded.",
-        "codes are unscaled; load_dictionary would multiply those of an AutoEncoder by decoder norms.",
-    ][: 2 if layout.activation == "relu" else 1]
-    activation = _activation(weights, layout, trainer, d_sae, assumptions)
+        api.Assumption("dataset not recorded."),
+        api.Assumption("BOS policy not recorded.", about="bos"),
+    ]
+    if layout.activation == "relu":
+        unscaled = "codes are unscaled; load_dictionary would multiply an AutoEncoder's by decoder norms."
+        assumptions.append(api.Assumption(unscaled))
+    activation = _activation(weights, layout, trainer, d_sae)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
     return api.CanonicalSAE(
         W_enc=W_enc,
@@ -76,7 +80,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_dec=b_dec,
         activation=activation,
         subtract=b_dec if layout.subtracts else None,
-        normalisation=_normalisation(view, name),
+        normalisation=_normalisation(view, name, assumptions),
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=_metadata(trainer, config.inside("buffer"), weights),
@@ -109,13 +113,11 @@ def _matrices(
     if not layout.linear:
         W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
         return W_enc, W_dec, weights.take("b_enc", d_sae)
-    b_enc = None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
-    return weights.take("encoder.weight", d_sae, d_in).T, weights.take("decoder.weight", d_in, d_sae).T, b_enc
+    W_enc, W_dec = weights.take("encoder.weight", d_sae, d_in), weights.take("decoder.weight", d_in, d_sae)
+    return W_enc.T, W_dec.T, None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
 
 
-def _activation(
-    weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int, assumptions: list[str]
-) -> api.Activation:
+def _activation(weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int) -> api.Activation:
     import torch
 
     if layout.activation == "gated":
@@ -126,20 +128,34 @@ def _activation(
     if layout.activation == "jumprelu":
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if layout.activation == "threshold":
-        threshold = weights.number("threshold")
-        if threshold < 0:
-            assumptions.append(
-                f"the threshold was never set ({threshold:g}): training stopped before it; "
-                "every positive code is kept, as the class's encode does."
-            )
-        return api.JumpRelu(torch.tensor(threshold))
+        return api.JumpRelu(torch.tensor(_cutoff(weights, trainer)))
     return api.Relu()
 
 
-def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
+def _cutoff(weights: api.Weights, trainer: api.Fields) -> float:
+    """The one threshold of a batch top-k SAE; -1, its value before training sets it, is an error."""
+    threshold = weights.number("threshold")
+    if threshold >= 0:
+        return threshold
+    start = trainer.integer("threshold_start_step")
+    when = f"step {start}" if start is not None else "trainer.threshold_start_step (1000 by default)"
+    message = (
+        f"{weights.where}: tensor 'threshold' is {threshold:g}: it was never set, because the SAE was saved "
+        f"before training starts to set it, at {when}. Until then training keeps the largest codes of a "
+        "whole batch, which is no function of single rows; encode keeps every positive code. Give a later "
+        "checkpoint, or set the tensor: the library averages the smallest code kept in each batch."
+    )
+    raise api.SAEFileError(message)
+
+
+def _normalisation(view: api.FileView, name: str, assumptions: list[api.Assumption]) -> api.Normalisation:
     """A backup made during training holds weights in units of x / norm_factor; a saved SAE does not."""
     content = view.pickled(name) if name.endswith(".pt") else None
-    if not isinstance(content, dict) or content.get("norm_factor") is None:
+    if not isinstance(content, dict) or not isinstance(content.get("ae"), dict):
+        return api.Normalisation()
+    if content.get("norm_factor") is None:
+        unscaled = "norm_factor not recorded beside the weights; activations are taken unscaled."
+        assumptions.append(api.Assumption(unscaled, about="norm_factor"))
         return api.Normalisation()
     factor = api.Fields({"norm_factor": content["norm_factor"]}, str(view.file(name))).number("norm_factor")
     if not factor:
@@ -148,23 +164,22 @@ def _normalisation(view: api.FileView, name: str) -> api.Normalisation:
     return api.Normalisation(kind="scale", factor=1 / factor)
 
 
-def _hooks(trainer: api.Fields, buffer: api.Fields, assumptions: list[str]) -> tuple[str | None, str | None]:
+def _hooks(
+    trainer: api.Fields, buffer: api.Fields, assumptions: list[api.Assumption]
+) -> tuple[str | None, str | None]:
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
     if layer is None:
-        assumptions.append("hook point not recorded; none taken.")
+        assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
-    out, inside = f"blocks.{layer}.hook_resid_post", f"blocks.{layer}.hook_resid_pre"
-    if "mlp" in module:
-        out, inside = f"blocks.{layer}.hook_mlp_out", f"blocks.{layer}.ln2.hook_normalized"
-    elif "att" in module:
-        out, inside = f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.ln1.hook_normalized"
+    part = ".mlp" if "mlp" in module else ".attn" if "att" in module else ""
+    place = f"layers.{layer}{part}"
+    out, inside = module_output(place, trainer.text("lm_name")), module_input(place)
     hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
-    assumptions.append(
-        f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
-    )
+    sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
+    assumptions.append(api.Assumption(sentence, about="hook"))
     return hooks
 
 
@@ -188,4 +203,53 @@ ADAPTER = api.SAEAdapter(
     filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
+    layouts=(
+        api.Layout(
+            name="dictionary_learning, a finished run",
+            files=("<trainer>/config.json", "<trainer>/ae.pt"),
+            architectures=tuple(LAYOUTS),
+            known_from="dictionary_learning 0.1.0, which wrote and evaluated the samples",
+            traps=(
+                (
+                    "load_dictionary multiplies an AutoEncoder's codes by the norms of its decoder; encode "
+                    "on weights as saved does not."
+                ),
+                (
+                    "JumpReluAutoEncoder and AutoEncoderNew do not subtract the decoder bias from the "
+                    "input; the others do."
+                ),
+                (
+                    "Matryoshka and JumpReLU classes store W_enc [d_in, d_sae], the others nn.Linear's "
+                    "transposes."
+                ),
+                (
+                    "A BatchTopK threshold of -1 was never set: an error, since the codes are then no "
+                    "function of single rows."
+                ),
+                "config.json is written before the norm factor is known; it is folded into the biases.",
+            ),
+            samples=(
+                *("dictionary_learning/auto_encoder_new", "dictionary_learning/batchtopk*"),
+                *("dictionary_learning/gated", "dictionary_learning/jumprelu*"),
+                *("dictionary_learning/matryoshka_batchtopk", "dictionary_learning/standard*"),
+                *("dictionary_learning/topk", "dictionary_learning/topk_run"),
+            ),
+        ),
+        api.Layout(
+            name="dictionary_learning, checkpoints of a run",
+            files=("<trainer>/config.json", "<trainer>/checkpoints/ae_<step>.pt"),
+            architectures=tuple(LAYOUTS),
+            known_from="dictionary_learning 0.1.0, which wrote and evaluated the sample",
+            traps=("The configuration is one folder above the weights.",),
+            samples=("dictionary_learning/topk_run_checkpoint",),
+        ),
+        api.Layout(
+            name="dictionary_learning, backup of a run that goes on",
+            files=("<trainer>/config.json", "<trainer>/ae.pt with the optimizer's state"),
+            architectures=tuple(LAYOUTS),
+            known_from="the source of its development version; the sample's file is written by hand",
+            traps=("Weights lie one level down and are in units of x / norm_factor, unlike a saved SAE's.",),
+            samples=("dictionary_learning/topk_backup",),
+        ),
+    ),
 )

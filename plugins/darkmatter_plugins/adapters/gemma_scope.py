@@ -20,6 +20,8 @@ SITES = {
     "att": ("attn.hook_z", "attn.hook_z"),
     "transcoders": ("ln2.hook_normalized", "hook_mlp_out"),
 }
+"""Hook points read and predicted. Transcoders were trained with the gain of the norm before the MLP folded
+into the MLP (arXiv 2408.05147, section on the language model): they read what the norm gives without it."""
 HEAD_SIZE = {"2b": 256, "9b": 256, "27b": 128}
 
 
@@ -53,9 +55,10 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     threshold = weights.take("threshold", None, infinite=True)
     d_sae = threshold.shape[0]
     b_dec = weights.take("b_dec", None)
-    W_enc, W_dec = weights.take("W_enc", None, d_sae), weights.take("W_dec", d_sae, b_dec.shape[0])
+    d_in = b_dec.shape[0]  # transcoders too: the model's width on both sides
+    W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
     if place.embedding:  # trained on embeddings as the model scales them
-        scale = math.sqrt(W_enc.shape[0])
+        scale = math.sqrt(d_in)
         W_enc, W_dec = W_enc / scale, W_dec * scale
     hook_in, hook_out, assumptions = _hooks(place)
     return api.CanonicalSAE(
@@ -64,7 +67,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_enc=weights.take("b_enc", d_sae),
         b_dec=b_dec,
         activation=api.JumpRelu(threshold),
-        head_shape=_head_shape(place, W_enc.shape[0]),
+        head_shape=_head_shape(place, d_in),
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=api.SAEMetadata(
@@ -99,19 +102,22 @@ def _place(view: api.FileView) -> Place:
 
 def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
     if place.embedding:
-        return (
-            "hook_embed",
-            "hook_embed",
-            ["hook point not recorded; taken from the folder's name: hook_embed."],
-        )
+        return "hook_embed", "hook_embed", _about_hook("; taken from the folder's name: hook_embed.")
     if place.layer is None:
-        return None, None, ["hook point not recorded, and no folder is named layer_N."]
+        return None, None, _about_hook(", and no folder is named layer_N.")
     before, after = (f"blocks.{place.layer}.{name}" for name in SITES[place.site or "res"])
+    taken = before if before == after else f"{before} to {after}"
     source = "the names of repository and folder"
+    if place.site == "transcoders":
+        source += ": what the norm before the MLP gives without its gain, which training folded into the MLP"
     if place.site is None:
         source = f"the folder's name layer_{place.layer}; the residual stream is a guess, since no folder is "
         source += "named after the repository (gemma-scope-2b-pt-res, …-mlp, …-att, …-transcoders)"
-    return before, after, [f"hook point not recorded; took {before} from {source}."]
+    return before, after, _about_hook(f"; took {taken} from {source}.")
+
+
+def _about_hook(what: str) -> list[str]:
+    return [api.Assumption(f"hook point not recorded{what}", about="hook")]
 
 
 def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
@@ -123,8 +129,12 @@ def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
 
 
 def _common(place: Place) -> list[str]:
-    unsaid = ["context length, dataset and BOS policy not recorded; 1,024 tokens after an untrained BOS."]
-    return unsaid if place.model else ["model not recorded.", *unsaid]
+    unsaid: list[str] = [
+        api.Assumption("context length not recorded; took 1,024 tokens.", about="context_length"),
+        api.Assumption("BOS policy not recorded; took a BOS, not trained on.", about="bos"),
+        api.Assumption("dataset not recorded."),
+    ]
+    return unsaid if place.model else [api.Assumption("model not recorded.", about="model"), *unsaid]
 
 
 ADAPTER = api.SAEAdapter(
@@ -134,4 +144,27 @@ ADAPTER = api.SAEAdapter(
     filenames=(WEIGHTS,),
     detect=detect,
     formats=frozenset({"npz"}),
+    layouts=(
+        api.Layout(
+            name="Gemma Scope 1",
+            files=("gemma-scope-<size>-<pt|it>-<site>/layer_<l>/width_<w>/average_l0_<n>/params.npz",),
+            architectures=("jumprelu", "jumprelu_transcoder"),
+            known_from="SAELens 6.54's reader",
+            traps=(
+                "The decoder bias is not subtracted from the input.",
+                (
+                    "Embedding SAEs read embeddings as the model scales them: W_enc / sqrt(d_in), "
+                    "W_dec * sqrt(d_in)."
+                ),
+                "Attention SAEs read hook_z with all heads side by side, not attention's output.",
+                (
+                    "Transcoders read ln2.hook_normalized, the norm's output without its gain, which their "
+                    "training folded into the MLP; the MLP's own input in the unfolded model, mlp.hook_in, "
+                    "is another vector."
+                ),
+                "Some repositories write w_enc and w_dec in lower case.",
+            ),
+            samples=("gemma_scope/*",),
+        ),
+    ),
 )

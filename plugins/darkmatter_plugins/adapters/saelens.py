@@ -5,46 +5,34 @@ Covers inference saves and training checkpoints; see docs/formats.md for the for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from darkmatter import api
+from darkmatter_plugins.adapters import _saelens_special as special
+from darkmatter_plugins.adapters._saelens_config import (
+    ARCHITECTURES,
+    CONFIG,
+    NORMALISATIONS,
+    WEIGHTS,
+    assumptions_of,
+    defaults_of,
+    metadata_of,
+    normalisation,
+    normalisation_name,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG = "cfg.json"
-WEIGHTS = "sae_weights.safetensors"
-SCALER = "activation_scaler.json"
 WHITENING = "activation_whitening.safetensors"
+TELLING = ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
+"""Fields by which a configuration is known as SAELens's."""
 
-ARCHITECTURES = {
-    "standard": "relu",
-    "topk": "topk",
-    "abstopk": "abstopk",
-    "jumprelu": "jumprelu",
-    "gated": "gated",
-    "batchtopk": "topk_threshold",
-    "matryoshka_batchtopk": "topk_threshold",
-    "matching_pursuit": "pursuit",
-    "transcoder": "relu",
-    "skip_transcoder": "relu",
-    "jumprelu_transcoder": "jumprelu",
-    "jumprelu_skip_transcoder": "jumprelu",
-}
-"""Architectures that are read, and the activation each one has."""
+STANDARD = {"W_enc", "W_dec", "b_enc", "b_dec"}
+"""Tensors of the architecture that an SAE has where none is recorded."""
 
-NORMALISATIONS = {
-    "none": "none",
-    "layer_norm": "layer_norm",
-    "constant_norm_rescale": "constant_norm",
-    "expected_average_only_in": "scale",
-    "covariance_whitening": "whitening",
-}
-EXTRA = (
-    *("hook_head_index", "hf_hook_name", "neuronpedia_id", "seqpos_slice", "exclude_special_tokens"),
-    *("model_from_pretrained_kwargs", "sae_lens_version", "sae_lens_training_version"),
-    *("training_architecture", "training_architecture_details"),
-)
+OLD_ACTIVATIONS = {"relu": "max(h, 0)", "tanh-relu": "tanh(max(h, 0))", "topk": "the k largest"}
+FACTORS = ("finetuning_scaling_factor", "scaling_factor")
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -52,13 +40,9 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     if not view.has(CONFIG):
         return api.Refusal(f"there is no {CONFIG} beside {WEIGHTS}")
     cfg = view.json(CONFIG, allow_nan=True)
-    known = [
-        key
-        for key in ("architecture", "metadata", "hook_name", "hook_point", "activation_fn_str")
-        if key in cfg
-    ]
+    known = [key for key in TELLING if key in cfg]
     if "d_in" not in cfg or not known:
-        return api.Refusal(f"{CONFIG} has no d_in, or neither an architecture nor a hook")
+        return api.Refusal(f"{CONFIG} has no d_in, or none of {', '.join(TELLING)}")
     return api.Detection(f"{CONFIG} has d_in and {', '.join(known)}")
 
 
@@ -66,25 +50,35 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE or transcoder."""
     cfg = api.Fields(view.json(CONFIG, allow_nan=True), str(view.file(CONFIG)))
     about = cfg.inside("metadata") if "metadata" in cfg else cfg
-    architecture = _architecture(cfg)
+    architecture = _architecture(view, cfg)
     if architecture == "matching_pursuit":
-        return _matching_pursuit(view, cfg, about)
+        return special.matching_pursuit(view, cfg, about)
+    if architecture == "temporal":
+        return special.temporal(view, cfg, about)
     transcoder = architecture.endswith("transcoder")
     d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
-    d_out = cfg.size("d_out", d_in) if transcoder else d_in
+    d_out = cfg.size("d_out") if transcoder else d_in
     weights = view.weights(WEIGHTS)
     W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_out)
     scale = W_dec.norm(dim=1) if _rescaled(cfg, architecture) else None
     b_dec = weights.take("b_dec", d_out)
     subtract = b_dec if not transcoder and cfg.flag("apply_b_dec_to_input", default=True) else None
-    kind = NORMALISATIONS[_normalisation_name(cfg)]
+    kind = NORMALISATIONS[normalisation_name(cfg)]
     if kind == "whitening":
         if transcoder:
             message = f"{cfg.where}: covariance_whitening is not supported for transcoders."
             raise api.SAEFileError(message)
         W_enc, W_dec, b_dec, subtract = _unwhitened(view, W_enc, W_dec, b_dec, subtract)
     hook = about.text("hook_name", "hook_point")
-    assumptions = _assumptions(cfg, about, hook)
+    hook_out = about.text("hook_name_out") if transcoder else hook
+    assumptions = [
+        *assumptions_of(cfg, about, hook),
+        *defaults_of(cfg, architecture),
+        *_old_defaults(cfg, weights),
+    ]
+    if hook_out is None and hook is not None:
+        taken = "hook_name_out not recorded; taken as the hook point that is read."
+        assumptions.append(api.Assumption(taken, about="hook_out"))
     return api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
@@ -92,51 +86,60 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         b_dec=b_dec,
         activation=_activation(cfg, weights, ARCHITECTURES[architecture], d_sae),
         subtract=subtract,
-        normalisation=_normalisation(view, kind, assumptions, invert=not transcoder),
+        normalisation=normalisation(view, kind, assumptions, invert=not transcoder),
         code_scale=scale,
         W_skip=weights.take("W_skip", d_out, d_in).T if "skip" in architecture else None,
         hook_in=hook,
-        hook_out=about.text("hook_name_out") if transcoder else hook,
-        metadata=_metadata(cfg, about, architecture),
+        hook_out=hook_out,
+        metadata=metadata_of(cfg, about, architecture),
         assumptions=tuple(assumptions),
     )
 
 
-def _matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
-    """No encoder: codes come from the decoder by greedy pursuit, with its bias on both sides or none."""
-    from darkmatter_plugins.adapters._matching_pursuit import MatchingPursuitSAE, Stop
-
-    d_in, d_sae = cfg.size("d_in"), cfg.size("d_sae")
-    weights = view.weights(WEIGHTS)
-    hook = about.text("hook_name", "hook_point")
-    assumptions = _assumptions(cfg, about, hook)
-    kind = NORMALISATIONS[_normalisation_name(cfg)]
-    if kind == "whitening":
-        message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
-        raise api.SAEFileError(message)
-    residual = cfg.number("residual_threshold")
-    return MatchingPursuitSAE(
-        weights.take("W_dec", d_sae, d_in),
-        weights.take("b_dec", d_in) if cfg.flag("apply_b_dec_to_input", default=True) else None,
-        Stop(
-            residual=0.01 if residual is None else residual,
-            iterations=cfg.size("max_iterations", d_in),
-            on_repeat=cfg.flag("stop_on_duplicate_support", default=True),
-        ),
-        _normalisation(view, kind, assumptions, invert=True),
-        hook=hook,
-        metadata=_metadata(cfg, about, "matching_pursuit"),
-        assumptions=tuple(assumptions),
-        any_heads=cfg.text("reshape_activations") == "hook_z",
-    )
-
-
-def _architecture(cfg: api.Fields) -> str:
+def _architecture(view: api.FileView, cfg: api.Fields) -> str:
     """The architecture; before version 6 the activation function could overrule it."""
-    old = cfg.text("activation_fn_str", "activation_fn")
-    if old == "topk" and "k" in cfg.inside("activation_fn_kwargs"):
+    named = cfg.text("activation_fn_str", "activation_fn")
+    if _old_activation(cfg) == "topk":
         return "topk"
+    if named is None and "k" in cfg.inside("activation_fn_kwargs"):
+        message = f"{cfg.where}: field 'activation_fn_str' (or 'activation_fn') is missing; expected 'topk', "
+        raise api.SAEFileError(message + "since activation_fn_kwargs has k.")
+    if "architecture" not in cfg and ("d_out" in cfg or _tensors(view) != STANDARD):
+        message = (
+            f"{cfg.where}: field 'architecture' is missing; expected one of {', '.join(ARCHITECTURES)}. "
+            f"Without it an SAE is standard, with {', '.join(sorted(STANDARD))}; "
+            f"{view.file(WEIGHTS)} has {', '.join(sorted(_tensors(view)))[:200]}."
+        )
+        raise api.SAEFileError(message)
     return cfg.choice("architecture", ARCHITECTURES, default="standard")
+
+
+def _old_activation(cfg: api.Fields) -> str:
+    """The activation function that versions before 6 named beside the architecture."""
+    name = "activation_fn_str" if "activation_fn_str" in cfg else "activation_fn"
+    found = cfg.choice(name, OLD_ACTIVATIONS, default="relu")
+    architecture = cfg.text("architecture") or "standard"
+    if found == "tanh-relu" and architecture != "standard":
+        message = f"{cfg.where}: field {name!r} is 'tanh-relu' with the architecture {architecture!r}; "
+        raise api.SAEFileError(message + "expected it with 'standard' alone.")
+    return found
+
+
+def _old_defaults(cfg: api.Fields, weights: api.Weights) -> list[api.Assumption]:
+    """What versions before 6 recorded, where it is not there: what the library then takes."""
+    found = []
+    recorded = "metadata" in cfg or "activation_fn_str" in cfg or "activation_fn" in cfg
+    if not recorded and (cfg.text("architecture") or "standard") == "standard":
+        taken = "activation_fn_str (activation_fn before version 3) not recorded; taken as relu."
+        found.append(api.Assumption(taken))
+    if "hook_point" in cfg and "scaling_factor" not in weights:
+        found.append(api.Assumption("scaling_factor not recorded; taken as 1, as before version 0.4."))
+    return found
+
+
+def _tensors(view: api.FileView) -> set[str]:
+    """The names in the weights' file, but for the scale that any architecture could have."""
+    return set(view.header(WEIGHTS) or ()) - {"scaling_factor"}
 
 
 def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) -> api.Activation:
@@ -150,7 +153,7 @@ def _activation(cfg: api.Fields, weights: api.Weights, kind: str, d_sae: int) ->
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if kind == "topk_threshold":
         return api.JumpRelu(weights.take("topk_threshold"))
-    return api.Relu()
+    return api.TanhRelu() if _old_activation(cfg) == "tanh-relu" else api.Relu()
 
 
 def _rescaled(cfg: api.Fields, architecture: str) -> bool:
@@ -163,46 +166,24 @@ def _rescaled(cfg: api.Fields, architecture: str) -> bool:
 
 
 def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Tensor:
-    """Before version 6 a finetuned SAE multiplied its codes by ``scaling_factor`` in decode."""
-    factor = weights.maybe("scaling_factor", W_dec.shape[0])
+    """The decoder of a finetuned SAE, whose codes were multiplied by a factor before it.
+
+    Versions 0.4 to 2 wrote ``scaling_factor`` and always used it; versions 3 to 5 wrote
+    ``finetuning_scaling_factor`` and used it where the configuration says so.
+    """
+    name = next((name for name in FACTORS if name in weights), None)
+    if name is None and cfg.flag("finetuning_scaling_factor", default=False):
+        name = "finetuning_scaling_factor"
+    factor = weights.take(name, W_dec.shape[0]) if name is not None else None
     if factor is None or bool((factor == 1).all()):
         return W_dec
-    if not cfg.flag("finetuning_scaling_factor", default=False):
+    if not cfg.flag("finetuning_scaling_factor", default=name == "scaling_factor"):
         message = (
-            f"{weights.where}: tensor 'scaling_factor' is not all ones, but {cfg.where} does not say "
+            f"{weights.where}: tensor {name!r} is not all ones, but {cfg.where} does not say "
             "finetuning_scaling_factor: true; expected one or the other."
         )
         raise api.SAEFileError(message)
     return W_dec * factor[:, None]
-
-
-def _normalisation_name(cfg: api.Fields) -> str:
-    value: Any = cfg.values.get("normalize_activations")
-    if isinstance(value, bool):  # versions before 4
-        value = "expected_average_only_in" if value else "none"
-    name = "normalize_activations"
-    return api.Fields({name: value}, cfg.where).choice(name, NORMALISATIONS, default="none")
-
-
-def _normalisation(
-    view: api.FileView, kind: str, assumptions: list[str], *, invert: bool
-) -> api.Normalisation:
-    if kind == "layer_norm":
-        return api.Normalisation(kind="layer_norm", invert=invert)
-    if kind == "constant_norm":
-        return api.Normalisation(kind="constant_norm", invert=invert)
-    if kind != "scale":
-        return api.Normalisation()
-    factor = None
-    if view.has(SCALER):
-        factor = api.Fields(view.json(SCALER), str(view.file(SCALER))).number("scaling_factor")
-    if factor is None:
-        assumptions.append(
-            "normalize_activations is expected_average_only_in but the files do not hold the scale; "
-            "activations are taken unscaled, as SAE.load_from_disk does."
-        )
-        return api.Normalisation()
-    return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
 def _unwhitened(
@@ -226,45 +207,67 @@ def _unwhitened(
     return W_enc, W_dec, b_dec, subtract
 
 
-def _assumptions(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
-    found = []
-    if hook is None:
-        found.append("hook point not recorded; none taken.")
-    if "prepend_bos" not in about:
-        found.append("BOS policy not recorded; SAELens's default, a BOS before each context, is likely.")
-    if "context_size" not in about:
-        found.append("context length not recorded.")
-    if "architecture" not in cfg:
-        found.append(
-            "architecture not recorded; taken from the activation function (standard where there is none)."
-        )
-    if "apply_b_dec_to_input" not in cfg and not (cfg.text("architecture") or "").endswith("transcoder"):
-        found.append("apply_b_dec_to_input not recorded; taken as true, SAELens's default.")
-    head = about.integer("hook_head_index", "hook_point_head_index")
-    if head is not None:
-        found.append(f"reads head {head} of its hook point only.")
-    return found
-
-
-def _metadata(cfg: api.Fields, about: api.Fields, architecture: str) -> api.SAEMetadata:
-    return api.SAEMetadata(
-        format="saelens",
-        architecture=architecture,
-        model=about.text("model_name"),
-        context_length=about.integer("context_size"),
-        prepend_bos=about.values.get("prepend_bos")
-        if isinstance(about.values.get("prepend_bos"), bool)
-        else None,
-        dataset=about.text("dataset_path"),
-        dtype=(cfg.text("dtype") or "float32").removeprefix("torch."),
-        extra=about.some(*EXTRA),
-    )
-
-
 ADAPTER = api.SAEAdapter(
     "saelens",
     "SAELens SAEs and transcoders (cfg.json, sae_weights.safetensors)",
     "darkmatter_plugins.adapters.saelens:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="SAELens 6",
+            files=("cfg.json", "sae_weights.safetensors", "activation_scaler.json of a checkpoint"),
+            architectures=tuple(name for name in ARCHITECTURES if name != "temporal"),
+            known_from="SAELens 6.51 and 6.54, which wrote and evaluated the samples",
+            traps=(
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "layer_norm divides by the unbiased deviation plus 1e-5, and the output by the deviation "
+                    "alone."
+                ),
+                "abstopk keeps the sign of its codes.",
+                (
+                    "A training checkpoint of batchtopk holds one topk_threshold for codes multiplied by "
+                    "decoder norms; SAELens cannot load it as an SAE."
+                ),
+                "A checkpoint's scale, or covariance_whitening's matrices, lie in a file of their own.",
+                (
+                    "expected_average_only_in names a scale that is in no file of a finished run; "
+                    "load_from_disk applies none, --override norm_factor=NUMBER does."
+                ),
+            ),
+            samples=("sae_lens/[!lt]*", "sae_lens/t[!e]*", "sae_lens_6_54/[!l]*"),
+        ),
+        api.Layout(
+            name="SAELens 6, temporal",
+            files=("cfg.json", "sae_weights.safetensors"),
+            architectures=("temporal",),
+            known_from="SAELens 6.51, which wrote and evaluated the samples",
+            traps=(
+                "b_dec stays in the decoder of an untied SAE even where apply_b_dec_to_input is false.",
+                "Without kval_topk every positive code is kept, though sae_diff_type says topk.",
+            ),
+            samples=("sae_lens/temporal*",),
+        ),
+        api.Layout(
+            name="SAELens before 6",
+            files=("cfg.json without metadata", "sae_weights.safetensors"),
+            architectures=("standard", "topk", "jumprelu", "gated"),
+            known_from="sae-lens 2.1, 3.22 and 5.11, which wrote and evaluated the samples; others by hand",
+            traps=(
+                "activation_fn_str topk means top-k even where architecture says standard.",
+                "activation_fn_str tanh-relu means tanh(relu(h)); SAELens 6 reads it as relu without a word.",
+                (
+                    "Versions to 2 always multiply codes by scaling_factor; SAELens 6 cannot load one that "
+                    "is not all ones."
+                ),
+                (
+                    "Versions 3 to 5 call it finetuning_scaling_factor; neither they nor SAELens 6 can "
+                    "load it again."
+                ),
+                "normalize_activations may be a bool: true means expected_average_only_in.",
+            ),
+            samples=("sae_lens_legacy/*", "sae_lens/legacy_*", "sae_lens_6_54/legacy_*"),
+        ),
+    ),
 )

@@ -30,16 +30,17 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     """Read one SAE, transcoder or skip transcoder."""
     cfg = api.Fields(view.json(CONFIG), str(view.file(CONFIG)))
     d_in = cfg.size("d_in")
-    d_sae = cfg.integer("num_latents") or d_in * cfg.size("expansion_factor", 32)
     transcode = cfg.flag("transcode", default=False)
     weights = view.weights(WEIGHTS)
+    W_enc = weights.take("encoder.weight", _latents(cfg, d_in), d_in).T
+    d_sae = W_enc.shape[1]
     skip = weights.maybe("W_skip", d_in, d_in)
     if cfg.flag("skip_connection", default=False) and skip is None:
         message = f"{weights.where}: has no tensor 'W_skip', though {cfg.where} has skip_connection: true."
         raise api.SAEFileError(message)
     b_dec = weights.take("b_dec", d_in)
     run = _run(view)
-    hook_in, hook_out, assumptions = _hooks(view, transcode=transcode)
+    hook_in, hook_out, assumptions = _hooks(view, run.text("model"), transcode=transcode)
     metadata = api.SAEMetadata(
         format="sparsify",
         architecture=("skip_" if skip is not None else "") + ("transcoder" if transcode else "topk"),
@@ -50,7 +51,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         extra=cfg.some("activation", "k", "multi_topk", "normalize_decoder") | run.some("split", "seed"),
     )
     return api.CanonicalSAE(
-        W_enc=weights.take("encoder.weight", d_sae, d_in).T,
+        W_enc=W_enc,
         W_dec=weights.take("W_dec", d_sae, d_in),
         b_enc=weights.take("encoder.bias", d_sae),
         b_dec=b_dec,
@@ -60,8 +61,14 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook_in,
         hook_out=hook_out,
         metadata=metadata,
-        assumptions=(*assumptions, *_unsaid(run)),
+        assumptions=(*assumptions, *_defaults(cfg), *_unsaid(run)),
     )
+
+
+def _latents(cfg: api.Fields, d_in: int) -> int | None:
+    """How many latents the configuration says; None where it does not."""
+    count = cfg.integer("num_latents")
+    return d_in * cfg.size("expansion_factor") if count == 0 else count
 
 
 def _activation(cfg: api.Fields) -> api.Activation:
@@ -78,16 +85,19 @@ def _hook_point(view: api.FileView) -> str:
     return view.root.parent.name if SEED.fullmatch(name) else name
 
 
-def _hooks(view: api.FileView, *, transcode: bool) -> tuple[str | None, str | None, list[str]]:
+def _hooks(
+    view: api.FileView, model: str | None, *, transcode: bool
+) -> tuple[str | None, str | None, list[str]]:
     name = _hook_point(view)
-    after, before = module_output(name), module_input(name)
+    after, before = module_output(name, model), module_input(name)
     if after is None:
-        return None, None, [f"hook point not recorded, and the folder's name {name!r} is none we know."]
+        what = f"hook point not recorded, and the folder's name {name!r} is none we know."
+        return None, None, [api.Assumption(what, about="hook")]
     if transcode:
         what = f"hook points not recorded; taken from the folder's name {name!r}: {before} to {after}."
-        return before, after, [what]
+        return before, after, [api.Assumption(what, about="hook")]
     what = f"hook point not recorded; taken from the folder's name {name!r}, at the module's output: {after}."
-    return after, after, [what]
+    return after, after, [api.Assumption(what, about="hook")]
 
 
 def _run(view: api.FileView) -> api.Fields:
@@ -100,13 +110,31 @@ def _run(view: api.FileView) -> api.Fields:
     return api.Fields({}, str(view))
 
 
-def _unsaid(run: api.Fields) -> list[str]:
-    missing = [name for name in ("model", "ctx_len", "dataset") if name not in run]
-    said = [f"{' and '.join(missing)} not recorded (no run-level {RUN} above)."] if missing else []
+def _defaults(cfg: api.Fields) -> list[str]:
+    """Sparsify's defaults of fields that shape numbers, where they are not recorded."""
+    taken = {
+        "activation": "topk, sparsify's default",
+        "transcode": "false: b_dec is subtracted, and the input is predicted",
+    }
     return [
-        *said,
-        "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens.",
+        api.Assumption(
+            f"{name} not recorded; taken as {value}.",
+            to_be_sure="the run's command line or configuration",
+        )
+        for name, value in taken.items()
+        if name not in cfg
     ]
+
+
+def _unsaid(run: api.Fields) -> list[str]:
+    fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
+    said = [
+        api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
+        for name, about in fields.items()
+        if name not in run
+    ]
+    packed = "BOS policy not recorded; sparsify packs documents, with the tokenizer's own special tokens."
+    return [*said, api.Assumption(packed, about="bos")]
 
 
 ADAPTER = api.SAEAdapter(
@@ -115,4 +143,24 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.sparsify:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    layouts=(
+        api.Layout(
+            name="sparsify",
+            files=("<hook point>/cfg.json", "<hook point>/sae.safetensors", "config.json of the run above"),
+            architectures=("topk", "groupmax", "transcoder", "skip_transcoder", "skip_topk"),
+            known_from="eai-sparsify 1.3.3, which wrote and evaluated the samples",
+            traps=(
+                "W_dec is stored as rows [d_sae, d_in], not as the transpose that nn.Linear keeps.",
+                "num_latents 0 means d_in times expansion_factor.",
+                "A transcoder does not subtract b_dec from its input; an SAE does.",
+                "The skip connection is added in forward only, so decode(encode(x)) lacks it.",
+                (
+                    "signed: true, from before 1.0, keeps the k largest magnitudes with their signs; no such "
+                    "file has been evaluated."
+                ),
+                "SAELens 6.51 and 6.54 fail on every current checkpoint.",
+            ),
+            samples=("sparsify/*",),
+        ),
+    ),
 )

@@ -20,6 +20,7 @@ OPTIONS = {
     "model": ["--model", "m"],
     "revision": ["--revision", "main"],
     "model_dtype": ["--model-dtype", "float32"],
+    "processing": ["--processing", "raw"],
     "text": ["--text", "t.txt"],
     "text_field": ["--text-field", "text"],
     "ctx": ["--ctx", "12"],
@@ -30,6 +31,7 @@ OPTIONS = {
     "hooks": ["--hook", "blocks.0.hook_resid_post"],
     "saes": ["--sae", "somewhere"],
     "adapter": ["--adapter", "saelens"],
+    "overrides": ["--override", "bos=true"],
     "evaluators": ["--evaluators", "density"],
     "settings": ["--set", "density.active_above=1"],
     "skip_first": ["--skip-first", "0"],
@@ -208,3 +210,65 @@ def test_the_suite_of_the_demo_runs_from_anywhere(tmp_path, monkeypatch):
 
     text = read_suite(tmp_path / "d" / "suite" / "suite.yaml").text
     assert text.path == str(tmp_path / "d" / "suite" / "stories.jsonl")
+
+
+def stated(*arguments):
+    """The overrides of each SAE as ``run`` would take them."""
+    from darkmatter.cli.options import overrides_by_name
+
+    return {name: o.given() for name, o in overrides_by_name(arguments, ["v1.k", "plain"]).items()}
+
+
+def test_overrides_are_of_one_sae_or_of_all():
+    """A name may hold dots and may end like a field; what is said by name wins."""
+    assert stated("v1.k.norm_factor=0.3", "k=4", "v1.k.k=5") == {
+        "v1.k": {"norm_factor": 0.3, "k": 5},
+        "plain": {"k": 4},
+    }
+    assert stated("model=a=b.c") == {"v1.k": {"model": "a=b.c"}, "plain": {"model": "a=b.c"}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hok=x", "no override 'hok'. Did you mean 'hook'"),
+        ("good.hok=x", "no override 'hok'. Did you mean 'hook'"),
+        ("god.hook=x", "no --sae 'god' that is read from files. Did you mean 'good'"),
+        ("mean.hook=x", "no --sae 'mean' that is read from files"),
+        ("good.bos=ture", "Did you mean 'true'"),
+        ("good.hook", "expected [NAME.]FIELD=VALUE"),
+    ],
+)
+def test_bad_overrides_name_the_nearest(call, suite, override, message):
+    """An unknown field, name or value, or a control, is wrong usage before anything is loaded."""
+    acts = suite.with_name("acts.safetensors")
+    saes = ("--sae", "good=somewhere", "--sae", "mean=baseline:mean")
+    status, out, err = call("run", "--activations", acts, *saes, "--override", override)
+
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_an_override_needs_an_sae(call, suite):
+    """With nothing but controls there is nothing to be said."""
+    acts = suite.with_name("acts.safetensors")
+    status, _, err = call("run", "--activations", acts, "--sae", "baseline:mean", "--override", "bos=true")
+
+    assert status == 2
+    assert "no --sae that is read from files" in err
+
+
+def test_what_is_assumed_is_said_once_on_stderr(call, suite):
+    """SAEs of which the same is assumed share a line; controls of which nothing is assumed have none."""
+    acts = suite.with_name("acts.safetensors")
+    sae = world.sae_paths()["topk-w1024-k8"]
+    saes = ("--sae", f"one={sae}", "--sae", f"two={sae}", "--sae", "baseline:mean")
+    arguments = (*saes, "--evaluators", "reconstruction", "--override", "two.model=other")
+    status, out, err = call("run", "--activations", acts, *arguments)
+
+    assert status == 0
+    assert err.count("BOS policy not recorded") == 1
+    assert "one, two: hook point not recorded" in err
+    assert "two: model other was given by the user" in err
+    assert "mean:" not in err
+    assert "not recorded" not in out

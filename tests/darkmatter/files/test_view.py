@@ -105,8 +105,22 @@ def test_weights_are_taken_with_shape_and_values_checked(folder):
         weights.take("W_enc", 3, 2)
     with pytest.raises(SAEFileError, match=r"tensor 'bad' has 1 of 6 values that are NaN"):
         weights.take("bad", 2, 3)
-    with pytest.raises(SAEFileError, match=r"no tensor 'W_en'\. Did you mean 'W_enc'"):
-        weights.take("W_en", 2, 3)
+    with pytest.raises(
+        SAEFileError, match=r"no tensor 'W_en'; expected one of shape \[2, any\]\. Did you mean 'W_enc'"
+    ):
+        weights.take("W_en", 2, None)
+
+
+def test_a_shape_that_does_not_fit_names_where_the_sizes_are_from(folder):
+    """Where a size was read off one tensor, either of the two may be wrong: the error names both."""
+    save_file({"W": torch.ones(2, 3), "b": torch.ones(4)}, folder / "x.safetensors")
+    weights = FileView(folder).weights("x.safetensors")
+    (d_sae,) = weights.take("b", None).shape
+    with pytest.raises(
+        SAEFileError,
+        match=r"tensor 'W' has shape \[2, 3\]; expected \[2, 4\] \(sizes were read off 'b' \[4\]\)\.",
+    ):
+        weights.take("W", 2, d_sae)
 
 
 def test_fields_name_file_and_field():

@@ -112,3 +112,13 @@ def test_the_rejected_word_is_never_suggested():
     """A suggestion names another word than the one that was refused."""
     assert did_you_mean("pca", ["pca", "pca_topk"]) == "Did you mean 'pca_topk'?"
     assert "pca" not in did_you_mean("pca", ["pca"])
+
+
+def test_a_suite_states_what_it_knows_of_an_sae(read):
+    """Overrides stand beside the reference, and a misspelt one names the nearest."""
+    suite = read("activations: /x.safetensors\nsaes: {a: {ref: sae, norm_factor: 0.3, bos: false}, b: sae}\n")
+
+    assert suite.saes["a"].overrides.given() == {"norm_factor": 0.3, "bos": False}
+    assert suite.saes["b"].overrides.given() == {}
+    with pytest.raises(UsageError, match=r"has no field 'saes.a.norm_facto'. Did you mean 'norm_factor'"):
+        read("activations: /x.safetensors\nsaes: {a: {ref: sae, norm_facto: 0.3}}\n")

@@ -7,7 +7,7 @@ import torch
 
 from darkmatter.errors import ItemError
 from darkmatter.sae import canonical
-from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, TopK
+from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, TanhRelu, Threshold, TopK
 from darkmatter.sae.canonical import CanonicalSAE
 from darkmatter.sae.linear import DENSE_ABOVE, decode_codes
 from darkmatter.sae.normalisation import Normalisation
@@ -31,12 +31,16 @@ def by_hand(name, h, parts):
     gate = h * parts["gate"]
     if name == "relu":
         return h.clamp_min(0)
+    if name == "tanhrelu":
+        return h.clamp_min(0).tanh()
     if name in {"jumprelu", "batchtopk"}:
         return h.clamp_min(0) * (gate > parts["threshold"])
     if name == "topk":
         return (h * topk_mask(gate, 7)).clamp_min(0)
     if name == "topk_signed":
         return h * topk_mask(gate, 40)
+    if name == "threshold":
+        return h * (gate > parts["threshold"])
     if name == "abstopk":
         return h * topk_mask(gate.abs(), 7)
     if name == "groupmax":
@@ -72,8 +76,10 @@ def activation_of(name, parts):
     """The harness's activation of a name."""
     return {
         "relu": Relu(),
+        "tanhrelu": TanhRelu(),
         "jumprelu": JumpRelu(parts["threshold"]),
         "batchtopk": JumpRelu(parts["threshold"]),
+        "threshold": Threshold(parts["threshold"]),
         "topk": TopK(7),
         "topk_signed": TopK(40, relu=False),
         "abstopk": AbsTopK(7),
@@ -82,7 +88,18 @@ def activation_of(name, parts):
     }[name]
 
 
-NAMES = ["relu", "jumprelu", "batchtopk", "topk", "topk_signed", "abstopk", "groupmax", "gated"]
+NAMES = [
+    "relu",
+    "tanhrelu",
+    "jumprelu",
+    "batchtopk",
+    "threshold",
+    "topk",
+    "topk_signed",
+    "abstopk",
+    "groupmax",
+    "gated",
+]
 KINDS = ["none", "layer_norm", "constant_norm", "scale"]
 
 
@@ -145,13 +162,16 @@ def identity(activation, width=4, **more):
 
 
 def test_the_threshold_is_strict():
-    """A pre-activation equal to its threshold gives no code; the next float above does."""
+    """A pre-activation equal to its threshold gives no code; the next float above does, with any sign."""
     threshold = torch.tensor([0.5, 0.5, 0.0, -1.0])
     above = torch.nextafter(torch.tensor(0.5), torch.tensor(1.0))
     x = torch.tensor([[0.5, float(above), 0.0, -0.5]])
     codes = identity(JumpRelu(threshold)).encode(x)
     assert codes.indices.tolist() == [1]
     assert codes.values.tolist() == [float(above)]
+    signed = identity(Threshold(threshold)).encode(x)
+    assert signed.indices.tolist() == [1, 3]
+    assert signed.values.tolist() == [float(above), -0.5]
 
 
 def test_topk_drops_what_is_not_positive():
@@ -183,6 +203,25 @@ def test_heads_may_stand_apart():
     assert sae.encode(headed).batch_shape == (2, 7)
     assert torch.equal(sae.encode(headed).to_dense(), sae.encode(x).to_dense())
     assert torch.equal(sae.reconstruct(headed), sae.reconstruct(x).reshape(2, 7, 3, 4))
+
+
+@pytest.mark.parametrize("heads", [2, 3, 4])
+def test_an_attention_z_hook_point_takes_any_number_of_heads(heads):
+    """No file of an SAE says how many heads its model has, so at hook_z every split of d_in is read."""
+    sae = CanonicalSAE(**weights(), activation=Relu(), hook_in="blocks.3.attn.hook_z")
+    x = draw(5, D_IN)
+    split = x.reshape(5, heads, D_IN // heads)
+    assert torch.equal(sae.encode(split).to_dense(), sae.encode(x).to_dense())
+    assert torch.equal(sae.reconstruct(split).reshape(5, D_IN), sae.reconstruct(x))
+    with pytest.raises(ItemError, match=r"\[\.\.\., heads, d_head\] with heads \* d_head = 12"):
+        sae.encode(draw(5, 3, 5))
+
+
+def test_heads_are_refused_where_the_hook_point_is_not_attention_z():
+    """Elsewhere two last dimensions that multiply to d_in are a mistake, such as a wrong layer's width."""
+    sae = CanonicalSAE(**weights(), activation=Relu(), hook_in="blocks.3.hook_resid_post")
+    with pytest.raises(ItemError, match="reads floating-point activations of d_in = 12"):
+        sae.encode(draw(5, 3, 4))
 
 
 def test_a_transcoder_gives_its_own_width():
@@ -253,6 +292,7 @@ def test_codes_do_not_depend_on_the_tile(name, tile, monkeypatch):
     [
         (9001, JumpRelu(torch.full((9001,), 2.0))),
         (9000, JumpRelu(torch.tensor(2.0))),
+        (9001, Threshold(torch.linspace(-2, 2, 9001))),
         (9001, TopK(20)),
         (9001, TopK(5000)),
         (9001, Relu()),

@@ -155,9 +155,9 @@ def test_dtype_and_device_are_applied(sample):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("hf:org/repo/a@main", "huggingface-cli download org/repo --include 'a/.*' --revision main"),
-        ("saelens:r/i", "does not download"),
-        ("neuronpedia:m/s", "does not download"),
+        ("hf:org/repo/a@main", "darkmatter fetch hf:org/repo/a@main"),
+        ("saelens:r/i", "no release 'r'"),
+        ("neuronpedia:m/s", "no model 'm'"),
         ("baseline:pca,k=2", "fitted on the training rows"),
         ("/no/such/place", "no such file or folder"),
     ],
@@ -209,7 +209,8 @@ def test_inspection_says_what_a_file_is():
     assert found.hook_in == "blocks.7.hook_resid_post"
     assert found.tensors["sae_weights.safetensors:W_enc"] == {"shape": [12, 24], "dtype": "float32"}
     assert found.semantics == (
-        "x' = x - b_in; h = (x' W_enc + b_enc) · s; f = the 10 largest of relu(h); x̂ = (f / s) W_dec + b_dec"
+        "x' = x - subtract; h = (x' W_enc + b_enc) · code_scale; f = the 10 largest of relu(h); "
+        "x̂ = (f / code_scale) W_dec + b_dec"
     )
     assert {claim["verdict"] for claim in found.claims} == {"exact", "refused"}
     assert json.loads(json.dumps(found.as_json()))["fingerprint"] == found.fingerprint

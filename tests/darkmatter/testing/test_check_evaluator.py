@@ -137,6 +137,12 @@ def rows_only(self, ctx):
     return 0.0
 
 
+def mean_error(self, ctx):
+    """Takes an error for granted."""
+    (mean,) = ctx.collect([api.MeanError()], "test")
+    return float(mean.mean())
+
+
 def in_worker(x):
     """Depends on who computes."""
     return float(threading.current_thread() is threading.main_thread())
@@ -201,6 +207,10 @@ BROKEN = {
     ),
     "in place": (described(variant(what=staticmethod(first_value_zeroed))), "chunks or weights of the SAE"),
     "rows": (described(variant(value=rows_only)), "rows are no contexts"),
+    "a reconstruction not asked for": (
+        described(variant(value=mean_error)),
+        r"on codes_alone / tested it raised ItemError[\s\S]*`requires`",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from darkmatter import api
 from darkmatter.testing import check_adapter, check_baseline, check_imports, check_reporter
@@ -24,7 +24,7 @@ class NoOptions(api.Config):
 def detect(view):
     """Claim a configuration beside weights."""
     if not view.has("w.json") or "k" not in view.json("w.json") or not view.has("w.safetensors"):
-        return api.Refusal("not ours")
+        return api.Refusal("there is no w.json with k beside w.safetensors")
     return api.Detection("ours")
 
 
@@ -118,16 +118,67 @@ def test_a_bad_adapter_is_found_out(sample, tested, says):
         check_adapter(tested, sample)
 
 
+def test_a_sample_may_be_one_of_several_in_a_file(sample):
+    """An index behind the path in golden.json reaches the adapter, for whole and for damaged copies."""
+    (sample / "golden.json").write_text(json.dumps({"path": "sae#3"}))
+    asked = []
+
+    def indexed(view, options):
+        asked.append(view.index)
+        return load(view, options)
+
+    assert check_adapter(adapter(indexed), sample) == ()
+    assert len(asked) > 4
+    assert set(asked) == {3}
+
+
 def test_supports_must_be_exact(sample):
     """One code that is active where it should not be is a fault, however small."""
-    from safetensors.torch import load_file
-
     expected = load_file(sample / "expected.safetensors")
     row, column = (expected["codes"] == 0).nonzero()[0]
     expected["codes"][row, column] = 1e-9
     save_file(expected, sample / "expected.safetensors")
     with pytest.raises(AssertionError, match="1 of 120 codes are active in one and not in the other"):
         check_adapter(adapter(), sample)
+
+
+def test_codes_alone_are_compared_and_nothing_else(sample):
+    """Where the format gives codes alone, an SAE that reconstructs is a fault, and the other way round."""
+    encoder = adapter(lambda view, options: encoder_of(load(view, options)))
+    with pytest.raises(AssertionError, match=r"it does not; expected.safetensors holds .*reconstruction"):
+        check_adapter(encoder, sample)
+    expected = load_file(sample / "expected.safetensors")
+    del expected["reconstruction"]
+    save_file(expected, sample / "expected.safetensors")
+    assert check_adapter(encoder, sample) == ()
+    with pytest.raises(AssertionError, match="it does; expected"):
+        check_adapter(adapter(), sample)
+
+
+class Taciturn(api.EncodeOnlySAE):
+    """Raises something else than its reason."""
+
+    def decode(self, codes):
+        raise api.ItemError("no")
+
+
+class Zero(api.EncodeOnlySAE):
+    """Says that it does not reconstruct, and does."""
+
+    def reconstruct(self, x):
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize(("kind", "says"), [(Taciturn, "decode said 'no'"), (Zero, "reconstruct returned")])
+def test_an_sae_without_reconstruction_must_say_why(sample, kind, says):
+    """Whoever asks for what is not there is given the reason, by every method."""
+    with pytest.raises(AssertionError, match=says):
+        check_adapter(adapter(lambda view, options: encoder_of(load(view, options), kind)), sample)
+
+
+def encoder_of(sae, kind=api.EncodeOnlySAE):
+    """The encoder of an SAE alone."""
+    return kind(W_enc=sae.W_enc, b_enc=sae.b_enc, activation=sae.activation, reason="It is half of one.")
 
 
 # -- baselines -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from darkmatter.errors import SAEFileError
+from darkmatter.sae.assumption import Assumption
 from darkmatter.sae.load import load_sae
 from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.adapters._hooks import module_input, module_output
@@ -47,9 +48,9 @@ def test_importing_the_adapters_imports_no_torch():
     ("path", "before", "after"),
     [
         ("layers.10", "blocks.10.hook_resid_pre", "blocks.10.hook_resid_post"),
-        ("layers.10.mlp", "blocks.10.ln2.hook_normalized", "blocks.10.hook_mlp_out"),
-        ("h.3.attn", "blocks.3.ln1.hook_normalized", "blocks.3.hook_attn_out"),
-        ("gpt_neox.layers.2.attention", "blocks.2.ln1.hook_normalized", "blocks.2.hook_attn_out"),
+        ("layers.10.mlp", "blocks.10.mlp.hook_in", "blocks.10.hook_mlp_out"),
+        ("h.3.attn", "blocks.3.attn.hook_in", "blocks.3.hook_attn_out"),
+        ("gpt_neox.layers.2.attention", "blocks.2.attn.hook_in", "blocks.2.hook_attn_out"),
         ("model.layers.0", "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post"),
         ("embed_tokens", None, "hook_embed"),
         ("layers.1.mlp.gate_proj", None, None),
@@ -66,7 +67,7 @@ def test_module_paths_become_hook_points(path, before, after):
     [
         ("sparsify/topk", "blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
         ("sparsify/seeds", "blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
-        ("sparsify/transcoder", "blocks.1.ln2.hook_normalized", "blocks.1.hook_mlp_out"),
+        ("sparsify/transcoder", "blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"),
         ("sparsify/embed_tokens", "hook_embed", "hook_embed"),
         ("dictionary_learning/topk", "blocks.5.hook_resid_post", "blocks.5.hook_resid_post"),
         ("gemma_scope/transcoder", "blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out"),
@@ -80,15 +81,78 @@ def test_hooks_that_are_not_recorded_are_taken_and_said(sample, hook_in, hook_ou
     assert any("hook point" in sentence and "not recorded" in sentence for sentence in sae.assumptions)
 
 
+def test_a_gemma_scope_transcoder_says_where_in_the_norm_it_reads():
+    """Its input is neither the residual stream nor the MLP's own input, so the assumption names it."""
+    golden = json.loads((SAMPLES / "gemma_scope" / "transcoder" / "golden.json").read_text())
+    sae = load_sae(SAMPLES / "gemma_scope" / "transcoder" / golden["path"], adapters=BY_NAME)
+    (said,) = [each for each in sae.assumptions if each.about == "hook"]
+    assert "took blocks.3.ln2.hook_normalized to blocks.3.hook_mlp_out" in said
+    assert "without its gain" in said
+
+
 def test_a_saelens_file_with_everything_assumes_nothing():
     """A version 6 file that records all of it has no assumptions."""
     assert load_sae(SAMPLES / "sae_lens" / "standard" / "sae", adapters=BY_NAME).assumptions == ()
 
 
 def test_a_missing_normalisation_scale_is_said():
-    """expected_average_only_in without a scale in the files is an assumption, not a silence."""
+    """expected_average_only_in without a scale in the files is an assumption that an override settles."""
     sae = load_sae(SAMPLES / "sae_lens" / "standard_expected_average" / "sae", adapters=BY_NAME)
-    assert any("do not hold the scale" in sentence for sentence in sae.assumptions)
+    (assumption,) = sae.assumptions
+    assert (assumption.about, sae.normalisation.kind) == ("norm_factor", "none")
+    assert "do not hold the scaling_factor" in assumption
+    assert "not those of training" in assumption
+
+
+def test_a_normalisation_scale_beside_the_weights_is_used():
+    """A training checkpoint holds the scale in a file of its own, and then nothing is assumed of it."""
+    folder = SAMPLES / "sae_lens" / "standard_checkpoint_scaled" / "sae"
+    sae = load_sae(folder, adapters=BY_NAME)
+    scale = json.loads((folder / "activation_scaler.json").read_text())["scaling_factor"]
+    assert (sae.normalisation.kind, sae.normalisation.factor) == ("scale", scale)
+    assert not any(getattr(each, "about", None) == "norm_factor" for each in sae.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("sample", "name"),
+    [
+        ("sae_lens/standard", "metadata__hook_head_index"),
+        ("sae_lens/legacy_standard", "hook_point_head_index"),
+    ],
+)
+def test_an_sae_of_one_head_says_so(tmp_path, sample, name):
+    """A head index is among what a reader must know, whatever version wrote it."""
+    sae = load_sae(copied(tmp_path, sample, **{name: 3}), adapters=BY_NAME)
+    assert "reads head 3 of its hook point only." in sae.assumptions
+
+
+@pytest.mark.parametrize(("flag", "factor"), [(True, 2.0), (None, 2.0)])
+def test_versions_to_2_always_scale_their_codes(tmp_path, flag, factor):
+    """A scaling_factor without a word of the configuration is used, as those versions did."""
+    folder = copied(tmp_path, "sae_lens_legacy/v2_standard", finetuning_scaling_factor=flag)
+    before = load_sae(folder, adapters=BY_NAME)
+    tensors = load_file(folder / "sae_weights.safetensors")
+    tensors["scaling_factor"] = torch.full((24,), factor)
+    save_file(tensors, folder / "sae_weights.safetensors")
+    torch.testing.assert_close(load_sae(folder, adapters=BY_NAME).W_dec, before.W_dec * factor)
+
+
+def test_a_finetuned_factor_that_the_configuration_denies_is_an_error(tmp_path):
+    """Weights and configuration of versions 3 to 5 must say the same of finetuning."""
+    folder = copied(tmp_path, "sae_lens_legacy/v3_finetuned", finetuning_scaling_factor=False)
+    with pytest.raises(SAEFileError, match="tensor 'finetuning_scaling_factor' is not all ones"):
+        load_sae(folder, adapters=BY_NAME)
+
+
+def test_every_adapters_assumptions_say_what_they_are_about():
+    """An assumption that an override can settle is found by its field, so none is a bare string."""
+    for path in sorted(SAMPLES.glob("*/*/golden.json")):
+        golden = json.loads(path.read_text())
+        if golden["adapter"] not in BY_NAME or golden["architecture"] == "temporal" or "unset" in str(path):
+            continue
+        sae = load_sae(f"path:{path.parent / golden['path']}", adapters=BY_NAME)
+        bare = [each for each in sae.assumptions if not isinstance(each, Assumption)]
+        assert bare == [], path
 
 
 def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
@@ -102,7 +166,7 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
     after = load_sae(folder, adapters=BY_NAME)
     torch.testing.assert_close(after.W_dec, before.W_dec * 2)
     (tmp_path / "two").mkdir()
-    folder = copied(tmp_path / "two", "sae_lens/legacy_scaling_factor_ones")
+    folder = copied(tmp_path / "two", "sae_lens/legacy_scaling_factor_ones", finetuning_scaling_factor=False)
     save_file(tensors, folder / "sae_weights.safetensors")
     with pytest.raises(SAEFileError, match="finetuning_scaling_factor"):
         load_sae(folder, adapters=BY_NAME)
@@ -120,11 +184,27 @@ def test_a_finetuned_scaling_factor_scales_the_decoder(tmp_path):
         ("sae_lens/standard", {"d_sae": 23}, r"'W_enc' has shape \[12, 24\]; expected \[12, 23\]"),
         ("sae_lens/topk", {"k": None}, "field 'k' is missing; expected a positive integer"),
         (
+            "sae_lens_legacy/v5_tanh_relu",
+            {"activation_fn_str": "gelu"},
+            "'activation_fn_str' is 'gelu', which is not supported. Supported: relu, tanh-relu, topk",
+        ),
+        (
+            "sae_lens_legacy/v5_gated",
+            {"activation_fn_str": "tanh-relu"},
+            "'activation_fn_str' is 'tanh-relu' with the architecture 'gated'",
+        ),
+        ("sae_lens_legacy/v3_topk", {"activation_fn_kwargs": {}}, "field 'k' is missing"),
+        (
+            "sae_lens_legacy/v3_standard",
+            {"finetuning_scaling_factor": True},
+            r"no tensor 'finetuning_scaling_factor'; expected one of shape \[24\]",
+        ),
+        (
             "dictionary_learning/topk",
             {"trainer__dict_class": "CrossCoder"},
             "'CrossCoder', which is not supported",
         ),
-        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.bias' has shape"),
+        ("dictionary_learning/topk", {"trainer__dict_size": 12}, r"tensor 'encoder.weight' has shape"),
         ("sparsify/topk", {"activation": "softmax"}, "'softmax', which is not supported"),
         ("sparsify/topk", {"skip_connection": True}, "no tensor 'W_skip'"),
         ("sparsify/topk", {"num_latents": 0, "expansion_factor": 3}, r"expected \[36, 12\]"),
@@ -136,6 +216,14 @@ def test_what_is_not_supported_names_file_field_and_choices(tmp_path, sample, ch
     with pytest.raises(SAEFileError, match=message) as caught:
         load_sae(folder, adapters=BY_NAME)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_sparsify_file_that_does_not_say_what_it_predicts_is_an_assumption(tmp_path):
+    """Before there was a field transcode, only the run's command line said it."""
+    sae = load_sae(copied(tmp_path, "sparsify/topk", transcode=None), adapters=BY_NAME)
+    assert any("transcode not recorded" in sentence for sentence in sae.assumptions)
+    whole = SAMPLES / "sparsify" / "topk" / "sae" / "layers.1"
+    assert not any("transcode" in sentence for sentence in load_sae(whole, adapters=BY_NAME).assumptions)
 
 
 def test_signed_sparsify_files_keep_signs(tmp_path):
@@ -164,12 +252,6 @@ def test_a_folder_of_checkpoints_asks_which(tmp_path):
     shutil.copy(folder / "ae_2.pt", folder / "ae_4.pt")
     with pytest.raises(SAEFileError, match=r"ae_2\.pt, ae_4\.pt; give one"):
         load_sae(folder, adapters=BY_NAME)
-
-
-def test_an_unset_threshold_is_said():
-    """A BatchTopK dictionary whose threshold was never set says that every positive code is kept."""
-    path = SAMPLES / "dictionary_learning" / "batchtopk_threshold_unset" / "sae" / "trainer_0"
-    assert any("never set" in sentence for sentence in load_sae(path, adapters=BY_NAME).assumptions)
 
 
 def test_gemma_scope_without_its_folder_names(tmp_path):

@@ -4,13 +4,20 @@ import json
 
 import pytest
 import torch
-from darkmatter_example.descriptors import BASELINE, EVALUATOR, REPORTER
+from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, REPORTER
 from darkmatter_example.toysae import ADAPTER
 from darkmatter_example.writing import save_toysae
 from safetensors.torch import save_file
 
 import darkmatter as dm
-from darkmatter.testing import check_adapter, check_baseline, check_evaluator, check_imports, check_reporter
+from darkmatter.testing import (
+    check_adapter,
+    check_baseline,
+    check_catalogue,
+    check_evaluator,
+    check_imports,
+    check_reporter,
+)
 
 pytest_plugins = ["darkmatter.testing.fixtures"]
 
@@ -47,6 +54,11 @@ def test_the_adapter_conforms(sample):
 def test_the_baseline_conforms():
     """The baseline is the same SAE for the same rows and seed."""
     check_baseline(BASELINE)
+
+
+def test_the_catalogue_conforms():
+    """The catalogue's example leads to the hub, and unknown names are errors."""
+    assert check_catalogue(CATALOGUE) == ()
 
 
 def test_the_reporter_conforms():

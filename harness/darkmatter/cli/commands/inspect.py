@@ -2,72 +2,103 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkmatter.cli.output import readable_size, say, say_columns, say_json
+from darkmatter.cli.options import override_option, read_overrides
+from darkmatter.cli.output import readable_size, say, say_assumptions, say_columns, say_json
+from darkmatter.results.comparable import flat
+from darkmatter.sae.assumption import Assumption
+
+if TYPE_CHECKING:
+    from darkmatter.sae.inspection import Inspection
 
 _MAX_TENSORS = 40
 
 
 @click.command()
 @click.argument("reference", metavar="REF")
+@override_option("FIELD=VALUE", "What the file does not say, or says wrongly, such as norm_factor=0.3.")
 @click.option("--adapter", help="Read it with this adapter, whatever the others claim.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def inspect(reference: str, adapter: str | None, *, as_json: bool) -> int:
-    """Say what a file is, which adapter claims it and why, and what is assumed.
+def inspect(reference: str, overrides: tuple[str, ...], adapter: str | None, *, as_json: bool) -> int:
+    """Say what a file is, what is computed from it, what is assumed and what would settle that.
 
     Exit status 1 says that it cannot be used as an SAE.
     """
     from darkmatter.sae.inspection import inspect_reference
 
-    found = inspect_reference(reference, adapter=adapter)
-    fields = dataclasses.asdict(found)
+    found = inspect_reference(reference, adapter=adapter, overrides=read_overrides(overrides))
     if as_json:
-        say_json(fields)
+        say_json(found.as_json())
     else:
-        _show(fields)
-    return 1 if fields.get("error") else 0
+        _show(found)
+    return 1 if found.error else 0
 
 
-def _show(fields: Mapping[str, Any]) -> None:
-    plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float)}
-    say_columns([(name, str(value)) for name, value in plain.items() if name != "error"], "")
-    for name, value in fields.items():
-        if name in plain or not value:
-            continue
-        say(f"\n{name}")
-        if isinstance(value, Mapping):
-            _show_mapping(value)
-        else:
-            _show_list(value)
-    if fields.get("error"):
-        say(f"\nerror: {fields['error']}")
+def _show(found: Inspection) -> None:
+    say(found.path or found.reference)
+    say_columns(list(_summary(found)))
+    if found.semantics:
+        say("\ncomputes")
+        for step in found.semantics.split("; "):
+            say(f"  {step}")
+    _show_values("settings", found.settings)
+    _show_values("overrides", found.overrides)
+    say_assumptions(
+        [Assumption(str(a["sentence"]), a["about"], a["to_be_sure"] or "") for a in found.assumptions]
+    )
+    _show_values("recorded", found.metadata)
+    _show_files(found)
+    if found.error:
+        say(f"\nerror: {found.error}")
 
 
-def _show_mapping(value: Mapping[str, Any]) -> None:
-    shown = list(value.items())[:_MAX_TENSORS]
-    say_columns([(str(name), _one_line(item)) for name, item in shown])
-    if len(value) > len(shown):
-        say(f"  ... and {len(value) - len(shown)} more")
-
-
-def _show_list(value: Sequence[Any]) -> None:
-    if all(isinstance(item, Mapping) for item in value):
-        say_columns([[_one_line(cell, name) for name, cell in item.items()] for item in value])
+def _summary(found: Inspection) -> Iterator[tuple[str, str]]:
+    """What one wants to know first."""
+    for claim in found.claims:
+        if claim["verdict"] != "refused":
+            verb = "read by" if claim["adapter"] == found.adapter else "claimed by"
+            yield verb, f"{claim['adapter']}, because {claim['reason']}"
+    if found.d_sae is None:
         return
-    for item in value:
-        say(f"  {item}")
+    yield "architecture", found.architecture or "not named"
+    yield "sizes", f"d_in {found.d_in}, d_sae {found.d_sae}, d_out {found.d_out}"
+    hooks = dict.fromkeys(hook for hook in (found.hook_in, found.hook_out) if hook)
+    yield "hook point", " to ".join(hooks) or "none recorded"
+    yield "fingerprint", found.fingerprint or "none: known only by what it does"
 
 
-def _one_line(value: Any, name: str = "") -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_one_line(item, key)}" for key, item in value.items() if item is not None)
-    if name == "bytes" and isinstance(value, int):
-        return readable_size(value)
-    if name == "shape" and isinstance(value, list):
-        return " x ".join(map(str, value)) or "scalar"
-    return str(value)
+def _show_values(title: str, values: Mapping[str, Any]) -> None:
+    """Names and values in columns, those of nested objects with dotted names; nothing if there are none."""
+    rows = [(name, _text(value)) for name, value in flat(values).items() if value not in (None, "", [])]
+    if rows:
+        say(f"\n{title}")
+        say_columns(rows)
+
+
+def _show_files(found: Inspection) -> None:
+    """Every file with its size, and every tensor that its header names."""
+    if not found.files:
+        return
+    say("\nfiles")
+    say_columns([(f["name"], readable_size(f["bytes"]), f.get("problem", "")) for f in found.files])
+    if not found.tensors:
+        return
+    say("\ntensors")
+    shown = list(found.tensors.items())[:_MAX_TENSORS]
+    say_columns([(name, _shape(tensor["shape"]), tensor["dtype"]) for name, tensor in shown])
+    if len(found.tensors) > len(shown):
+        say(f"  ... and {len(found.tensors) - len(shown)} more; --json lists all")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from darkmatter.cli.options import executor, results_folder
+from darkmatter.cli.options import AnyCommand, executor, override_option, overrides_by_name, results_folder
+from darkmatter.cli.output import say_assumed
 from darkmatter.errors import UsageError
-from darkmatter.references import check_name, parse_named, unique_names
+from darkmatter.references import WITH_FILES, check_name, parse_named, unique_names
 
 DEFAULT_OUT = "darkmatter-out"
 
-_OPTIONS = [
+_OPTIONS: list[Callable[[AnyCommand], AnyCommand]] = [
     click.argument("suite", required=False, type=click.Path(path_type=Path)),
     click.option("--model", help="Language model: a local Hugging Face folder, or a hub id."),
     click.option("--revision", help="Revision of a hub model."),
@@ -25,13 +26,20 @@ _OPTIONS = [
     click.option("--hook", "hooks", multiple=True, help="Hook point, e.g. blocks.2.hook_resid_post."),
     click.option("--sae", "saes", multiple=True, metavar="[NAME=]REF", help="SAE: a path or a reference."),
     click.option("--adapter", help="The reader to use for all --sae paths."),
+    override_option(
+        "[NAME.]FIELD=VALUE", "What the file of an SAE (or of all) does not say, or says wrongly."
+    ),
     click.option(
         "--evaluators", help="Comma-separated names; default: all built-in ones that train nothing."
     ),
     click.option("--set", "settings", multiple=True, metavar="EVALUATOR.FIELD=VALUE", help="An option."),
     click.option("--ctx", type=int, help="Context length; default: what the SAEs record, else 256."),
     click.option("--contexts", type=int, default=400, show_default=True, help="Number of contexts."),
-    click.option("--bos", type=click.Choice(["always", "never"]), help="BOS at the start of contexts."),
+    click.option(
+        "--bos",
+        type=click.Choice(["always", "never"]),
+        help="BOS at the start of contexts; default: as the SAEs record, else always.",
+    ),
     click.option("--packing", type=click.Choice(["packed", "truncate"]), default="packed", show_default=True),
     click.option("--skip-first", type=int, help="Positions left out at the start; default: length / 16."),
     click.option("--skip-last", type=int, help="Positions left out at the end; default: 1."),
@@ -39,6 +47,13 @@ _OPTIONS = [
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--dtype", default="float32", show_default=True, help="Arithmetic of SAE encoding."),
     click.option("--model-dtype", default="float32", show_default=True),
+    click.option(
+        "--processing",
+        type=click.Choice(["raw", "compat"]),
+        default="raw",
+        show_default=True,
+        help="The model's weights as they are, or layer norms folded and weights centred.",
+    ),
     click.option("--device", default="cpu", show_default=True),
     click.option("--controls/--no-controls", default=True, help="Add the mean and PCA at equal L0."),
     click.option(
@@ -68,6 +83,7 @@ IN_SUITE = {
     "model": "model.name",
     "revision": "model.revision",
     "model_dtype": "model.dtype",
+    "processing": "model.processing",
     "text": "text.path",
     "text_field": "text.field",
     "ctx": "text.context_length",
@@ -78,6 +94,7 @@ IN_SUITE = {
     "hooks": "hooks",
     "saes": "saes",
     "adapter": "saes.NAME.adapter",
+    "overrides": "saes.NAME.FIELD",
     "evaluators": "evaluators",
     "settings": "evaluators.EVALUATOR.FIELD",
     "skip_first": "analysis.skip_first",
@@ -90,11 +107,14 @@ IN_SUITE = {
 }
 """What a suite file says too: where each such option stands in it."""
 
-OF_MODELS = ("model", "text", "text_field", "ctx", "contexts", "bos", "packing", "model_dtype", "revision")
+OF_MODELS = (
+    *("model", "revision", "model_dtype", "processing"),
+    *("text", "text_field", "ctx", "contexts", "bos", "packing"),
+)
 """Options that mean nothing for a file of activations."""
 
 
-def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _with_options(command: AnyCommand) -> AnyCommand:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -185,7 +205,7 @@ def _given(names: Iterable[str]) -> dict[str, str]:
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "hooks": options["hooks"],
-        "saes": _named_saes(options["saes"], options["adapter"]),
+        "saes": _named_saes(options["saes"], options["adapter"], options["overrides"]),
         "evaluators": _evaluators(options["evaluators"], options["settings"]),
         "controls": options["controls"],
         "seed": options["seed"],
@@ -207,7 +227,12 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
             "`darkmatter init` writes a suite to start from; `darkmatter demo` runs the embedded one."
         )
         raise UsageError(message)
-    fields["model"] = {"name": options["model"], "dtype": options["model_dtype"], "device": options["device"]}
+    fields["model"] = {
+        "name": options["model"],
+        "dtype": options["model_dtype"],
+        "device": options["device"],
+        "processing": options["processing"],
+    }
     if options["revision"]:
         fields["model"]["revision"] = options["revision"]
     fields["text"] = {
@@ -221,7 +246,9 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _named_saes(given: tuple[str, ...], adapter: str | None) -> dict[str, dict[str, Any]]:
+def _named_saes(
+    given: tuple[str, ...], adapter: str | None, overrides: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
     parsed = [parse_named(text) for text in given]
     names = [check_name(name) for name, _ in parsed if name is not None]
     for name in names:
@@ -229,9 +256,16 @@ def _named_saes(given: tuple[str, ...], adapter: str | None) -> dict[str, dict[s
             message = f"two --sae are called {name!r}; give them different names."
             raise UsageError(message)
     automatic = iter(unique_names([ref for name, ref in parsed if name is None], taken=names))
+    named = {name or next(automatic): ref for name, ref in parsed}
+    from_files = [name for name, ref in named.items() if ref.kind != "baseline"]
+    stated = overrides_by_name(overrides, from_files)
     return {
-        name or next(automatic): {"ref": ref.raw, "adapter": adapter if ref.kind == "path" else None}
-        for name, ref in parsed
+        name: {
+            "ref": ref.raw,
+            "adapter": adapter if ref.kind in WITH_FILES else None,
+            **(stated[name].given() if name in stated else {}),
+        }
+        for name, ref in named.items()
     }
 
 
@@ -280,6 +314,7 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
         raise UsageError(message)
     outcome = job.run(out, recompute=recompute)
     click.echo(outcome.results.table(all=all_metrics))
+    say_assumed(outcome.assumed)
     for warning in outcome.warnings:
         click.echo(f"warning: {printable(warning)}", err=True)
     click.echo(f"results: {out} ({len(outcome.results)} results, {outcome.reused} of them reused)", err=True)

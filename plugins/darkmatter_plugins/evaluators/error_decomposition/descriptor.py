@@ -44,6 +44,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
     summary="How much of the SAE's error, and of its norm, is a linear function of the activation.",
     implementation="darkmatter_plugins.evaluators.error_decomposition.run:ErrorDecomposition",
     config=ErrorDecompositionConfig,
+    requires=frozenset({api.Requirement.RECONSTRUCTION}),
     order=20,
     source="Engels et al.: linear predictability of the error, FVU_nonlinear, norm-prediction tests",
     metrics=(

@@ -4,7 +4,7 @@ import logging
 
 from darkmatter import api
 from darkmatter_example import toysae
-from darkmatter_example.descriptors import BASELINE, EVALUATOR, REPORTER, SOURCE, SUITE
+from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, REPORTER, SOURCE, SUITE
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +19,12 @@ def darkmatter_evaluators() -> list[api.Evaluator]:
 def darkmatter_sae_adapters() -> list[api.SAEAdapter]:
     """What we read."""
     return [toysae.ADAPTER]
+
+
+@api.hookimpl
+def darkmatter_sae_catalogues() -> list[api.SAECatalogue]:
+    """What published SAEs are called."""
+    return [CATALOGUE]
 
 
 @api.hookimpl

@@ -55,6 +55,14 @@ REPORTER = api.Reporter(
     suffix=".tsv",
 )
 
+CATALOGUE = api.SAECatalogue(
+    name="toys",
+    summary="Toy SAEs by the names that their author gave them.",
+    implementation="darkmatter_example.toys:resolve",
+    form="NAME",
+    example="scaled",
+)
+
 SUITE = api.EmbeddedSuite(
     name="example",
     summary="Random activations and a toy SAE: seconds.",

@@ -103,7 +103,7 @@ def story(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real():
     """The folder of a real small model and text, where it is present."""
-    folder = Path(__file__).resolve().parents[3].parent / "shared" / "real"
+    folder = Path(__file__).resolve().parents[2].parent / "shared" / "real"
     if not (folder / "stories260K").is_dir():
         pytest.skip("the real model is not on this machine")
     return folder

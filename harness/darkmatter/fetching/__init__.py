@@ -1,0 +1,1 @@
+"""SAEs from the Hugging Face hub: ``darkmatter fetch``; nothing else downloads any."""

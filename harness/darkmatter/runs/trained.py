@@ -1,0 +1,69 @@
+"""How SAEs were trained, as far as they record it, beside what a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from darkmatter.cache.spec import ModelSpec
+from darkmatter.sae.base import SAEMetadata
+
+PROCESSED = {
+    "raw": "with its weights as they are",
+    "compat": "with layer norms folded and weights centred",
+}
+UNTELLING = {"model", "checkpoint", "final"}
+"""Names of folders that say nothing of the model in them."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One way in which a run differs from an SAE's training; ``warn`` where numbers may suffer."""
+
+    sentence: str
+    warn: bool = True
+
+
+def bos_of_all(recorded: Iterable[SAEMetadata]) -> Literal["never"] | None:
+    """What contexts begin with, if all SAEs that record it agree; None: BOS, if there is one."""
+    policies = {metadata.prepend_bos for metadata in recorded} - {None}
+    return "never" if policies == {False} else None
+
+
+def departures(recorded: SAEMetadata, model: ModelSpec, *, bos: bool) -> list[Departure]:
+    """Where a run departs from the training of an SAE; ``bos``: the run's contexts begin with BOS."""
+    found = []
+    if recorded.prepend_bos not in {None, bos}:
+        began, begin = ("began", "do not") if recorded.prepend_bos else ("did not begin", "do")
+        policy = "always" if recorded.prepend_bos else "never"
+        sentence = (
+            f"its training contexts {began} with BOS, this run's {begin}. To follow it: --bos {policy} "
+            f"(text: {{bos: {policy}}}); if the record is wrong: --override NAME.bos={str(bos).lower()}."
+        )
+        found.append(Departure(sentence))
+    if recorded.processing is not None and recorded.processing != model.processing:
+        sentence = (
+            f"it was trained on a model {PROCESSED[recorded.processing]}, this run takes its model "
+            f"{PROCESSED[model.processing]}. To follow it: --processing {recorded.processing} "
+            f"(model: {{name: NAME, processing: {recorded.processing}}})."
+        )
+        found.append(Departure(sentence))
+    if recorded.model is not None and not may_be_same(recorded.model, model.name):
+        sentence = (
+            f"it was trained on a model called {recorded.model!r}, this run's is {_last_part(model.name)!r}."
+        )
+        found.append(Departure(sentence, warn=False))
+    return found
+
+
+def may_be_same(one: str, other: str) -> bool:
+    """Whether two names may mean one model: their last parts are equal, or one tells nothing."""
+    last = {_last_part(one), _last_part(other)}
+    return len(last) == 1 or bool(last & UNTELLING)
+
+
+def _last_part(name: str) -> str:
+    last = PurePath(name).name.lower()
+    return "gpt2-small" if last == "gpt2" else last

@@ -1,0 +1,145 @@
+"""What the formats of OpenMOSS share: how activations are scaled, and what the activation compares.
+
+The encoder reads s x with s = sqrt(d_model) / (average norm of the hook point), a file's weights live
+in those units, and the decoder's output is divided by the s of the hook point that it predicts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from darkmatter import api
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NORMS = {
+    "dataset-wise": "one scale for all activations, from their average norm",
+    "token-wise": "every token to the norm sqrt(d_model)",
+    "batch-wise": "the average norm of each batch",
+    "inference": "nothing: the scale is in the weights",
+    "none": "nothing",
+}
+"""Values of ``norm_activation``."""
+DEFAULTS: dict[str, Any] = {
+    "act_fn": "relu",
+    "norm_activation": "dataset-wise",
+    "sparsity_include_decoder_norm": True,
+    "use_decoder_bias": True,
+}
+"""What the project's configuration classes take for a missing field (norm_activation: since 2025)."""
+
+
+class Scales(NamedTuple):
+    """How activations enter and leave: x is multiplied by ``into``, the output divided by ``out``."""
+
+    normalisation: api.Normalisation
+    into: float = 1.0
+    out: float = 1.0
+
+    @property
+    def decoder(self) -> float:
+        """What the decoder is divided by: ``out``, where the normalisation does not undo itself."""
+        return 1.0 if self.normalisation.invert else self.out
+
+
+def completed(cfg: api.Fields, defaults: Mapping[str, Any]) -> tuple[api.Fields, list[api.Assumption]]:
+    """The configuration with a default for each of these fields that it lacks, and what was taken."""
+    missing = {name: value for name, value in defaults.items() if name not in cfg}
+    taken = [
+        api.Assumption(
+            f"{name} not recorded; taken as {value if isinstance(value, str) else json.dumps(value)}.",
+            about="hook_out" if name == "hook_point_out" else None,
+            to_be_sure=f"the training script or the publisher's page: what was {name}?",
+        )
+        for name, value in missing.items()
+    ]
+    return api.Fields({**cfg.values, **missing}, cfg.where), taken
+
+
+def hook_point(cfg: api.Fields, name: str) -> str:
+    """A hook point that must be recorded."""
+    found = cfg.text(name)
+    if found is None:
+        message = f"{cfg.where}: field {name!r} is missing; expected the name of a hook point."
+        raise api.SAEFileError(message)
+    return found
+
+
+def asked_for(weights: api.Weights, tensor: str, cfg: api.Fields, field: str) -> None:
+    """Refuse weights without a tensor that a field of the (completed) configuration asks for."""
+    if tensor not in weights:
+        message = (
+            f"{weights.where}: has no tensor {tensor!r}; expected one, because field {field!r} of "
+            f"{cfg.where} is {cfg.values[field]!r} (or missing, which means the same)."
+        )
+        raise api.SAEFileError(message)
+
+
+def average_norm(weights: api.Weights, cfg: api.Fields, hook: str) -> float:
+    """The average norm at a hook point, from the tensor that a dataset-wise SAE has for it."""
+    name = f"dataset_average_activation_norm.{hook}"
+    asked_for(weights, name, cfg, "norm_activation")
+    return positive(weights.number(name), weights.where, f"tensor {name!r}")
+
+
+def scales(
+    cfg: api.Fields, options: api.LoadOptions, average: Callable[[str], float], *, transcoder: bool
+) -> Scales:
+    """The scales that ``norm_activation`` asks for.
+
+    Args:
+        cfg: has norm_activation (see ``completed``) and d_model.
+        options: may hold the norm_factor without which a batch-wise SAE cannot be read.
+        average: the average norm of activations at the hook point read ("in") or predicted ("out").
+        transcoder: whether the two hook points differ.
+    """
+    kind = cfg.choice("norm_activation", NORMS, default=DEFAULTS["norm_activation"])
+    if kind == "dataset-wise":
+        root = math.sqrt(cfg.size("d_model"))
+        into, out = root / average("in"), root / average("out")
+        return Scales(api.Normalisation(kind="scale", factor=into, invert=into == out), into, out)
+    if kind == "token-wise":
+        if transcoder:
+            message = (
+                f"{cfg.where}: norm_activation is 'token-wise' and the hook points differ, so the scale of "
+                "an output is the norm of what it shall predict, which no input tells; expected "
+                "dataset-wise or inference."
+            )
+            raise api.SAEFileError(message)
+        return Scales(api.Normalisation(kind="constant_norm"))
+    if kind == "batch-wise" and options.overrides.norm_factor is None:
+        message = (
+            f"{cfg.where}: norm_activation is 'batch-wise': activations are divided by the average norm of "
+            "the batch that they come in, so a row alone has no scale. Say the scale of training, "
+            "sqrt(d_model) / (average norm): --override norm_factor=NUMBER."
+        )
+        raise api.SAEFileError(message)
+    return Scales(api.Normalisation())
+
+
+def positive(value: float | None, where: str, name: str) -> float:
+    """An average norm."""
+    if value is not None and math.isfinite(value) and value > 0:
+        return value
+    found = "missing" if value is None else f"{value:g}"
+    message = f"{where}: {name} is {found}; expected the average norm of the activations, above 0."
+    raise api.SAEFileError(message)
+
+
+def decoder_norms(cfg: api.Fields, W_dec: Tensor) -> Tensor | None:
+    """What pre-activations are multiplied by before they are compared (not the codes), if anything.
+
+    ``sparsity_include_decoder_norm`` is on in the published files.
+    """
+    return W_dec.norm(dim=1) if cfg.flag("sparsity_include_decoder_norm", default=True) else None
+
+
+def no_glu(cfg: api.Fields) -> None:
+    """Refuse a second, multiplicative encoder where no file with one is known."""
+    if cfg.flag("use_glu_encoder", default=False):
+        message = f"{cfg.where}: field 'use_glu_encoder' is True; expected false in this layout."
+        raise api.SAEFileError(message)

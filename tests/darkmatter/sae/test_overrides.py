@@ -1,0 +1,194 @@
+"""Overrides: what they change, what they leave alone, what they say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from darkmatter import api
+from darkmatter.errors import ItemError, SAEFileError, UsageError
+from darkmatter.sae.load import load_sae
+from darkmatter.sae.overrides import Overrides, apply_overrides
+
+SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
+D, LATENTS = 6, 10
+
+
+def made(normalisation: api.Normalisation | None = None, **fields) -> api.CanonicalSAE:
+    """A small ReLU SAE."""
+    generator = torch.Generator().manual_seed(0)
+    return api.CanonicalSAE(
+        W_enc=torch.randn(D, LATENTS, generator=generator),
+        W_dec=torch.randn(LATENTS, D, generator=generator),
+        b_enc=torch.randn(LATENTS, generator=generator),
+        activation=api.Relu(),
+        normalisation=normalisation,
+        **fields,
+    )
+
+
+@pytest.fixture
+def x():
+    return torch.randn(7, D, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_factor_scales_what_is_encoded_and_what_comes_out(x):
+    """norm_factor multiplies activations before the encoder and divides reconstructions."""
+    plain = made()
+    scaled = apply_overrides(plain, Overrides(norm_factor=0.25))
+
+    assert torch.equal(scaled.encode(x).to_dense(), plain.encode(0.25 * x).to_dense())
+    torch.testing.assert_close(scaled.reconstruct(x), plain.reconstruct(0.25 * x) / 0.25)
+    assert scaled.fingerprint != plain.fingerprint
+
+
+def test_a_factor_replaces_the_files_and_keeps_what_is_inverted(x):
+    """A scale in the file is replaced, not multiplied; an output that is not scaled back stays so."""
+    file = made(api.Normalisation("scale", factor=0.4, invert=False))
+    changed = apply_overrides(file, Overrides(norm_factor=0.25))
+
+    assert changed.normalisation == api.Normalisation("scale", factor=0.25, invert=False)
+    assert list(changed.assumptions) == ["norm_factor 0.25 was given by the user (the file says 0.4)."]
+    torch.testing.assert_close(changed.reconstruct(x), made().reconstruct(0.25 * x))
+
+
+def test_the_fingerprint_is_that_of_the_new_numbers():
+    """A fingerprint that was asked for before does not survive the change of a factor."""
+    plain = made()
+    assert plain.fingerprint
+    changed = apply_overrides(plain, Overrides(norm_factor=0.25))
+
+    assert changed.fingerprint == made(api.Normalisation("scale", factor=0.25)).fingerprint
+
+
+def test_the_sae_that_was_given_stays_as_it_was(x):
+    """Overrides give another object: nothing of the first one changes."""
+    plain = made(hook_in="a", metadata=api.SAEMetadata(model="m"))
+    before = (plain.fingerprint, plain.encode(x).to_dense())
+    everything = Overrides(hook="b", model="n", bos=True, context_length=9, norm_factor=2, dtype="float64")
+    changed = apply_overrides(plain, everything)
+
+    assert (plain.hook_in, plain.metadata, plain.dtype) == ("a", api.SAEMetadata(model="m"), torch.float32)
+    assert (plain.assumptions, plain.overrides) == ((), Overrides())
+    assert plain.fingerprint == before[0]
+    assert torch.equal(plain.encode(x).to_dense(), before[1])
+    assert (changed.hook_in, changed.hook_out, changed.dtype) == ("b", "b", torch.float64)
+    recorded = changed.metadata
+    assert (recorded.model, recorded.prepend_bos, recorded.context_length) == ("n", True, 9)
+    assert changed.overrides == everything
+
+
+def test_a_hook_alone_is_read_and_predicted():
+    """A hook moves both ends, as a suite's hook always did; hook_out names another end."""
+    transcoder = made(hook_in="in", hook_out="out")
+
+    for stated, hooks in (
+        (Overrides(hook="h"), ("h", "h")),
+        (Overrides(hook_out="o"), ("in", "o")),
+        (Overrides(hook="h", hook_out="o"), ("h", "o")),
+        (Overrides(bos=True), ("in", "out")),
+    ):
+        changed = apply_overrides(transcoder, stated)
+        assert (changed.hook_in, changed.hook_out) == hooks
+
+
+def test_each_override_takes_the_place_of_the_assumption_about_it():
+    """What is stated is assumed no more; other assumptions stay, and nothing would make it surer."""
+    guessed = made(
+        hook_in="guess",
+        assumptions=(
+            api.Assumption("hook point not recorded.", about="hook"),
+            api.Assumption("BOS policy not recorded.", about="bos"),
+            "dataset not recorded.",
+        ),
+    )
+    changed = apply_overrides(guessed, Overrides(hook="true", bos=False))
+
+    assert list(changed.assumptions) == [
+        "dataset not recorded.",
+        "hook true was given by the user (without it, guess would be assumed).",
+        "bos false was given by the user (the file says nothing).",
+    ]
+    assert [each.to_be_sure for each in changed.assumptions[1:]] == [None, None]
+
+
+def test_a_user_corrects_a_catalogue():
+    """Applied twice, the later statement holds, and its sentence alone is left."""
+    first = apply_overrides(made(), Overrides(norm_factor=0.5, model="m"), given_by="the catalogue")
+    second = apply_overrides(first, Overrides(norm_factor=0.25))
+
+    assert second.normalisation.factor == 0.25
+    assert second.overrides == Overrides(norm_factor=0.25, model="m")
+    assert list(second.assumptions) == [
+        "model m was given by the catalogue (the file says nothing).",
+        "norm_factor 0.25 was given by the user (instead of 0.5, which was given before).",
+    ]
+
+
+def test_merging_lets_the_first_win():
+    """What the stronger side leaves open comes from the weaker, false included."""
+    merged = Overrides(bos=False, k=3).merged_with(Overrides(bos=True, model="m"))
+
+    assert merged.given() == {"bos": False, "k": 3, "model": "m"}
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "constant_norm"])
+def test_a_row_wise_normalisation_takes_no_factor(kind):
+    """Where each row has its own scale, a factor would mean nothing; the error says so."""
+    with pytest.raises(ItemError, match=f"each row by the row's own statistics \\({kind}\\)"):
+        apply_overrides(made(api.Normalisation(kind)), Overrides(norm_factor=2))
+
+
+@pytest.mark.parametrize("stated", [Overrides(norm_factor=2), Overrides(dtype="float64")])
+def test_functions_take_no_override_of_their_numbers(stated):
+    """Nothing can be put inside a user's functions; where they belong can still be said."""
+    functions = api.SAE.from_functions(lambda x: x, lambda f: f, d_in=D, d_sae=D)
+
+    with pytest.raises(ItemError, match="cannot be followed"):
+        apply_overrides(functions, stated)
+    assert apply_overrides(functions, Overrides(hook="h")).hook_in == "h"
+    assert functions.hook_in is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"norm_facto": 1}, "no override 'norm_facto'. Did you mean 'norm_factor'"),
+        ({"dtype": "float23"}, "Did you mean 'float32'"),
+        ({"bos": "flase"}, "Did you mean 'false'"),
+        ({"orientation": "d_in,d_sea"}, "Did you mean 'd_in,d_sae'"),
+        ({"norm_factor": 0}, "norm_factor cannot be 0"),
+        ({"norm_factor": float("inf")}, "finite number"),
+        ({"k": 0}, "k cannot be 0"),
+        ({"hook": ""}, "hook cannot be ''"),
+    ],
+)
+def test_bad_overrides_are_wrong_usage(values, message):
+    """Fields and values that cannot be name the nearest that can, before a file is opened."""
+    with pytest.raises(UsageError, match=message):
+        load_sae("there/is/nothing", overrides=values)
+
+
+def test_loading_follows_overrides():
+    """A published SAE whose scale is in no file is evaluated with the one that the user knows."""
+    sample = SAMPLES / "sae_lens" / "standard_expected_average" / "sae"
+    plain, scaled = load_sae(sample), load_sae(sample, overrides={"norm_factor": 0.3, "dtype": "float64"})
+
+    assert any("do not hold the scaling_factor" in each for each in plain.assumptions)
+    assert not any("do not hold the scaling_factor" in each for each in scaled.assumptions)
+    assert scaled.normalisation == api.Normalisation("scale", factor=0.3)
+    assert scaled.dtype == torch.float64
+
+
+def test_an_override_that_no_reader_asks_for_is_refused():
+    """Overrides k and orientation change nothing unless the adapter asks, so they are refused."""
+    with pytest.raises(SAEFileError, match="needs no k from you"):
+        load_sae(SAMPLES / "sae_lens" / "standard" / "sae", overrides={"k": 3})
+
+
+def test_an_sae_that_cannot_follow_is_named():
+    """Of many SAEs, the message says which one cannot take the factor."""
+    with pytest.raises(ItemError, match=r"standard_layer_norm.*norm_factor"):
+        load_sae(SAMPLES / "sae_lens" / "standard_layer_norm" / "sae", overrides={"norm_factor": 2})
