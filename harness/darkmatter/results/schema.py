@@ -77,6 +77,7 @@ class SAERecord(Record):
     metadata: dict[str, Any] = {}
     assumptions: tuple[str, ...] = ()
     overrides: dict[str, Any] = Field(default={}, description="what the user stated instead of its file")
+    members: tuple[str, ...] = Field(default=(), description="of a family, the names of its SAEs")
 
 
 class EvaluatorRecord(Record):

@@ -124,7 +124,8 @@ class Family:
     def result_draft(self, key: str) -> ResultDraft:
         """The draft of the family's result."""
         d_in = self.members[0].facts.d_in if self.members else 0
-        return self.draft.of_family(self.hooks, self.fingerprint, d_in, len(self.members), key, self.chosen)
+        names = tuple(sorted(each.name for each in self.members))
+        return self.draft.of_family(self.hooks, self.fingerprint, d_in, names, key, self.chosen)
 
 
 def needed(candidates: Sequence[Candidate], families: Sequence[Family]) -> list[Candidate]:

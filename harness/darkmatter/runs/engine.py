@@ -89,7 +89,8 @@ class Engine:
             self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
-        return ResultSet(recorder.done)
+        # Families stand last, made or reused.
+        return ResultSet(sorted(recorder.done, key=lambda each: bool(each.result.sae.members)))
 
     # -- what is to be done ---------------------------------------------------------------------
 

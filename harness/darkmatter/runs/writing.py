@@ -63,7 +63,13 @@ class Draft:
         return ResultDraft(record, key, chosen)
 
     def of_family(
-        self, hooks: tuple[str, str], fingerprint: str, d_in: int, members: int, key: str, chosen: Chosen
+        self,
+        hooks: tuple[str, str],
+        fingerprint: str,
+        d_in: int,
+        members: tuple[str, ...],
+        key: str,
+        chosen: Chosen,
     ) -> ResultDraft:
         """The draft of a result on a family of SAEs; ``d_sae`` counts nothing there and is 0."""
         record = SAERecord(
@@ -74,7 +80,7 @@ class Draft:
             hook_out=hooks[1],
             d_in=d_in,
             d_sae=0,
-            metadata={"members": members},
+            members=members,
         )
         return ResultDraft(record, key, chosen)
 
