@@ -90,7 +90,8 @@ class Engine:
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
         # Families stand last, made or reused.
-        return ResultSet(sorted(recorder.done, key=lambda each: bool(each.result.sae.members)))
+        families = [each for each in recorder.done if each.result.sae.members]
+        return ResultSet([each for each in recorder.done if not each.result.sae.members] + families)
 
     # -- what is to be done ---------------------------------------------------------------------
 
