@@ -125,8 +125,7 @@ class Engine:
         """
         wanted = []
         for chosen in self.recorder.evaluators:
-            evaluator = chosen.evaluator
-            if evaluator.scope != "sae" or (draft.is_control and not evaluator.controls):
+            if not chosen.measures(draft.name, control=draft.is_control):
                 continue
             beside = seen_beside(chosen, hooks, draft.name, self._bench)
             known = fingerprint and all(each.fingerprint for each in beside)

@@ -134,7 +134,7 @@ class Job:
     @cached_property
     def chosen(self) -> list[Chosen]:
         """The evaluators with their checked options."""
-        return choose_evaluators(self.host, self.suite.evaluators)
+        return choose_evaluators(self.host, self.suite.evaluators, self.suite.only)
 
     # -- activations ----------------------------------------------------------------------------
 
@@ -357,10 +357,15 @@ def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
     return RowSelection(split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind)
 
 
-def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] | None) -> list[Chosen]:
+def choose_evaluators(
+    host: PluginHost,
+    asked: Mapping[str, Mapping[str, Any]] | None,
+    only: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Chosen]:
     """Evaluators with checked options; by default all built-in ones that train nothing.
 
-    Training takes minutes an SAE: naming the evaluator is what grants the budget for it.
+    Training takes minutes an SAE: naming the evaluator is what grants the budget for it, and ``only``
+    for which SAEs.
     """
     if asked is None:
         offered = host.owned("evaluators")
@@ -374,7 +379,7 @@ def choose_evaluators(host: PluginHost, asked: Mapping[str, Mapping[str, Any]] |
             config = evaluator.config.model_validate(dict(options))
         except ValidationError as error:
             raise UsageError(explain(error, evaluator.config, f"evaluator {name!r}")) from None
-        chosen.append(Chosen(owned, config))
+        chosen.append(Chosen(owned, config, (only or {}).get(name)))
     return chosen
 
 

@@ -166,14 +166,14 @@ class _Planner:
         planned: list[PlannedResult] = []
         for each in admitted:
             doubt = doubts.get(each.hooks[0], "")
-            planned += [self._of_sae(each, chosen, doubt) for chosen in self._of_one_sae()]
+            measuring = self._measuring(each.item.name)
+            planned += [self._of_sae(each, chosen, doubt) for chosen in measuring]
         planned += self._of_baselines([each for each in admitted if not each.failure])
         return planned + list(self._of_families())
 
-    def _of_one_sae(self, *, control: bool = False) -> list[Chosen]:
+    def _measuring(self, name: str, *, control: bool = False) -> list[Chosen]:
         """The evaluators that speak of one SAE (one control)."""
-        chosen = [each for each in self.job.chosen if each.evaluator.scope == "sae"]
-        return [each for each in chosen if each.evaluator.controls or not control]
+        return [each for each in self.job.chosen if each.measures(name, control=control)]
 
     def _of_families(self) -> Iterator[PlannedResult]:
         """The evaluators that speak of all SAEs of a hook point."""
@@ -289,7 +289,7 @@ class _Planner:
         for each in admitted:
             assert each.sae is not None
             dtype = each.sae.overrides.dtype
-            alone = [chosen for chosen in self._of_one_sae() if not chosen.evaluator.sees]
+            alone = [chosen for chosen in self._measuring(each.item.name) if not chosen.evaluator.sees]
             keys = [self._key(c, each.sae.fingerprint or "", each.hooks, dtype) for c in alone]
             stored = [self._present.get((key, each.item.name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
@@ -309,7 +309,8 @@ class _Planner:
         recipe = item.recipe(self.source.account["key"], hooks, rows)
         # What a control has is known when it is fitted; the built-in ones have a decoder and reconstruct.
         has = self.source.has | {Requirement.DECODER, Requirement.RECONSTRUCTION}
-        return [self._one(name, chosen, recipe, hooks, has) for chosen in self._of_one_sae(control=True)]
+        measuring = self._measuring(name, control=True)
+        return [self._one(name, chosen, recipe, hooks, has) for chosen in measuring]
 
 
 def _needs(job: Job, activations: Mapping[str, Any]) -> dict[str, str]:

@@ -30,16 +30,23 @@ WARNING = "warning: "
 
 @dataclass(frozen=True)
 class Chosen:
-    """An evaluator with its configuration."""
+    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all."""
 
     owned: Owned
     config: Config
+    only: tuple[str, ...] | None = None
 
     @property
     def evaluator(self) -> Evaluator:
         """Its descriptor."""
         assert isinstance(self.owned.descriptor, Evaluator)
         return self.owned.descriptor
+
+    def measures(self, name: str, *, control: bool) -> bool:
+        """Whether this run wants a result of it on one SAE or control."""
+        evaluator = self.evaluator
+        spared = (control and not evaluator.controls) or (self.only is not None and name not in self.only)
+        return evaluator.scope == "sae" and not spared
 
 
 @dataclass
@@ -144,18 +151,18 @@ class Recorder:
     def fail(self, draft: Draft, reason: str) -> None:
         """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""
         self.announce(draft.name, reason, is_control=draft.is_control)
-        for chosen in self._of_one_sae():
+        for chosen in self._measuring(draft):
             key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
             self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
     def skip(self, draft: Draft, reason: str) -> None:
         """An item that this run has no use for: a skipped result per evaluator."""
-        for chosen in self._of_one_sae():
+        for chosen in self._measuring(draft):
             key = self.key(chosen, f"skipped:{draft.name}:{draft.reference}", ("", ""))
             self.write(skipped_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
-    def _of_one_sae(self) -> list[Chosen]:
-        return [chosen for chosen in self.evaluators if chosen.evaluator.scope == "sae"]
+    def _measuring(self, draft: Draft) -> list[Chosen]:
+        return [each for each in self.evaluators if each.measures(draft.name, control=draft.is_control)]
 
     def announce(self, item: str, reason: str, *, is_control: bool) -> None:
         """Note a failure and say it now."""

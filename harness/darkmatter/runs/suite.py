@@ -68,6 +68,9 @@ class Suite(Config):
     evaluators: dict[str, dict[str, Any]] | None = Field(
         None, description="name: options; default: all built-in evaluators that train nothing"
     )
+    only: dict[str, tuple[str, ...]] = Field(
+        {}, description="evaluator: the SAEs that it measures; default: all. Part of no result's key"
+    )
     analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
     controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
     seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
@@ -85,6 +88,19 @@ class Suite(Config):
         for name in value:
             check_name(name)
         return value
+
+    @model_validator(mode="after")
+    def _only_what_is_there(self) -> Suite:
+        listed = [name for name, ref in self.saes.items() if not ref.ref.startswith("baseline:")]
+        for evaluator, names in self.only.items():
+            if evaluator not in (self.evaluators or {}):
+                message = f"`only` restricts {evaluator!r}, which `evaluators` does not list"
+                raise ValueError(message)
+            for name in names:
+                if name not in listed:
+                    message = f"`only.{evaluator}`: {name!r} is no SAE of `saes`. {did_you_mean(name, listed)}"
+                    raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Suite:

@@ -26,20 +26,43 @@ CONTROLS = {
 }
 
 
+TRAINED_ON = "topk-w1024-k16"
+"""The SAE on whose errors the demo trains SAEs."""
+
+DEMO: dict[str, dict[str, Any]] = {
+    "reconstruction": {},
+    "density": {},
+    "error_decomposition": {},
+    "error_norm_baselines": {},
+    "error_scaling": {},
+    "width_scaling_law": {},
+    "ce_attribution": {"contexts": 24, "controls": "none"},
+    "gradient_pursuit": {"max_rows": 3000},
+    "cross_layer": {"kinds": ["reconstruction", "activation"], "controls": False},
+    "synthetic_noise": {"max_rows": 3000, "ablated": [0.0], "pairs": [[1.0, 0.6]], "authors": False},
+    "error_saes": {"width": 256, "k": 8, "steps": 150, "batch": 256, "seeds": 1, "latents": 30},
+}
+"""Every evaluator that the paper's experiments became; options are budgets cut to a laptop's patience."""
+
+
 def write_demo(folder: Path) -> dict[str, Any]:
-    """Write stories and ``suite.yaml`` into ``folder``; returns the suite's fields."""
+    """Write stories, ``suite.yaml`` and ``paper.yaml`` into ``folder``; returns the demo's fields."""
     folder.mkdir(parents=True, exist_ok=True)
     stories = write_stories(folder / "stories.jsonl", STORIES, latents=False)
-    fields: dict[str, Any] = {
+    demo: dict[str, Any] = {
         "model": str(model_path()),
         "text": {"path": str(stories), "context_length": CONTEXT_LENGTH, "contexts": CONTEXTS},
-        "hooks": [FAMILY_HOOK],
-        "saes": {
-            **{sae.name: str(sae_path(sae)) for sae in SAES if sae.hook == FAMILY_HOOK},
-            **CONTROLS,
-        },
+        "saes": {**{sae.name: str(sae_path(sae)) for sae in SAES}, **CONTROLS},
+        "evaluators": DEMO,
+        "only": {"error_saes": [TRAINED_ON]},
         "seed": 0,
     }
-    text = "# The suite of `darkmatter demo`; darkmatter run suite.yaml runs it again.\n"
-    (folder / "suite.yaml").write_text(text + yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
-    return fields
+    paper = {**demo, "evaluators": {name: {} for name in DEMO}}
+    _write(folder / "suite.yaml", "The suite of `darkmatter demo`, with budgets cut to two minutes.", demo)
+    _write(folder / "paper.yaml", "The suite of `darkmatter demo` with the evaluators' full budgets.", paper)
+    return demo
+
+
+def _write(path: Path, comment: str, fields: dict[str, Any]) -> None:
+    text = f"# {comment} Run it with: darkmatter run {path.name}\n"
+    path.write_text(text + yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")

@@ -125,9 +125,11 @@ FAMILY = api.Evaluator("family_looker", "Looks.", Looker, config=api.Config, met
 CHEAP = api.Evaluator("cheap", "No controls.", Looker, config=api.Config, metrics=METRICS, controls=False)
 
 
-def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50):
+def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50, only=None):
     """Statuses and metrics by (SAE, evaluator), and how many results were there already."""
-    chosen = [Chosen(Owned(each, "test", "test", "1"), (config or each.config)()) for each in evaluators]
+    chosen = [
+        Chosen(Owned(each, "test", "test", "1"), (config or each.config)(), only) for each in evaluators
+    ]
     with open_results(out) as results:
         engine = make_engine(
             SmallShards(TwoHooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
@@ -157,6 +159,18 @@ def test_an_evaluator_sees_saes_at_other_hook_points_on_the_same_rows():
     assert below["sum[up]"] == pytest.approx(3 * below["sum[]"])
     assert above["sum[a]"] == pytest.approx(above["sum[]"] / 3)
     assert above["sum[b]"] == pytest.approx(2 * above["sum[a]"])
+
+
+def test_a_run_may_restrict_an_evaluator_to_some_saes(tmp_path):
+    """Others, controls and failures get no result of it, and the one that is made has its usual key."""
+    found, _ = run(TRIO, [LOOKER, CHEAP], only=("a",), controls=True, out=tmp_path)
+    assert set(found) == {("a", "looker"), ("a", "cheap")}
+    assert found["a", "looker"]["seen"] == 1
+    assert run(TRIO, [LOOKER, CHEAP], out=tmp_path)[1] == 2
+
+    broken = api.CanonicalSAE(W_enc=torch.eye(3), W_dec=torch.eye(3), activation=api.Relu(), hook_in=HOOKS[0])
+    found, _ = run({"a": relu(), "broken": broken}, [CHEAP], only=("a",))
+    assert set(found) == {("a", "cheap")}
 
 
 def test_options_name_the_saes_that_are_looked_at():

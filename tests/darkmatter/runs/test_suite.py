@@ -85,6 +85,8 @@ def test_a_model_is_a_folder_beside_the_suite_or_a_hub_id(read, tmp_path, name, 
         ("saes: {a: 5}", "saes.a"),
         ("text: t.txt", "need no `text`"),
         ("hooks: blocks.0", "field 'hooks'"),
+        ("evaluators: [density]\nonly: {densty: []}", "restricts 'densty', which `evaluators` does not list"),
+        ("evaluators: [density]\nsaes: {one: x}\nonly: {density: [onn]}", "Did you mean 'one'"),
     ],
 )
 def test_bad_suites_are_wrong_usage(read, text, message):

@@ -45,6 +45,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
     implementation="darkmatter_plugins.evaluators.error_decomposition.run:ErrorDecomposition",
     config=ErrorDecompositionConfig,
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
+    version=2,
     order=20,
     source="Engels et al.: linear predictability of the error, FVU_nonlinear, norm-prediction tests",
     metrics=(
