@@ -326,18 +326,19 @@ class Engine:
             hooks, recorder = (hook, hook), self.recorder
             l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
             matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
-            admitted = [self._admit_baseline(i, hooks, several=several) for i in [*baselines, *matched]]
+            here = [item for item in [*baselines, *matched] if item.fits(hook)]
+            admitted = [self._admit_baseline(item, hooks, several=several) for item in here]
             fitted = [candidate for candidate in admitted if candidate is not None]
             self._evaluate(fitted, scratch)
             evaluated += fitted
-        for item in [] if own else baselines:
+        for item in [each for each in baselines if not any(each.fits(hook) for hook in own)]:
             draft = Draft(item.name, item.reference, item.qualified, item.is_control, ())
-            self.recorder.skip(draft, "needs a hook point that is its own target: it reconstructs its input")
+            self.recorder.skip(draft, item.unfit)
         return evaluated
 
     def _admit_baseline(self, item: BaselineItem, hooks: Hooks, *, several: bool) -> Candidate | None:
         """Fit one control, unless all its results are there."""
-        name = f"{item.name}@{hooks[0]}" if several else item.name
+        name = item.name_at(hooks[0], several=several)
         rows = {key: self.recorder.analysis[key] for key in ("split", "skip_first", "skip_last", "seed")}
         recipe = item.recipe(self.store.key, hooks, rows)
         draft = Draft(name, item.reference, item.qualified, item.is_control, ())

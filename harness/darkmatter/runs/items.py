@@ -54,7 +54,10 @@ class Facts:
 
 @dataclass
 class BaselineItem:
-    """A control that is fitted at a hook point before it is evaluated like any SAE."""
+    """A control that is fitted at a hook point before it is evaluated like any SAE.
+
+    ``hook`` is the only one where it is; None: each that SAEs read.
+    """
 
     name: str
     reference: str
@@ -62,6 +65,21 @@ class BaselineItem:
     qualified: str
     config: Config
     is_control: bool = True
+    hook: str | None = None
+
+    def fits(self, hook: str) -> bool:
+        """Whether it is wanted at a hook point."""
+        return self.hook in {None, hook}
+
+    @property
+    def unfit(self) -> str:
+        """Why it is skipped where no hook point of a run suits it."""
+        where = "a hook point" if self.hook is None else f"{self.hook!r} among the SAEs' hook points, one"
+        return f"needs {where} that is its own target: it reconstructs its input"
+
+    def name_at(self, hook: str, *, several: bool) -> str:
+        """What it is called there; where it is fitted more than once, with the hook point."""
+        return f"{self.name}@{hook}" if several and self.hook is None else self.name
 
     def fit(self, data: FitData) -> SAE:
         """The fitted control."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,14 @@ class Job:
     def _add(self, name: str, spec: SAESpec) -> None:
         reference = parse_reference(spec.ref)
         if reference.kind == "baseline":
-            if spec.given():
+            if spec.given().keys() - {"hook"}:
                 message = (
                     f"{name}: a baseline is fitted in this run and has no file to be corrected, so "
                     f"{', '.join(spec.given())} would change nothing; leave it out."
                 )
                 raise UsageError(message)
-            self.baselines.append(baseline_item(self.host, reference.target, name, reference.fields))
+            item = baseline_item(self.host, reference.target, name, reference.fields)
+            self.baselines.append(replace(item, hook=spec.hook))
             return
         file = LoadedFile(spec.ref, spec.adapter, self.budget, spec.overrides)
         self.files.append(file)

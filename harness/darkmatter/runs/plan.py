@@ -275,13 +275,14 @@ class _Planner:
         used = sorted({each.hooks for each in admitted})
         used = used or [(hook, hook) for hook in self.source.hooks if hook != TARGET_HOOK]
         for hook in dict.fromkeys(read for read, predicted in used if read == predicted):
-            suffix = f"@{hook}" if len(self.source.hooks) > 1 else ""
+            several = len(self.source.hooks) > 1
             l0s = self._l0s([each for each in admitted if each.hooks == (hook, hook)])
             for item in [*self.job.baselines, *self._controls(admitted, hook, l0s or [])]:
-                yield from self._of_baseline(item, item.name + suffix, (hook, hook))
+                if item.fits(hook):
+                    yield from self._of_baseline(item, item.name_at(hook, several=several), (hook, hook))
             if l0s is None and self.job.suite.controls and "pca" in self.job.host.baselines():
                 reason = "PCA at the SAEs' L0, which is known when they have been encoded"
-                yield PlannedResult(f"pca-k…{suffix}", "all", "make", reason)
+                yield PlannedResult(f"pca-k…@{hook}" if several else "pca-k…", "all", "make", reason)
 
     def _l0s(self, admitted: Sequence[_Admitted]) -> list[float] | None:
         """The L0 of each SAE of a hook point; None unless all are on record."""

@@ -17,7 +17,8 @@ hooks: [blocks.2.hook_resid_post]   # default: what the SAEs record
 
 saes:                           # NAME: REFERENCE
   mine: runs/my_sae
-  pca: "baseline:pca,k=16"      # a control fitted on the training rows
+  pca: "baseline:pca,k=16"      # a control, fitted on the training rows at each hook point that SAEs read
+  # zero: {ref: "baseline:zero", hook: blocks.2.hook_resid_post}   # or at one of them alone
   # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post, norm_factor: 0.3, bos: false}
   # what a file does not say can be stated so; `darkmatter inspect REF` names what is assumed of it
 

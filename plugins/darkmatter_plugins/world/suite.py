@@ -16,6 +16,10 @@ STORIES = 700
 """About 70,000 tokens: enough for the contexts, little enough to be written in a second."""
 
 CONTROLS = {
+    "mean": "baseline:mean",
+    "pca-k8": "baseline:pca,k=8",
+    "pca-k16": "baseline:pca,k=16",
+    "pca-k32": "baseline:pca,k=32",
     "identity": "baseline:identity",
     "zero": "baseline:zero",
     "random": "baseline:random,width=1024,k=16",
@@ -26,8 +30,14 @@ CONTROLS = {
 }
 
 
-TRAINED_ON = "topk-w1024-k16"
-"""The SAE on whose errors the demo trains SAEs."""
+WIDTHS = ("topk-w256-k16", "topk-w1024-k16", "topk-w4096-k16")
+ONE = ("topk-w1024-k16",)
+
+ONLY = {"gradient_pursuit": WIDTHS, "cross_layer": WIDTHS, "synthetic_noise": ONE, "error_saes": ONE}
+"""What the demo's costly evaluators measure."""
+
+FULL_ONLY = {"synthetic_noise": WIDTHS, "error_saes": ONE}
+"""The same in ``paper.yaml``; the paper has one SAE for either."""
 
 DEMO: dict[str, dict[str, Any]] = {
     "reconstruction": {},
@@ -52,12 +62,17 @@ def write_demo(folder: Path) -> dict[str, Any]:
     demo: dict[str, Any] = {
         "model": str(model_path()),
         "text": {"path": str(stories), "context_length": CONTEXT_LENGTH, "contexts": CONTEXTS},
-        "saes": {**{sae.name: str(sae_path(sae)) for sae in SAES}, **CONTROLS},
+        "saes": {
+            **{sae.name: str(sae_path(sae)) for sae in SAES},
+            **{name: {"ref": ref, "hook": FAMILY_HOOK} for name, ref in CONTROLS.items()},
+        },
         "evaluators": DEMO,
-        "only": {"error_saes": [TRAINED_ON]},
+        "only": {name: list(saes) for name, saes in ONLY.items()},
+        "controls": False,
         "seed": 0,
     }
-    paper = {**demo, "evaluators": {name: {} for name in DEMO}}
+    only = {name: list(saes) for name, saes in FULL_ONLY.items()}
+    paper = {**demo, "evaluators": {name: {} for name in DEMO}, "only": only}
     _write(folder / "suite.yaml", "The suite of `darkmatter demo`, with budgets cut to two minutes.", demo)
     _write(folder / "paper.yaml", "The suite of `darkmatter demo` with the evaluators' full budgets.", paper)
     return demo

@@ -173,5 +173,5 @@ def test_the_plan_finds_what_a_run_with_overrides_made(suite, tmp_path):
 
 def test_a_baseline_takes_no_overrides(suite):
     """A control has no file to be corrected; a field that would be ignored is refused."""
-    with pytest.raises(UsageError, match=r"pca: a baseline is fitted in this run.*hook would change nothing"):
-        job(suite({"a": SAE, "pca": {"ref": "baseline:pca,k=2", "hook": "h"}}))
+    with pytest.raises(UsageError, match=r"pca: a baseline is fitted in this run.*bos would change nothing"):
+        job(suite({"a": SAE, "pca": {"ref": "baseline:pca,k=2", "bos": True}}))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from darkmatter.cli.options import results_folder
+
+if TYPE_CHECKING:
+    from darkmatter.runs.suite import Suite
 
 
 @click.command()
@@ -26,7 +30,8 @@ from darkmatter.cli.options import results_folder
 def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
     """Evaluate real SAEs of a small embedded language model: offline, on a laptop.
 
-    Nothing is downloaded. Afterwards OUT holds the results, and OUT/suite the suite as a file.
+    Nothing is downloaded. Afterwards OUT holds the results, and OUT/suite the suite as a file; the built-in
+    demo also leaves paper.yaml there: the same with the full budgets of all evaluators.
     """
     from darkmatter.cli.commands.run import execute
     from darkmatter.plugins import host
@@ -34,11 +39,23 @@ def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
 
     owned = host().get("suites", name)
     # Absolute, because the paths in a suite file start at the file's folder.
-    suite = make_suite(owned.descriptor.resolve()(out.resolve() / "suite"))
+    folder = out.resolve() / "suite"
+    suite = make_suite(owned.descriptor.resolve()(folder))
     status = execute(suite, out, jobs, recompute=False, all_metrics=all_metrics)
-    click.echo(
-        f"Next: your own SAE with darkmatter run --model DIR --text FILE.jsonl --sae PATH; "
-        f"the suite of this demo is {out / 'suite' / 'suite.yaml'}.",
-        err=True,
-    )
+    click.echo(_stated(suite))
+    for file in sorted(folder.glob("*.yaml")):
+        click.echo(f"written: {out / 'suite' / file.name}", err=True)
+    click.echo("Next: your own SAE with darkmatter run --model DIR --text FILE.jsonl --sae PATH.", err=True)
     return status
+
+
+def _stated(suite: Suite) -> str:
+    """What the suite asks of evaluators that is not their default: a demo's budgets are cut."""
+    options = [
+        f"{name}: " + ", ".join(f"{field} = {value}" for field, value in stated.items())
+        for name, stated in (suite.evaluators or {}).items()
+        if stated
+    ]
+    options += [f"{name}: measures only {', '.join(saes)}" for name, saes in suite.only.items()]
+    lines = [f"- {each}" for each in options]
+    return "\n".join(["", "Options of this run other than the defaults:", "", *lines]) if lines else ""
