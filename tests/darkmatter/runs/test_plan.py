@@ -75,6 +75,18 @@ def test_baselines_and_matched_controls_are_reused(job, tmp_path):
     assert planned(job(saes), tmp_path, recompute=True) == dict.fromkeys(after, "make")
 
 
+def test_the_plan_knows_which_saes_an_evaluator_measures(job, tmp_path):
+    """Restricted evaluators are planned for their SAEs alone, as the run makes them."""
+    restricted = job(
+        {"a": SAE, "b": SAE}, evaluators=["reconstruction", "density"], only={"density": ["b"]}, controls=False
+    )
+    pairs = [("a", "reconstruction"), ("b", "reconstruction"), ("b", "density")]
+
+    assert [(each.sae, each.evaluator) for each in plan_job(restricted, tmp_path).results] == pairs
+    outcome = restricted.run(tmp_path)
+    assert {(each.sae.name, each.evaluator.name) for each in outcome.results} == set(pairs)
+
+
 def test_another_seed_makes_baselines_again(job, tmp_path):
     """A control fitted on other rows is not taken for the wanted one."""
     saes = {"zero": "baseline:zero"}

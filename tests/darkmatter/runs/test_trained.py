@@ -171,6 +171,26 @@ def test_the_plan_finds_what_a_run_with_overrides_made(suite, tmp_path):
     assert [each.action for each in plan_job(job(fields), tmp_path / "out").results] == ["reuse"]
 
 
+def test_a_baseline_may_be_fitted_at_one_hook_point_alone(suite, tmp_path):
+    """It keeps its plain name there, is nowhere else, and the plan knows; a hook point of no SAE skips it."""
+    from darkmatter.runs.plan import plan_job
+
+    below = str(world.sae_paths()["layer1-topk-w1024-k16"])
+    here = {"ref": "baseline:zero", "hook": world.FAMILY_HOOK}
+    fields = suite({"a": SAE, "below": below, "zero": here, "mean": "baseline:mean"})
+    hooks = [world.FAMILY_HOOK, "blocks.1.hook_resid_post"]
+    expected = {"a", "below", "zero", *(f"mean@{hook}" for hook in hooks)}
+
+    assert {result.sae.name for result in dm.run(**fields, out=tmp_path / "out")} == expected
+    planned = plan_job(job(fields), tmp_path / "out").results
+    assert {each.sae: each.action for each in planned} == dict.fromkeys(expected, "reuse")
+
+    nowhere = suite({"a": SAE, "zero": {**here, "hook": "blocks.0.hook_resid_post"}})
+    (skipped,) = [result for result in dm.run(**nowhere) if result.status != "ok"]
+    assert skipped.status == "skipped"
+    assert "needs 'blocks.0.hook_resid_post' among the SAEs' hook points" in skipped.reason
+
+
 def test_a_baseline_takes_no_overrides(suite):
     """A control has no file to be corrected; a field that would be ignored is refused."""
     with pytest.raises(UsageError, match=r"pca: a baseline is fitted in this run.*bos would change nothing"):
