@@ -46,7 +46,7 @@ DEMO: dict[str, dict[str, Any]] = {
     "error_norm_baselines": {},
     "error_scaling": {},
     "width_scaling_law": {},
-    "ce_attribution": {"contexts": 24, "controls": "none"},
+    "ce_attribution": {"contexts": 48, "controls": "none"},
     "gradient_pursuit": {"max_rows": 3000},
     "cross_layer": {"kinds": ["reconstruction", "activation"], "controls": False},
     "synthetic_noise": {"max_rows": 3000, "ablated": [0.0], "pairs": [[1.0, 0.6]], "authors": False},

@@ -52,7 +52,7 @@ def test_the_demo_says_what_it_cut(
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
 
-    assert "- ce_attribution: contexts = 24, controls = none" in printed.out
-    assert "- error_saes: measures only topk-w1024-k16" in printed.out
+    assert "- ce_attribution: contexts = 48, controls = none" in printed.out
+    assert "seeds = 1, latents = 30; measures only topk-w1024-k16" in printed.out
     assert "- error_decomposition" not in printed.out
     assert "paper.yaml" in printed.err

@@ -51,11 +51,9 @@ def demo(*, out: Path, jobs: int | None, name: str, all_metrics: bool) -> int:
 
 def _stated(suite: Suite) -> str:
     """What the suite asks of evaluators that is not their default: a demo's budgets are cut."""
-    options = [
-        f"{name}: " + ", ".join(f"{field} = {value}" for field, value in stated.items())
-        for name, stated in (suite.evaluators or {}).items()
-        if stated
-    ]
-    options += [f"{name}: measures only {', '.join(saes)}" for name, saes in suite.only.items()]
-    lines = [f"- {each}" for each in options]
+    lines = []
+    for name, options in (suite.evaluators or {}).items():
+        parts = [", ".join(f"{field} = {value}" for field, value in options.items())] if options else []
+        parts += [f"measures only {', '.join(suite.only[name])}"] if name in suite.only else []
+        lines += [f"- {name}: {'; '.join(parts)}"] if parts else []
     return "\n".join(["", "Options of this run other than the defaults:", "", *lines]) if lines else ""
