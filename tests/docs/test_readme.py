@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darkmatter.cli.main import cli, main
+from darkmatter.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,17 +19,14 @@ def numbers(text: str) -> list[float]:
 
 
 @pytest.mark.slow
-def test_demo_output_in_the_readme_is_what_the_demo_prints(tmp_path, monkeypatch, capsys):
+def test_demo_output_in_the_readme_is_what_the_demo_prints(demo):
     """The demo runs from an empty cache and its numbers are those of README.md to 1%."""
     spec = importlib.util.spec_from_file_location("make_readme", ROOT / "docs" / "make_readme.py")
     make_readme = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_readme)
-    monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path / "cache"))
-    status = main(["demo", "--out", str(tmp_path / "out")])
-    printed = make_readme.excerpt(capsys.readouterr().out)
+    printed = make_readme.excerpt(demo[0])
     shown = README.partition(make_readme.START)[2].partition(make_readme.END)[0]
 
-    assert status == 0
     assert [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")] == [
         line.split("|")[1].strip() for line in shown.splitlines() if line.startswith("| ")
     ]

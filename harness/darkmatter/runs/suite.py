@@ -98,7 +98,9 @@ class Suite(Config):
                 raise ValueError(message)
             for name in names:
                 if name not in listed:
-                    message = f"`only.{evaluator}`: {name!r} is no SAE of `saes`. {did_you_mean(name, listed)}"
+                    message = (
+                        f"`only.{evaluator}`: {name!r} is no SAE of `saes`. {did_you_mean(name, listed)}"
+                    )
                     raise ValueError(message)
         return self
 

@@ -78,7 +78,10 @@ def test_baselines_and_matched_controls_are_reused(job, tmp_path):
 def test_the_plan_knows_which_saes_an_evaluator_measures(job, tmp_path):
     """Restricted evaluators are planned for their SAEs alone, as the run makes them."""
     restricted = job(
-        {"a": SAE, "b": SAE}, evaluators=["reconstruction", "density"], only={"density": ["b"]}, controls=False
+        {"a": SAE, "b": SAE},
+        evaluators=["reconstruction", "density"],
+        only={"density": ["b"]},
+        controls=False,
     )
     pairs = [("a", "reconstruction"), ("b", "reconstruction"), ("b", "density")]
 

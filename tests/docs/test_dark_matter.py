@@ -1,0 +1,84 @@
+"""dark-matter.md shows numbers that are measured, of metrics that exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from darkmatter.cli.main import main
+from darkmatter_plugins.evaluators import EVALUATORS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "dark-matter.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def maker():
+    """The script that fills the page."""
+    spec = importlib.util.spec_from_file_location("make_dark_matter", DOCS / "make_dark_matter.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def embedded(page: str) -> list[tuple[list[str], list[float]]]:
+    """Model, SAE and numbers of each row about the embedded model."""
+    rows = [line for line in page.splitlines() if line.startswith("| embedded |")]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows]
+    return [
+        (row[:2], [float(n) for cell in row[2:] for n in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", cell)])
+        for row in cells
+    ]
+
+
+def test_every_marker_names_metrics_of_its_evaluator(maker):
+    """A renamed metric or evaluator would leave an empty column; each table has rows of both models."""
+    markers = maker.MARKER.findall(PAGE)
+    evaluators = {each.name: each for each in EVALUATORS}
+
+    assert len(markers) == PAGE.count("<!-- numbers:") == PAGE.count("<!-- end -->") == 12
+    for _, evaluator, metrics, _, shown, _ in markers:
+        for metric in metrics.split(","):
+            assert evaluators[evaluator].metric(metric.strip()) is not None
+        assert "| embedded |" in shown
+        assert "| TinyStories |" in shown
+
+
+def test_tables_are_filled_from_rows_and_keep_what_is_not_given(maker):
+    """A model's rows are replaced by what its file says, null shown as –; another model's rows stay."""
+    row = {"evaluator": "e", "hook": maker.HOOK, "is_control": False, "ci_low": None, "ci_high": None}
+    rows = [
+        {**row, "sae": "topk-w20", "metric": "m", "value": 0.25},
+        {**row, "sae": "topk-w3", "metric": "m", "value": None},
+        {**row, "sae": "other", "metric": "m", "value": 1},
+        {**row, "sae": "topk-w1", "metric": "m", "value": 1, "is_control": True},
+        {**row, "sae": "topk-w2", "metric": "m", "value": 1, "hook": "elsewhere"},
+    ]
+    old = "| embedded | old | 9 |\n| TinyStories | kept | 7 |\n"
+    page = f"a\n<!-- numbers: e | m | topk-* -->\n{old}<!-- end -->\nb\n"
+    made = maker.filled(page, {"embedded": rows})
+
+    lines = [line for line in made.splitlines() if line.startswith("| ")]
+    assert lines[1:] == [
+        "| embedded | topk-w3 | – |",
+        "| embedded | topk-w20 | 0.25 |",
+        "| TinyStories | kept | 7 |",
+    ]
+    assert made.startswith("a\n<!-- numbers: e | m | topk-* -->")
+    assert made.endswith("<!-- end -->\nb\n")
+
+
+@pytest.mark.slow
+def test_numbers_of_the_embedded_model_are_what_the_demo_gives(maker, demo, capsys):
+    """Every row about the embedded model is reproduced by the demo, to 1% of the value."""
+    assert main(["table", str(demo[1]), "--format", "json", "--all"]) == 0
+    again = embedded(maker.filled(PAGE, {"embedded": json.loads(capsys.readouterr().out)}))
+    shown = embedded(PAGE)
+
+    assert [name for name, _ in again] == [name for name, _ in shown]
+    for (name, now), (_, before) in zip(again, shown, strict=True):
+        assert now == pytest.approx(before, rel=1e-2, abs=2e-3), name
