@@ -29,6 +29,7 @@ from darkmatter.descriptors import (
     Descriptor,
     EmbeddedSuite,
     Evaluator,
+    Figure,
     Reporter,
     SAEAdapter,
 )
@@ -45,6 +46,7 @@ KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "baselines": ("darkmatter_baselines", Baseline),
     "sources": ("darkmatter_activation_sources", ActivationSource),
     "reporters": ("darkmatter_reporters", Reporter),
+    "figures": ("darkmatter_figures", Figure),
     "suites": ("darkmatter_suites", EmbeddedSuite),
 }
 """Kind of descriptor -> the hook that collects it and its type."""
@@ -221,6 +223,10 @@ class PluginHost:
     def reporters(self) -> dict[str, Reporter]:
         """All reporters by name."""
         return self._descriptors("reporters")
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        return self._descriptors("figures")
 
     def emit(self, event: RunEvent) -> None:
         """Tell every observer; what one raises is logged and changes nothing."""

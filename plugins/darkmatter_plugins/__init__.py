@@ -11,6 +11,7 @@ from darkmatter import api
 from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.baselines import BASELINES
 from darkmatter_plugins.evaluators import EVALUATORS
+from darkmatter_plugins.figures import FIGURES
 from darkmatter_plugins.reporters import REPORTERS
 from darkmatter_plugins.sources import SOURCES
 
@@ -43,6 +44,12 @@ def darkmatter_activation_sources() -> Iterable[api.ActivationSource]:
 def darkmatter_reporters() -> Iterable[api.Reporter]:
     """Renderers of tables."""
     return REPORTERS
+
+
+@api.hookimpl
+def darkmatter_figures() -> Iterable[api.Figure]:
+    """The figures of the papers."""
+    return FIGURES
 
 
 @api.hookimpl
