@@ -31,6 +31,7 @@ FIGURES = (
         "cross_layer",
         uses=("reconstruction", "error_decomposition"),
     ),
+    _figure("synthetic_noise", "which part of the error planted noise moves", "synthetic_noise"),
     _figure("error_saes", "FVU of SAEs trained on the parts of the error", "error_saes"),
     _figure("error_saes_training", "their training curves", "error_saes"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),

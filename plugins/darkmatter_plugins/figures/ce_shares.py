@@ -73,7 +73,7 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
     return api.Drawing(
         figure_of(axes[0]),
         f"Share of the increase in cross-entropy, of the FVU and of the error's norm that goes with the "
-        f"linear and the nonlinear error, for {plural(len(saes), 'SAE')}. A part costs in proportion where its "
-        f"shares of CE and FVU agree; CE shares need not add up to 100.{without} {INTERVALS}",
+        f"linear and the nonlinear error, for {plural(len(saes), 'SAE')}. A part costs in proportion where "
+        f"its shares of CE and FVU agree; CE shares need not add up to 100.{without} {INTERVALS}",
         file_part,
     )

@@ -98,8 +98,8 @@ def _picture(each: api.Measured, sources: list[str], results: api.FigureResults,
         figure_of(axes[0]),
         f"{api.printable(each.name)}: share of the error and of its linear and nonlinear part that a linear "
         f"map of each source predicts (left); FVU (grey) and nonlinear FVU (orange) when the prediction is "
-        f"added to the reconstruction (right{dashed}). Hatched: controls of equal rank (rows of other tokens, "
-        f"random mixtures of x).{cut} {INTERVALS}",
+        f"added to the reconstruction (right{dashed}). Hatched: controls of equal rank (rows of other "
+        f"tokens, random mixtures of x).{cut} {INTERVALS}",
         part,
     )
 

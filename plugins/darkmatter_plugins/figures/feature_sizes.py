@@ -45,9 +45,9 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
         axis.set_ylabel("a*·w / |w|")
     return api.Drawing(
         figure_of(axes[0]),
-        f"For latents of {plural(len(saes), 'SAE')} (points, at most 1000 each): what a*, the linear map that "
-        f"predicts the squared norm of the reconstruction, says of their size, over their mean value when "
-        f"active. Line: running mean; dotted: equality, which on/off orthonormal features give. r: "
+        f"For latents of {plural(len(saes), 'SAE')} (points, at most 1000 each): what a*, the linear map "
+        f"that predicts the squared norm of the reconstruction, says of their size, over their mean value "
+        f"when active. Line: running mean; dotted: equality, which on/off orthonormal features give. r: "
         f"correlation over latents.",
         file_part,
     )

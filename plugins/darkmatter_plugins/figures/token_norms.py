@@ -62,8 +62,9 @@ def _lines(family: api.Measured, names: list[str], widths: dict[str, int]) -> ap
             curve["x"], numbers(curve["y"]), "--", color=PARTS["nonlinear"], linewidth=1.1,
             label="widest,\npredicted",
         )  # fmt: skip
-    axes[0].legend(
-        title="width" if distinct else None, loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure_of(axes[0]).legend(
+        handles, labels, title="width" if distinct else None, loc="outside right upper", handlelength=1.2
     )
     axes[-1].set_xlabel("held-out token")
     left_out = f" ({len(shown)} of {len(names)} shown)" if len(shown) < len(names) else ""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAPS = {
-    "r2": ("R² of |e_j| from |e_i|", "{:.2f}"),
-    "r2_gain_nonlinear": ("… FVU that |N_i| takes off (%)", "{:.1f}"),
+    "r2": ("R² of |eⱼ| from |eᵢ|", 2),
+    "r2_gain_nonlinear": ("FVU of it that |Nᵢ| removes (%)", 1),
 }
 
 MOST_NUMBERS = 12
@@ -31,8 +31,8 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
         count = len(family.tables["r2"]["names"])
         size = max(2.9, 0.38 * count + 1.3)
         axes = panels(2, columns=2, size=(size, size), share_y=True)
-        for axis, (kind, (title, form)) in zip(axes, MAPS.items(), strict=True):
-            _heat(axis, family.tables[kind], form)
+        for axis, (kind, (title, decimals)) in zip(axes, MAPS.items(), strict=True):
+            _heat(axis, family.tables[kind], decimals)
             axis.set_title(title)
         axes[0].set_ylabel("predictor i")
         yield api.Drawing(
@@ -50,11 +50,11 @@ def _matrix(table: dict[str, Any]) -> np.ndarray:
     )
 
 
-def _heat(axis: Axes, table: dict[str, Any], form: str) -> None:
+def _heat(axis: Axes, table: dict[str, Any], decimals: int) -> None:
     # The last SAE predicts none, the first is predicted by none.
     values = _matrix(table)[:-1, 1:]
-    low = min(0.0, float(np.nanmin(values))) if np.isfinite(values).any() else 0.0
-    high = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     image = axis.imshow(values, cmap="cividis", aspect="auto", vmin=low, vmax=high)
     labels = _labels(table)
     axis.set_xticks(range(len(labels) - 1), labels[1:], rotation=90 if max(map(len, labels)) > 5 else 0)
@@ -68,11 +68,9 @@ def _heat(axis: Axes, table: dict[str, Any], form: str) -> None:
         return
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            dark = value < low + 0.55 * (high - low)
-            axis.text(
-                column, row, form.format(value), ha="center", va="center", size=7.5,
-                color="white" if dark else "black",
-            )  # fmt: skip
+            text = f"{round(float(value), decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
+            color = "white" if value < low + 0.55 * (high - low) else "black"
+            axis.text(column, row, text, ha="center", va="center", size=7.5, color=color)
 
 
 def _labels(table: dict[str, Any]) -> list[str]:

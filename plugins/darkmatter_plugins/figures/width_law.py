@@ -36,7 +36,7 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 
 def _family(family: api.Measured) -> api.Drawing:
-    figure = new_figure(5.4, 3.6)
+    figure = new_figure(5.0, 3.6)
     axis = figure.subplots()
     law = family.curves["law"]
     axis.plot(law["x"], numbers(law["y"]), color=PARTS["error"], label=_formula(family), zorder=2)
@@ -52,13 +52,14 @@ def _family(family: api.Measured) -> api.Drawing:
     width_axis(axis, [*widths, 2 * widths[-1]])
     axis.set_ylabel("FVU ↓")
     axis.set_ylim(bottom=0)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.legend(loc="upper right")
     return api.Drawing(
         figure,
         f"FVU and nonlinear FVU of {plural(len(widths), 'SAE')} of one family over their width, and the "
-        f"power law c + a·W^-m fitted to the FVU. Vertical lines and the shaded c: 95% intervals over held-out "
-        f"text for these SAEs; those of other training seeds may lie outside. Diamonds: forecast for the "
-        f"widest SAE by the law of the others, and for twice its width by the law of all.{_slope(family)}",
+        f"power law c + a·W^-m fitted to the FVU. Vertical lines and the shaded c: 95% intervals over "
+        f"held-out text for these SAEs; those of other training seeds may lie outside. Diamonds: forecast "
+        f"for the widest SAE by the law of the others, and for twice its width by the law of all."
+        f"{_slope(family)}",
     )
 
 
@@ -104,7 +105,7 @@ def _forecasts(axis: Axes, family: api.Measured, widest: float) -> None:
         if found is None:
             continue
         axis.plot(
-            [place], [found.value], "D", color=PARTS["linear"], markerfacecolor="white", markersize=7,
+            [place], [found.value], "D", color=PARTS["linear"], markerfacecolor="white", markersize=6,
             label=label, zorder=3,
         )  # fmt: skip
         whisker(axis, found, place, upright=True, color=PARTS["linear"])

@@ -55,6 +55,13 @@ REPORTER = api.Reporter(
     suffix=".tsv",
 )
 
+FIGURE = api.Figure(
+    name="concentration_dots",
+    summary="top_share of every SAE",
+    implementation="darkmatter_example.dots:draw",
+    evaluators=("code_concentration",),
+)
+
 SUITE = api.EmbeddedSuite(
     name="example",
     summary="Random activations and a toy SAE: seconds.",
