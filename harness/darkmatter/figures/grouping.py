@@ -84,8 +84,19 @@ def _by_configuration(wanted: Sequence[str], entries: Sequence[Entry]) -> Iterat
                 for source in chosen
             },
             options=", ".join(titles[source] for source in chosen if titles[source] != source[0]),
-            data=describe_data(results),
+            data=_data(results),
         )
+
+
+def _data(results: Sequence[Result]) -> str:
+    """What these results were measured on, and on how much of it where an evaluator takes a sample."""
+    every = results[0].analysis.get("test_rows")
+    taken = {
+        result.evaluator.name: max((metric.n or 0 for metric in result.metrics), default=0)
+        for result in results
+    }
+    sampled = [f"{name} on {n} held-out rows" for name, n in taken.items() if every and 0 < n < every]
+    return ", ".join([describe_data(results), *sampled])
 
 
 def _source(result: Result) -> tuple[str, int, str]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.printable import printable
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
     from darkmatter.figures.measured import Drawing
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -89,7 +91,17 @@ def add_caption(drawing: Drawing, *further: str) -> str:
         color="#505050",
         linespacing=1.25,
     )
+    _settle(figure)
     return text
+
+
+def _settle(figure: Canvas) -> None:
+    """Lay out once, for all formats, and round: the solver's last bits differ from run to run."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 6), round(bottom, 6), round(width, 6), round(height, 6)))
 
 
 def _sentence(text: str) -> str:

@@ -64,7 +64,7 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
             bars(axis, places, points, color=color, label=label, height=0.9 * step, control=control)
         axis.set_title(title)
         axis.set_xlabel("share (%)")
-        within(axis, drawn, low=-100.0, high=160.0)
+        within(axis, drawn, low=-150.0, high=200.0)
         for share, style in ((0.0, "-"), (100.0, ":")):
             axis.axvline(share, color=GREY, linewidth=0.8, linestyle=style)
     name_rows(axes, names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from darkmatter import api
 from darkmatter_plugins.figures.style import (
     PARTS,
+    RAISED,
     figure_of,
     pages,
     panels,
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE = "log10_rate"
-
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw(results: api.FigureResults) -> Iterator[api.Drawing]:

@@ -40,6 +40,8 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
         _panel(axis, each)
     for axis in axes[::columns]:
         axis.set_ylabel("FVU of batches ↓")
+    for axis in axes[-columns:]:
+        axis.set_xlabel("step")
     key_above(axes, columns=3)
     return api.Drawing(
         figure_of(axes[0]),
@@ -54,9 +56,10 @@ def _panel(axis: Axes, each: api.Measured) -> None:
         for index, name in enumerate(_of(each, part)):
             curve = each.curves[name]
             label = NAMES[part] if index == 0 else None
-            axis.plot(curve["x"], numbers(curve["y"]), color=color, linewidth=1.1, alpha=0.85, label=label)
+            # The whole error is mostly its nonlinear part: both lines must be seen where they coincide.
+            over = {"linestyle": "--", "zorder": 3} if part == "error" else {"zorder": 2}
+            axis.plot(curve["x"], numbers(curve["y"]), color=color, linewidth=1.2, label=label, **over)
     axis.set_title(wrapped(each.name, 26), size=8.5)
-    axis.set_xlabel("step")
     axis.set_ylim(0, 1.1)
 
 

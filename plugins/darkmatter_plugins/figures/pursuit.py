@@ -10,6 +10,7 @@ from darkmatter_plugins.figures.style import (
     GREY,
     INTERVALS,
     PARTS,
+    few_ticks,
     figure_of,
     key_above,
     name_rows,
@@ -47,6 +48,7 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
         axis.set_xlabel("share of variance")
         axis.set_xlim(left=0)
         axis.margins(x=0.08)
+        few_ticks(axis)
     name_rows(axes, names, [each.is_control for each in saes])
     axes[0].plot([], [], "o", markerfacecolor="white", color=GREY, label="the SAE's codes")
     axes[0].plot([], [], "o", color=PARTS["error"], label="codes by pursuit")
@@ -63,7 +65,15 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
 def _dumbbell(axis: Axes, row: int, each: api.Measured, metric: str, color: str) -> None:
     before, after = point(each, metric), point(each, f"{metric}_after")
     if before is not None and after is not None:
-        axis.plot([before.value, after.value], [row, row], color=color, linewidth=2.4, alpha=0.35, zorder=2)
+        axis.plot(
+            [before.value, after.value],
+            [row, row],
+            color=color,
+            linewidth=2.4,
+            alpha=0.35,
+            zorder=2,
+            solid_capstyle="butt",
+        )
     if before is not None:
         axis.plot(
             [before.value], [row - 0.13], "o", markerfacecolor="white", color=GREY, markersize=5, zorder=6

@@ -19,6 +19,9 @@ PARTS = {"error": "#4d4d4d", "linear": "#0072b2", "nonlinear": "#d55e00"}
 NAMES = {"error": "error e", "linear": "linear error L", "nonlinear": "nonlinear error N"}
 SKY, GREEN, GREY, LIGHT = "#56b4e9", "#009e73", "#8c8c8c", "#c8c8c8"
 
+RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+"""Exponents without formulas, which are switched off because names may hold their signs."""
+
 HATCH = "////"
 """Controls are hatched."""
 

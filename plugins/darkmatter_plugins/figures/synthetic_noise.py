@@ -30,6 +30,9 @@ CORRELATIONS = {
     "reconstruction_noise.nonlinear": "Sae noise,\nnonlinear",
 }
 
+TICKS = (-10.0, -1.0, -0.1, 0.0, 0.1, 1.0, 10.0)
+"""Of the grid of levels, whose parts of FVU span decades, zero among them."""
+
 MOST_PAIRS = 2
 """Pairs of levels of noise that are shown; the tables have all."""
 
@@ -79,17 +82,25 @@ def _curves(axis: Axes, each: api.Measured, pair: str) -> None:
     axis.set_title(f"x noise {x}, Sae noise {sae}", size=9)
     axis.set_xlabel("latents ablated (%)")
     axis.set_ylabel("share of variance")
+    axis.margins(y=0.12)
     axis.set_ylim(bottom=0)
 
 
 def _grid(axis: Axes, each: api.Measured) -> None:
-    highest = 0.0
+    lowest, highest = 0.0, 0.1
     for part in SPLIT:
         pairs = _both(each.tables, part)
         theory, measured = [x for x, _ in pairs], [y for _, y in pairs]
         axis.plot(theory, measured, "o", color=PARTS[part], markersize=3.5, markeredgewidth=0, alpha=0.8)
-        highest = max([highest, *theory, *measured])
+        lowest, highest = min([lowest, *measured]), max([highest, *theory, *measured])
     axis.plot([0, highest], [0, highest], ":", color="#404040", linewidth=1.1)
+    limits = (min(1.5 * lowest, -0.02), 1.6 * highest)
+    axis.set_xscale("symlog", linthresh=0.1, linscale=0.5)
+    axis.set_yscale("symlog", linthresh=0.1, linscale=0.5)
+    for which in (axis.xaxis, axis.yaxis):
+        which.set_ticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        which.set_ticks([], minor=True)
+    axis.set(xlim=limits, ylim=limits)
     axis.set_title("all pairs of levels", size=9)
     axis.set_xlabel("theory")
     axis.set_ylabel("measured")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAPS = {
-    "r2": ("R² of |eⱼ| from |eᵢ|", 2),
-    "r2_gain_nonlinear": ("FVU of it that |Nᵢ| removes (%)", 1),
+    "r2": "R² of |eⱼ| from |eᵢ|",
+    "r2_gain_nonlinear": "FVU of it that |Nᵢ| removes (%)",
 }
 
 MOST_NUMBERS = 12
@@ -31,8 +31,8 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
         count = len(family.tables["r2"]["names"])
         size = max(2.9, 0.38 * count + 1.3)
         axes = panels(2, columns=2, size=(size, size), share_y=True)
-        for axis, (kind, (title, decimals)) in zip(axes, MAPS.items(), strict=True):
-            _heat(axis, family.tables[kind], decimals)
+        for axis, (kind, title) in zip(axes, MAPS.items(), strict=True):
+            _heat(axis, family.tables[kind])
             axis.set_title(title)
         axes[0].set_ylabel("predictor i")
         yield api.Drawing(
@@ -50,7 +50,7 @@ def _matrix(table: dict[str, Any]) -> np.ndarray:
     )
 
 
-def _heat(axis: Axes, table: dict[str, Any], decimals: int) -> None:
+def _heat(axis: Axes, table: dict[str, Any]) -> None:
     # The last SAE predicts none, the first is predicted by none.
     values = _matrix(table)[:-1, 1:]
     known = values[np.isfinite(values)]
@@ -66,6 +66,7 @@ def _heat(axis: Axes, table: dict[str, Any], decimals: int) -> None:
     figure_of(axis).colorbar(image, ax=axis, orientation="horizontal", shrink=0.8, format="%.3g", pad=0.02)
     if len(labels) > MOST_NUMBERS:
         return
+    decimals = 2 if max(abs(low), abs(high)) < 3 else 1
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{round(float(value), decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"

@@ -23,6 +23,10 @@ SAME = 0.05
 """L0s that differ by less, relative, are one place of the map."""
 
 
+APART = 1.3
+"""A map spans at least this ratio in width and in L0."""
+
+
 @dataclass(frozen=True)
 class Spot:
     """One SAE on the map."""
@@ -122,7 +126,7 @@ def _triangles(where: Sequence[tuple[float, float]]) -> Triangulation | None:
 
     at = np.array(where)
     extent = np.ptp(at, axis=0)
-    if len(at) < LEAST or (extent < 1e-6).any():
+    if len(at) < LEAST or (extent < (np.log10(APART), np.log2(APART))).any():
         return None
     scaled = (at - at.mean(axis=0)) / extent
     if np.linalg.svd(scaled, compute_uv=False)[1] < 0.1:
@@ -173,6 +177,8 @@ def _map(
         )
     axis.use_sticky_edges = False
     axis.margins(0.2 if triangles is None else 0.14)
+    if np.ptp(x) < np.log10(APART):
+        axis.set_xlim(x.mean() - np.log10(2), x.mean() + np.log10(2))
     axis.set_xticks(*_ticks([10 ** place.at[0] for place in places], np.log10))
     axis.set_yticks(*_ticks([spot.width for spot in spots], np.log2))
 

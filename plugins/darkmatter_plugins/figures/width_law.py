@@ -9,6 +9,7 @@ from darkmatter import api
 from darkmatter_plugins.figures.style import (
     GREY,
     PARTS,
+    RAISED,
     Point,
     new_figure,
     numbers,
@@ -56,7 +57,7 @@ def _family(family: api.Measured) -> api.Drawing:
     return api.Drawing(
         figure,
         f"FVU and nonlinear FVU of {plural(len(widths), 'SAE')} of one family over their width, and the "
-        f"power law c + a·W^-m fitted to the FVU. Vertical lines and the shaded c: 95% intervals over "
+        f"power law c + a W⁻ᵐ fitted to the FVU. Vertical lines and the shaded c: 95% intervals over "
         f"held-out text for these SAEs; those of other training seeds may lie outside. Diamonds: forecast "
         f"for the widest SAE by the law of the others, and for twice its width by the law of all."
         f"{_slope(family)}",
@@ -68,7 +69,7 @@ def _formula(family: api.Measured) -> str:
     c, a, m = (family.value(name) for name in ("c", "a", "m"))
     if c is None or a is None or m is None:
         return "fitted law"
-    return f"{c:.3g} + {a:.3g}·W^-{m:.2g}"
+    return f"{c:.3g} + {a:.3g} W{f'-{m:.2g}'.translate(RAISED)}"
 
 
 def _slope(family: api.Measured) -> str:
@@ -93,7 +94,7 @@ def _floor(axis: Axes, family: api.Measured) -> None:
     c = point(family, "c")
     if c is None:
         return
-    axis.axhline(c.value, color=GREY, linestyle=":", linewidth=1.2, label="c", zorder=1)
+    axis.axhline(c.value, color=GREY, linestyle=":", linewidth=1.2, label="c, its floor", zorder=1)
     if c.low is not None and c.high is not None:
         axis.axhspan(c.low, c.high, color=GREY, alpha=0.13, linewidth=0)
 

@@ -61,7 +61,8 @@ def plot(folder: Path, *, out: Path | None, formats: str, figures: str | None, o
             lines.append((outcome.name, "; ".join(filter(None, (yes, outcome.reason)))))
             continue
         for stem in outcome.pictures:
-            say(str(target / f"{stem}.{chosen[0]}"))
+            for suffix in chosen:
+                say(str(target / f"{stem}.{suffix}"))
         if outcome.reason:
             warn(f"not drawn: {outcome.name}: {outcome.reason}")
     say_columns(lines, indent="")
