@@ -48,7 +48,7 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
     controls = [name for name in CONTROLS if any(f"share.ce.{name}" in each.metrics for each in saes)]
     names = [each.name for each in saes]
     series = [*SPLIT, *controls]
-    height = max(1.3, row_height(names, 0.13 * len(series) + 0.12)) + 0.75
+    height = max(1.3, row_height(names, 0.13 * len(series) + 0.12)) + 1.15
     axes = panels(3, columns=3, size=(2.35, height), share_y=True)
     for axis, (kind, title) in zip(axes, PANELS.items(), strict=True):
         mine = series if kind == "ce" else SPLIT

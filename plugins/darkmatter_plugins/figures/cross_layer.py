@@ -66,7 +66,7 @@ def _sources(each: api.Measured) -> list[str]:
 def _picture(each: api.Measured, sources: list[str], results: api.FigureResults, part: str) -> api.Drawing:
     shown = sources[:MOST]
     controls = [name.endswith(CONTROLS) for name in shown]
-    axes = panels(2, columns=2, size=(3.5, max(1.6, row_height(shown, 0.42)) + 0.9), share_y=True)
+    axes = panels(2, columns=2, size=(3.5, max(1.6, row_height(shown, 0.42)) + 1.05), share_y=True)
     drawn: list[Point | None] = []
     for index, (key, color) in enumerate(PARTS.items()):
         points = [point(each, f"r2.{key}[{name}]") for name in shown]

@@ -32,7 +32,7 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
     names = [each.name for each in saes]
-    figure = new_figure(5.4, max(1.3, row_height(names, 0.55)) + 0.9)
+    figure = new_figure(5.4, max(1.3, row_height(names, 0.55)) + 1.05)
     axis = figure.subplots()
     drawn: list[Point | None] = [Point(1.0)]
     for index, (part, color) in enumerate(PARTS.items()):

@@ -39,7 +39,7 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
     names = [each.name for each in saes]
-    height = max(1.2, row_height(names)) + 0.9
+    height = max(1.2, row_height(names)) + 1.05
     axes = panels(2, columns=2, size=(3.3, height), share_y=True)
     for axis, (metric, (title, part)) in zip(axes, PANELS.items(), strict=True):
         for row, each in enumerate(saes):

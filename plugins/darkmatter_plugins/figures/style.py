@@ -191,7 +191,7 @@ def bars(
         edgecolor=color if control else "white",
         hatch=HATCH if control else None,
         linewidth=0.6,
-        label=label,
+        label=label if drawn else None,
     )
     for place, found in drawn:
         whisker(axis, found, place)

@@ -169,6 +169,12 @@ def test_ce_shares(drawn):
     assert close(bar_lengths(ce, COLOURS["nonlinear"], hatched=False), [75.0, 76.0, 77.0, 78.0, 79.0])
     assert bar_lengths(ce, hatched=True) == [-12.0] * 5
     assert [text.get_text() for text in ce.texts] == ["undefined"] * 5
+    (key,) = ce.figure.legends
+    assert [text.get_text() for text in key.get_texts()] == [
+        "linear error L",
+        "nonlinear error N",
+        "N of other tokens",
+    ]
     assert close(bar_lengths(fvu, COLOURS["linear"]), [30.0, 31.0, 32.0, 33.0, 34.0])
     assert close(bar_lengths(norm, COLOURS["nonlinear"]), [90.0, 91.0, 92.0, 93.0, 94.0])
     assert ce.get_xlim()[0] < -12.0 < 100.0 < ce.get_xlim()[1]
