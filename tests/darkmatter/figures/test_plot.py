@@ -16,7 +16,7 @@ def dots(results):
     axis = figure.subplots()
     for row, each in enumerate(results.of("reconstruction")):
         axis.plot([each.value("fvu")], [row], "o", label=each.name)
-    axis.set_title("fvu of $all_")
+    axis.set_title("fvu of $\\all_{$")
     yield api.Drawing(figure, "Points are SAEs")
 
 
@@ -156,6 +156,6 @@ def test_no_text_is_a_formula():
     _, files = outcome([sample_result(HOSTILE, config={"note": "$\\frac{"})], formats=("svg",))
     (content,) = files.values()
 
-    assert b"fvu of $all_" in content
+    assert rb"fvu of $\all_{$" in content
     assert b"\x1b" not in content
     assert b"<b>" not in content
