@@ -61,7 +61,7 @@ def test_a_broken_plugin_is_listed_beside_the_working_ones(darkmatter):
         "broken": "failed",
     }
     assert "a_module_that_does_not_exist" in found["broken"]["traceback"]
-    assert len(found["example"]["hooks"]) == 8
+    assert len(found["example"]["hooks"]) == 9
 
 
 def test_what_the_plugin_brings_is_listed_and_described(darkmatter):
@@ -79,6 +79,7 @@ def test_what_the_plugin_brings_is_listed_and_described(darkmatter):
         "sources": ["recorded"],
         "reporters": ["tsv"],
         "catalogues": ["toys"],
+        "figures": ["concentration_dots"],
         "suites": ["example"],
     }
     done = darkmatter("describe", "darkmatter-example/code_concentration")
@@ -86,8 +87,8 @@ def test_what_the_plugin_brings_is_listed_and_described(darkmatter):
     assert "how many of the largest codes count" in done.stdout
 
 
-def test_its_suite_runs_with_its_adapter_baseline_evaluator_and_reporter(darkmatter, tmp_path):
-    """The whole way: an SAE in its format, its control, its measurement, its table."""
+def test_its_suite_runs_with_its_adapter_baseline_evaluator_reporter_and_figure(darkmatter, tmp_path):
+    """The whole way: an SAE in its format, its control, its measurement, its table, its picture."""
     done = darkmatter("demo", "--suite", "example", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "top_share" in done.stdout
@@ -98,6 +99,9 @@ def test_its_suite_runs_with_its_adapter_baseline_evaluator_and_reporter(darkmat
     shares = {row["sae"]: row for row in rows if row["metric"] == "top_share"}
     assert 0.25 <= float(shares["toy"]["value"]) <= 1
     assert "coordinates" in shares
+    done = darkmatter("plot", tmp_path / "out", "--figures", "concentration_dots", "--format", "svg")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out" / "plots").glob("concentration_dots*.svg"))) == 1
 
 
 def test_its_source_feeds_a_suite(python, tmp_path):

@@ -24,6 +24,7 @@ from darkmatter.descriptors import Config as Config
 from darkmatter.descriptors import Detection as Detection
 from darkmatter.descriptors import EmbeddedSuite as EmbeddedSuite
 from darkmatter.descriptors import Evaluator as Evaluator
+from darkmatter.descriptors import Figure as Figure
 from darkmatter.descriptors import Layout as Layout
 from darkmatter.descriptors import Metric as Metric
 from darkmatter.descriptors import Refusal as Refusal
@@ -52,6 +53,10 @@ from darkmatter.events import RunEvent as RunEvent
 from darkmatter.events import RunFinished as RunFinished
 from darkmatter.events import RunStarted as RunStarted
 from darkmatter.events import StepProgress as StepProgress
+from darkmatter.figures.measured import Drawing as Drawing
+from darkmatter.figures.measured import FigureResults as FigureResults
+from darkmatter.figures.measured import Measured as Measured
+from darkmatter.figures.measured import NothingToDraw as NothingToDraw
 from darkmatter.files.atomic import content_hash as content_hash
 from darkmatter.files.atomic import file_hash as file_hash
 from darkmatter.files.fields import Fields as Fields

@@ -227,6 +227,19 @@ class Reporter(Descriptor):
 
 
 @dataclass(frozen=True)
+class Figure(Descriptor):
+    """Draws results, from their files alone.
+
+    ``implementation`` resolves to ``draw(results: FigureResults) -> Iterable[Drawing]``, which raises
+    ``NothingToDraw`` with a reason where the numbers are not enough. ``evaluators`` are those without
+    whose results nothing is drawn, ``uses`` those whose results it shows where they are there.
+    """
+
+    evaluators: tuple[str, ...] = field(kw_only=True)
+    uses: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
 class EmbeddedSuite(Descriptor):
     """A suite that comes ready to run, such as the demo's.
 

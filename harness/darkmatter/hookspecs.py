@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Baseline,
         EmbeddedSuite,
         Evaluator,
+        Figure,
         Reporter,
         SAEAdapter,
         SAECatalogue,
@@ -65,6 +66,12 @@ def darkmatter_activation_sources() -> Iterable[ActivationSource]:
 @hookspec
 def darkmatter_reporters() -> Iterable[Reporter]:
     """Renderers of tables."""
+    raise NotImplementedError
+
+
+@hookspec
+def darkmatter_figures() -> Iterable[Figure]:
+    """Pictures of results, for ``darkmatter plot``."""
     raise NotImplementedError
 
 

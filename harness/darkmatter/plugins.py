@@ -29,6 +29,7 @@ from darkmatter.descriptors import (
     Descriptor,
     EmbeddedSuite,
     Evaluator,
+    Figure,
     Reporter,
     SAEAdapter,
     SAECatalogue,
@@ -46,6 +47,7 @@ KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "baselines": ("darkmatter_baselines", Baseline),
     "sources": ("darkmatter_activation_sources", ActivationSource),
     "reporters": ("darkmatter_reporters", Reporter),
+    "figures": ("darkmatter_figures", Figure),
     "suites": ("darkmatter_suites", EmbeddedSuite),
     "catalogues": ("darkmatter_sae_catalogues", SAECatalogue),
 }
@@ -227,6 +229,10 @@ class PluginHost:
     def catalogues(self) -> dict[str, SAECatalogue]:
         """All catalogues of SAEs by name."""
         return self._descriptors("catalogues")
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        return self._descriptors("figures")
 
     def emit(self, event: RunEvent) -> None:
         """Tell every observer; what one raises is logged and changes nothing."""

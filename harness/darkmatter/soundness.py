@@ -14,6 +14,7 @@ from darkmatter.descriptors import (
     Config,
     Descriptor,
     Evaluator,
+    Figure,
     Metric,
     Reporter,
     SAEAdapter,
@@ -45,6 +46,8 @@ def faults(descriptor: Descriptor) -> Iterator[str]:
         yield from _config_faults(name, descriptor.config)
     if isinstance(descriptor, Evaluator):
         yield from _metric_faults(name, descriptor.metrics)
+    if isinstance(descriptor, Figure):
+        yield from _figure_faults(descriptor)
     if isinstance(descriptor, SAEAdapter):
         yield from _adapter_faults(descriptor)
     if isinstance(descriptor, SAECatalogue):
@@ -86,6 +89,13 @@ def _metric_faults(name: str, metrics: Any) -> Iterator[str]:
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
         yield f"{name!r} declares {', '.join(twice)} more than once"
+
+
+def _figure_faults(figure: Figure) -> Iterator[str]:
+    for what, names, least in (("evaluators", figure.evaluators, 1), ("uses", figure.uses, 0)):
+        given: Any = names
+        if not (isinstance(given, tuple) and len(given) >= least and all(isinstance(n, str) for n in given)):
+            yield f"the {what} of {figure.name!r} are {given!r}; expected a tuple of evaluators' names"
 
 
 def _adapter_faults(adapter: SAEAdapter) -> Iterator[str]:

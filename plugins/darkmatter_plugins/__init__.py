@@ -12,6 +12,7 @@ from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.baselines import BASELINES
 from darkmatter_plugins.catalogues import CATALOGUES
 from darkmatter_plugins.evaluators import EVALUATORS
+from darkmatter_plugins.figures import FIGURES
 from darkmatter_plugins.reporters import REPORTERS
 from darkmatter_plugins.sources import SOURCES
 
@@ -50,6 +51,12 @@ def darkmatter_activation_sources() -> Iterable[api.ActivationSource]:
 def darkmatter_reporters() -> Iterable[api.Reporter]:
     """Renderers of tables."""
     return REPORTERS
+
+
+@api.hookimpl
+def darkmatter_figures() -> Iterable[api.Figure]:
+    """The figures of the papers."""
+    return FIGURES
 
 
 @api.hookimpl

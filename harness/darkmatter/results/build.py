@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from darkmatter.descriptors import Evaluator
 from darkmatter.results.captions import HOW_TO_READ, describe_data, describe_metric, evaluator_titles
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.comparable import config_text, data_signature, is_unread, why_not_comparable
+from darkmatter.results.comparable import (
+    config_text,
+    data_signature,
+    is_unread,
+    short_names,
+    why_not_comparable,
+)
 from darkmatter.results.numbers import format_value, natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue, Result
@@ -145,7 +151,7 @@ def build_table(
     for name, entry in zip(results.names, results.stored, strict=True):
         groups.setdefault((entry.result.sae.hook, data_signature(entry.result)), []).append((name, entry))
     unread = {result.sae.name for result in results if is_unread(result)}
-    groups = {identity: _short_names(entries, unread) for identity, entries in groups.items()}
+    groups = {identity: short_names(entries, unread) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
     for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
@@ -163,23 +169,6 @@ def build_table(
         problems=tuple(f"{problem.path} {problem.reason}" for problem in results.problems),
         rows=results.rows(all_metrics=all_metrics),
     )
-
-
-def _short_names(
-    entries: Sequence[tuple[str, StoredResult]], unread: Collection[str]
-) -> list[tuple[str, StoredResult]]:
-    """The SAEs' own names where they suffice within a section.
-
-    The name of an SAE that could not be read belongs to that failure: older numbers keep their long one.
-    """
-    long_names: dict[str, set[str]] = defaultdict(set)
-    for name, entry in entries:
-        long_names[entry.result.sae.name].add(name)
-    return [
-        (own if len(long_names[own]) == 1 and own not in unread else name, entry)
-        for name, entry in entries
-        for own in [entry.result.sae.name]
-    ]
 
 
 def _source(result: Result) -> Source:

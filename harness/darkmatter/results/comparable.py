@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from darkmatter.results.schema import Result
+
+if TYPE_CHECKING:
+    from darkmatter.results.reading import StoredResult
 
 HARDWARE = frozenset({"device", "device_class", "dtype", "tf32", "chunk_rows"})
 """Options of the analysis that change precision, not what is measured; a difference is only noted."""
@@ -114,6 +117,23 @@ def distinct_names(results: Sequence[Result]) -> list[str]:
                 names[index], [f"v{result.evaluator.version}" if known else result.key[:8]]
             )
     return names
+
+
+def short_names(
+    entries: Sequence[tuple[str, StoredResult]], unread: Collection[str]
+) -> list[tuple[str, StoredResult]]:
+    """The SAEs' own names where they suffice within a section.
+
+    The name of an SAE that could not be read belongs to that failure: older numbers keep their long one.
+    """
+    long_names: dict[str, set[str]] = defaultdict(set)
+    for name, entry in entries:
+        long_names[entry.result.sae.name].add(name)
+    return [
+        (own if len(long_names[own]) == 1 and own not in unread else name, entry)
+        for name, entry in entries
+        for own in [entry.result.sae.name]
+    ]
 
 
 def _collisions(names: Sequence[str], results: Sequence[Result]) -> list[list[int]]:

@@ -89,9 +89,7 @@ class Engine:
             self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
-        # Families stand last, made or reused.
-        families = [each for each in recorder.done if each.result.sae.members]
-        return ResultSet([each for each in recorder.done if not each.result.sae.members] + families)
+        return ResultSet(recorder.in_order())
 
     # -- what is to be done ---------------------------------------------------------------------
 

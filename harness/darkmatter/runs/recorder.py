@@ -161,6 +161,11 @@ class Recorder:
             key = self.key(chosen, f"skipped:{draft.name}:{draft.reference}", ("", ""))
             self.write(skipped_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
+    def in_order(self) -> list[StoredResult]:
+        """All results, families last: those that are reused are known before any SAE is encoded."""
+        families = [each for each in self.done if each.result.sae.members]
+        return [*(each for each in self.done if not each.result.sae.members), *families]
+
     def _measuring(self, draft: Draft) -> list[Chosen]:
         return [each for each in self.evaluators if each.measures(draft.name, control=draft.is_control)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from darkmatter.cli.output import say, say_columns, say_json
-from darkmatter.descriptors import Config, Evaluator, Metric, SAEAdapter, SAECatalogue
+from darkmatter.descriptors import Config, Evaluator, Figure, Metric, SAEAdapter, SAECatalogue
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.plugins import KINDS, Owned, host
 
@@ -25,7 +25,7 @@ CHOICES = (*dict.fromkeys([*KINDS, "executors"]),)
 @click.argument("kind", required=False, type=click.Choice(CHOICES), metavar="[KIND]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list for one kind, else an object.")
 def list_(kind: str | None, *, as_json: bool) -> None:
-    """List adapters, evaluators, baselines, sources, reporters, suites, catalogues and executors."""
+    """List adapters, evaluators, baselines, sources, reporters, figures, suites, catalogues, executors."""
     kinds = [kind] if kind else list(CHOICES)
     offers = {each: _offers(each) for each in kinds}
     if as_json:
@@ -43,7 +43,7 @@ def list_(kind: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def describe(name: str, *, as_json: bool) -> None:
-    """Describe one evaluator, adapter, baseline, source, reporter or catalogue in full."""
+    """Describe one evaluator, adapter, baseline, source, reporter, figure or catalogue in full."""
     found = [(kind, owned) for kind in KINDS if (owned := host().find(kind, name)) is not None]
     if not found:
         known = {known for kind in KINDS for known in host().owned(kind)}
@@ -75,6 +75,9 @@ def _brief(owned: Owned) -> dict[str, Any]:
         brief["requires"] = sorted(str(need) for need in descriptor.requires)
         brief["scope"] = descriptor.scope
         brief["metrics"] = [metric.name for metric in descriptor.metrics]
+    if isinstance(descriptor, Figure):
+        brief["evaluators"] = list(descriptor.evaluators)
+        brief["uses"] = list(descriptor.uses)
     if isinstance(descriptor, SAEAdapter):
         brief["filenames"] = list(descriptor.filenames)
         brief["formats"] = sorted(descriptor.formats)
@@ -115,6 +118,9 @@ def _describe(kind: str, owned: Owned) -> None:
     say(f"  {full['summary']}")
     if full.get("requires"):
         say(f"  needs {'; '.join(full['requires'])}")
+    if full.get("evaluators"):
+        also = f", uses those of {', '.join(full['uses'])}" if full["uses"] else ""
+        say(f"  needs results of {', '.join(full['evaluators'])}{also}")
     if full.get("source"):
         say(f"  after {full['source']}")
     if full.get("filenames"):

@@ -4,7 +4,7 @@ import logging
 
 from darkmatter import api
 from darkmatter_example import toysae
-from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, REPORTER, SOURCE, SUITE
+from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, FIGURE, REPORTER, SOURCE, SUITE
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +43,12 @@ def darkmatter_activation_sources() -> list[api.ActivationSource]:
 def darkmatter_reporters() -> list[api.Reporter]:
     """How we show it."""
     return [REPORTER]
+
+
+@api.hookimpl
+def darkmatter_figures() -> list[api.Figure]:
+    """How we draw it."""
+    return [FIGURE]
 
 
 @api.hookimpl

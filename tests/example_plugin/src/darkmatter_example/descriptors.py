@@ -63,6 +63,13 @@ CATALOGUE = api.SAECatalogue(
     example="scaled",
 )
 
+FIGURE = api.Figure(
+    name="concentration_dots",
+    summary="top_share of every SAE",
+    implementation="darkmatter_example.dots:draw",
+    evaluators=("code_concentration",),
+)
+
 SUITE = api.EmbeddedSuite(
     name="example",
     summary="Random activations and a toy SAE: seconds.",

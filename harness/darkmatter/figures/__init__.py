@@ -1,0 +1,1 @@
+"""Part of darkmatter; see docs/design.md for the map."""
