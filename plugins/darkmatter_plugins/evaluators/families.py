@@ -12,8 +12,9 @@ from darkmatter.stats import LinearMap
 
 
 def by_width(family: Sequence[api.EncodedSAE]) -> list[api.EncodedSAE]:
-    """Members from narrow to wide; those of one width by L0, then by name."""
-    return sorted(family, key=lambda each: (each.sae.d_sae, each.l0, each.name))
+    """Members that reconstruct, from narrow to wide; those of one width by L0, then by name."""
+    members = [each for each in family if each.sae.reconstructs]
+    return sorted(members, key=lambda each: (each.sae.d_sae, each.l0, each.name))
 
 
 @dataclass(frozen=True, eq=False)
