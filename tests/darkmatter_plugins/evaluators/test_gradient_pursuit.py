@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -319,7 +321,7 @@ def test_d2_more_latents_never_make_it_worse():
     found = [pursued(atoms, x, k) for k in range(7)]
     missed = [each["fvu_after"] for each in found]
 
-    assert all(later <= earlier for earlier, later in zip(missed, missed[1:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(missed))
     assert missed[-1] < 0.6 * missed[1]
     assert all(each["l0_after"] <= k for k, each in enumerate(found))
 
