@@ -1,6 +1,7 @@
 """Metrics whose exact values are known on paper, measured through the public ``dm.evaluate``.
 
-Letters are those of the derivations: A decomposition, B norm test, F conventions, G densities.
+Letters are those of the derivations: A decomposition, B norm test, F conventions, G densities; where C, D
+and E stand, tests/closed_forms.md says.
 x is [contexts, positions, d] float32 with n = 60,000 rows, d = 24, unless a case says otherwise.
 """
 

@@ -1,7 +1,7 @@
 """Seed each bug of ``seeded.py`` into a copy of the sources and see that its tests catch it.
 
-    python tests/mutations/mutations.py                    # all, as a table
-    python tests/mutations/mutations.py --only "sign"      # one
+    python tests/mutations/mutations.py                        # all: the time and the test that caught it
+    python tests/mutations/mutations.py --only "KL direction"  # one
 
 The working tree is never changed: ``harness`` and ``plugins`` are copied, and the copies stand first on
 the path of the pytest that is started. A bug counts as caught where a test fails by an assertion; an
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -29,6 +30,9 @@ from seeded import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSERTIONS = ("assert ", "AssertionError", "Failed: DID NOT RAISE")
+CRASH = re.compile(r"\b(?!AssertionError)[A-Z]\w*Error: ")
+"""An exception in an evaluator becomes a failed result, which tests meet by asserting its status."""
+
 PYTEST = "-x -q -p no:cacheprovider -p no:randomly -p no:xdist --tb=short"
 LIMIT_S = 280
 
@@ -88,11 +92,12 @@ class Copy:
         if done.returncode not in {0, 1} or not report.exists():
             message = f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             raise MutationError(message)
-        cases = list(ElementTree.parse(report).iter("testcase"))
+        cases = list(ET.parse(report).iter("testcase"))
         for case in cases:
             found = case.find("failure")
             text = "" if found is None else found.get("message", "")
-            if case.find("error") is not None or (found is not None and not text.startswith(ASSERTIONS)):
+            crashed = found is not None and (not text.startswith(ASSERTIONS) or CRASH.search(text))
+            if case.find("error") is not None or crashed:
                 message = f"{case.get('name')} ended with an error, not with an assertion:\n{done.stdout}"
                 raise MutationError(message)
             if found is not None:
@@ -142,8 +147,10 @@ def main() -> int:
             except MutationError as error:
                 outcome = Outcome(0, None, str(error), 0.0)
             bad += outcome.failed is None
-            shown = f"caught by {outcome.failed}" if outcome.failed else f"SURVIVES {outcome.message}"
+            shown = outcome.failed or f"SURVIVES {outcome.message}"
             print(f"{each.name:36} {outcome.seconds:5.1f} s  {shown}", flush=True)
+            if outcome.failed:
+                print(f"{'':46}{outcome.message.splitlines()[0][:120]}", flush=True)
     print(f"{len(chosen)} bugs, {bad} of them not caught" if bad else f"{len(chosen)} bugs, all caught")
     return int(bad > 0)
 

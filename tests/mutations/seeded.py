@@ -91,18 +91,14 @@ FIFTEEN = (
         "harness/darkmatter/models.py",
         "targets = tokens[:, 1:].to(logits.device).flatten()",
         "targets = tokens[:, :-1].to(logits.device).flatten()",
-        (of_evaluator("ce_attribution", "c3_quadratic_loss_shares_are_those_of_the_squared_error"),),
+        (of_evaluator("ce_attribution_real", "plain_torch_hooks_give_the_same_numbers"),),
     ),
     Mutation(
         "patched position off by one",
         f"{EVALUATORS}/ce_attribution/replacements.py",
         "changed[patched.to(own.device)] = rows.to(own)",
         "changed[patched.roll(1, 1).to(own.device)] = rows.to(own)",
-        (
-            of_evaluator(
-                "ce_attribution", "only_held_out_rows_are_patched_and_only_their_predictions_count"
-            ),
-        ),
+        (of_evaluator("ce_attribution", "only_held_out_rows_are_patched_and_only_their_predictions_count"),),
     ),
     Mutation(
         "KL direction",
@@ -226,18 +222,14 @@ RELATIVES = (
         f"{EVALUATORS}/ce_attribution/replacements.py",
         'yield "sae_shuffled", S + nonlinear[order]',
         'yield "sae_shuffled", S + nonlinear',
-        (
-            of_evaluator(
-                "ce_attribution", "controls_of_equal_norm_add_to_a_quadratic_loss_what_they_must"
-            ),
-        ),
+        (of_evaluator("ce_attribution", "controls_of_equal_norm_add_to_a_quadratic_loss_what_they_must"),),
     ),
     Mutation(
-        "patching at the SAE's input",
-        f"{EVALUATORS}/ce_attribution/run.py",
-        "(ctx.hook_out, every, size, config.contexts), lambda: CleanRuns(ctx.hook_out, mean, every)",
-        "(ctx.hook_out, every, size, config.contexts), lambda: CleanRuns(ctx.hook, mean, every)",
-        (of_evaluator("ce_attribution", "a_transcoder_is_patched_where_it_predicts"),),
+        "parts swapped",
+        f"{EVALUATORS}/ce_attribution/replacements.py",
+        'yield "sae_linear", S + linear\n    yield "sae_nonlinear", S + nonlinear\n',
+        'yield "sae_linear", S + nonlinear\n    yield "sae_nonlinear", S + linear\n',
+        (of_evaluator("ce_attribution", "c3_quadratic_loss_shares_are_those_of_the_squared_error"),),
     ),
     Mutation(
         "token means of all rows",
