@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from darkmatter import api
 from darkmatter.errors import UsageError
 from darkmatter.plugins import host
+from darkmatter.progress import Progress
+from darkmatter.raw_activations import tensor_activations
+from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy, baseline_item, distinct_l0, matched_controls
+from darkmatter.runs.items import SAEItem
+from darkmatter.runs.job import choose_evaluators, make_engine
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,23 @@ from darkmatter.runs.controls import ControlPolicy, baseline_item, distinct_l0, 
 def test_one_control_serves_similar_l0s(l0s, ranks):
     """PCA is added at each distinct L0, not at every decimal of it, and not without end."""
     assert distinct_l0(l0s) == ranks
+
+
+def test_pca_has_the_l0_of_the_sae_that_it_stands_beside():
+    """What is compared is FVU at equal L0: the control's measured L0 is that of its SAE, not its name's."""
+    d = 12
+    x = torch.randn(40, 20, d, generator=torch.Generator().manual_seed(0))
+    engine = make_engine(
+        tensor_activations(x), Analysis(), choose_evaluators(host(), {"reconstruction": {}}),
+        host=host(), results=None, jobs=1, progress=Progress(),
+    )  # fmt: skip
+    eye = torch.eye(d)
+    saes = {k: api.CanonicalSAE(W_enc=eye, W_dec=eye, activation=api.AbsTopK(k)) for k in (2, 5)}
+    items = [SAEItem(f"sae{k}", "object", lambda sae=sae: sae) for k, sae in saes.items()]
+    found = engine.run(items, [], ControlPolicy())
+    l0 = {r.sae.name: next(m.value for m in r.metrics if m.name == "l0") for r in found}
+
+    assert l0 == {"sae2": 2, "pca-k2": 2, "sae5": 5, "pca-k5": 5, "mean": 0}
 
 
 def test_controls_that_the_user_asked_for_are_not_added_again():

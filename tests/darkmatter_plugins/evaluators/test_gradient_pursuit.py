@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,10 @@ CONTEXTS, POSITIONS, D, LATENTS = 80, 25, 12, 30
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def orthonormal() -> torch.Tensor:
@@ -169,7 +175,7 @@ def test_before_and_after_use_the_same_rows():
     assert found["fvu_after"].ci_low < found["fvu_after"].value < found["fvu_after"].ci_high
 
 
-def test_a_fixed_target_and_target_zero():
+def test_d3_a_fixed_target_and_target_zero():
     """With as many latents as asked for; with none, only the bias is left."""
     q, codes = orthonormal(), sparse(p=0.6)
     mean = torch.full((D,), 0.3)
@@ -251,3 +257,95 @@ def test_negative_codes_are_said_to_be_at_a_disadvantage():
 
     assert any("negative" in note for note in result.notes)
     assert next(m.value for m in result.metrics if m.name == "fvu_gain") < 0
+
+
+# -- closed forms ---------------------------------------------------------------------------------
+
+
+def pursued(W_dec: torch.Tensor, x: torch.Tensor, target: int) -> dict[str, float]:
+    """Metrics with a dictionary at a target L0, which is not the L0 of the SAE's own codes."""
+    sae = api.CanonicalSAE(W_enc=W_dec.T, W_dec=W_dec, activation=api.TopK(1))
+    return measured(sae, x, config={"target": target})
+
+
+def of_variance(missing: torch.Tensor, x: torch.Tensor) -> float:
+    """Σ missing [contexts, positions] over the variance of x, on the held-out rows."""
+    test = make_split(tensor_activations(x)).test(0, len(x))
+    rows = x[test].double()
+    return float(missing[test].double().sum() / (rows - rows.mean(0)).square().sum())
+
+
+def five_sparse() -> torch.Tensor:
+    """Codes with five of D entries in (0.1, 1.1) [CONTEXTS, POSITIONS, D]."""
+    chosen = draw(CONTEXTS, POSITIONS, D, seed=10).argsort(dim=2) < 5
+    return chosen * (0.1 + draw(CONTEXTS, POSITIONS, D, seed=11))
+
+
+def test_d1_orthonormal_dictionary():
+    """5-sparse signals: target 5 leaves nothing, target 3 the energy of the two smallest codes."""
+    q, codes = orthonormal(), five_sparse()
+    x = (codes @ q.double()).float()
+    five, three = (pursued(q, x, k) for k in (5, 3))
+    smallest = codes.sort(dim=2).values[..., D - 5 : D - 3].square().sum(dim=2)
+
+    assert five["fvu_after"] == pytest.approx(0, abs=1e-11)
+    assert five["l0_after"] == 5
+    assert three["fvu_after"] == pytest.approx(of_variance(smallest, x), rel=1e-5)
+    assert three["l0_after"] == 3
+
+
+def test_d1_each_row_is_pursued_at_the_l0_of_its_own_codes():
+    """By default a row gets as many latents as the SAE gave it: what is missing is what the others hold.
+
+    The encoder fires on codes above 0.6 and gets their size wrong, so both errors differ.
+    """
+    q, codes = orthonormal(), five_sparse()
+    x = (codes @ q.double()).float()
+    sae = api.OpaqueSAE(
+        lambda rows: 0.1 * ((rows @ q.T) > 0.6), lambda c: c @ q, d_in=D, d_sae=D, W_dec=q
+    )  # fmt: skip
+    found = measured(sae, x)
+    below = torch.where(codes > 0.6, 0.0, codes).square().sum(dim=2)
+
+    assert 2 < found["l0"] < 3
+    assert found["l0_after"] == found["l0"]
+    assert found["fvu_after"] == pytest.approx(of_variance(below, x), rel=1e-5)
+
+
+def test_d2_more_latents_never_make_it_worse():
+    """In a coherent dictionary the error never grows with the target, and L0 never exceeds it."""
+    common = torch.nn.functional.normalize(torch.ones(1, D), dim=1)
+    atoms = torch.nn.functional.normalize(torch.randn(LATENTS, D, generator=seeded(12)), dim=1)
+    atoms = torch.nn.functional.normalize(3 * common + atoms, dim=1)
+    x = sparse(LATENTS, 0.1) @ atoms + 0.1 * torch.randn(CONTEXTS, POSITIONS, D, generator=seeded(13))
+    found = [pursued(atoms, x, k) for k in range(7)]
+    missed = [each["fvu_after"] for each in found]
+
+    assert all(later <= earlier for earlier, later in itertools.pairwise(missed))
+    assert missed[-1] < 0.6 * missed[1]
+    assert all(each["l0_after"] <= k for k, each in enumerate(found))
+
+
+def test_d4_two_atoms_and_a_step_back():
+    """Signals a·y1 + b·y2, a > b: two steps leave b²ρ²(1 - ρ²), a third, which re-estimates, ρ² of it."""
+    rho = 0.6
+    atoms = torch.tensor([[1.0, 0.0], [rho, (1 - rho**2) ** 0.5]])
+    b = 0.2 + draw(CONTEXTS, POSITIONS, seed=14)
+    a = b + 0.1 + draw(CONTEXTS, POSITIONS, seed=15)
+    x = (torch.stack([a, b], dim=2) @ atoms.double()).float()
+    two, three = (pursued(atoms, x, k) for k in (2, 3))
+    left = b**2 * rho**2 * (1 - rho**2)
+
+    assert two["fvu_after"] == pytest.approx(of_variance(left, x), rel=1e-5)
+    assert three["fvu_after"] == pytest.approx(of_variance(rho**2 * left, x), rel=1e-5)
+    assert two["l0_after"] == three["l0_after"] == 2
+
+
+def test_d5_weights_clamp_to_zero():
+    """Signals with negative inner products everywhere get no codes: all of x is missing, and no NaN."""
+    atoms = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    x = -(0.1 + draw(CONTEXTS, POSITIONS, 1, seed=16)).float() * atoms[0]
+    found = pursued(atoms, x, 2)
+
+    assert found["l0_after"] == 0
+    assert found["fvu_after"] == pytest.approx(of_variance(x.square().sum(dim=2), x), rel=1e-6)
