@@ -83,10 +83,10 @@ class Weights(Mapping[str, Tensor]):
         return self.take(name, d_in, d_sae) if upright else self.take(name, d_sae, d_in).T
 
     def number(self, name: str) -> float:
-        """A tensor that holds a single number."""
+        """A tensor that holds a single number, of any shape; an integer as well."""
         tensor = self._tensors.get(name)
         if tensor is not None and tensor.numel() == 1:
-            return self.take(name, *tensor.shape).item()
+            return self._finite(name, tensor.double(), infinite=False).item()
         message = f"{self.where}: expected a tensor {name!r} with a single number."
         raise SAEFileError(message)
 
