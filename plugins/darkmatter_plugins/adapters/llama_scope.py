@@ -76,7 +76,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     files = files._replace(cfg=cfg)
     no_glu(cfg)
     d_in = cfg.size("d_model")
-    d_sae = cfg.size("d_sae", d_in * cfg.size("expansion_factor"))
+    d_sae = cfg.size("d_sae") if "d_sae" in cfg else d_in * cfg.size("expansion_factor")
     W_dec = weights.take("decoder.weight", d_in, d_sae).T
     b_dec = None
     if cfg.flag("use_decoder_bias", default=True):
@@ -181,7 +181,8 @@ def _activation(
         raise api.SAEFileError(message)
     # The threshold was measured behind OpenMOSS's loader, which folds the scales into the weights and,
     # with the decoder's norms, makes decoder rows unit vectors: there a latent's h is h n / s_out.
-    return api.JumpRelu(torch.tensor(threshold * (scale.out if gated else scale.into), dtype=torch.float64))
+    scaled = torch.tensor(threshold * (scale.out if gated else scale.into), dtype=torch.float64)
+    return api.Threshold(scaled) if threshold < 0 else api.JumpRelu(scaled)
 
 
 def _subtracted(files: Files, scale: Scales, b_dec: Tensor | None) -> Tensor | None:
@@ -237,6 +238,7 @@ ADAPTER = api.SAEAdapter(
                     "The threshold is in units of raw activations: on scaled ones it is threshold · s "
                     "(of the output, where norms are included)."
                 ),
+                "The threshold cuts h without a ReLU: below 0 it lets negative codes through.",
                 (
                     "Codes are in the units of the stored weights, as SAELens gives them; OpenMOSS's loader "
                     "of the time gives them divided by s and multiplied by the decoder's norms."

@@ -64,6 +64,18 @@ def test_the_threshold_is_in_units_of_raw_activations():
     assert float(sae.activation.threshold) == pytest.approx(0.9 * math.sqrt(12) / 7.5)
 
 
+@pytest.mark.parametrize("sample", ["base", "lm_saes_jumprelu"])
+def test_a_negative_threshold_lets_negative_codes_through(tmp_path, sample):
+    """OpenMOSS of October 2024 keeps h where h > threshold and has no ReLU."""
+    sae, x = load_sae(copied(tmp_path, sample, jump_relu_threshold=-0.5)), expected(sample)["x"]
+    h = (sae.normalisation.apply(x).x - (0 if sae.subtract is None else sae.subtract)) @ sae.W_enc + sae.b_enc
+    compared = h if sae.gate_scale is None else h * sae.gate_scale
+    kept = compared > -0.5 * math.sqrt(12) / 7.5
+    codes = sae.encode(x).to_dense()
+    assert bool((codes < 0).any())
+    torch.testing.assert_close(codes, torch.where(kept, h, 0))
+
+
 def test_codes_are_those_of_the_stored_weights_not_of_the_folded_ones():
     """The publisher's loader rescales codes latent by latent; supports and reconstructions are the same."""
     found = expected("lm_saes_jumprelu")
@@ -114,6 +126,13 @@ def test_a_missing_decoder_bias_is_none(tmp_path):
     del tensors["decoder.bias"]
     save_file(tensors, path)
     assert load_sae(folder).b_dec is None
+
+
+def test_a_recorded_width_needs_no_expansion_factor(tmp_path):
+    """d_sae says what expansion_factor would; without both, the field to add is named."""
+    assert load_sae(copied(tmp_path / "one", "base", d_sae=24, expansion_factor=None)).d_sae == 24
+    with pytest.raises(SAEFileError, match="'expansion_factor' is missing; expected a positive integer"):
+        load_sae(copied(tmp_path / "two", "base", d_sae=None, expansion_factor=None))
 
 
 def test_a_batch_wise_sae_needs_a_scale(tmp_path):
