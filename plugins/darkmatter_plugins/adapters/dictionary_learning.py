@@ -54,7 +54,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     return api.Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
 
 
-def load(view: api.FileView, _options: object) -> api.SAE:
+def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """Read one dictionary."""
     config = _config(view) or api.Fields({}, str(view))
     trainer = config.inside("trainer")
@@ -71,7 +71,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     if layout.activation == "relu":
         unscaled = "codes are unscaled; load_dictionary would multiply an AutoEncoder's by decoder norms."
         assumptions.append(api.Assumption(unscaled))
-    activation = _activation(weights, layout, trainer, d_sae)
+    k = _k(weights, trainer, options)
+    activation = _activation(weights, layout, trainer, d_sae, k)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
     return api.CanonicalSAE(
         W_enc=W_enc,
@@ -83,7 +84,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         normalisation=_normalisation(view, name, assumptions),
         hook_in=hook_in,
         hook_out=hook_out,
-        metadata=_metadata(trainer, config.inside("buffer"), weights),
+        metadata=_metadata(trainer, config.inside("buffer"), weights, k),
         assumptions=tuple(assumptions),
     )
 
@@ -117,14 +118,37 @@ def _matrices(
     return W_enc.T, W_dec.T, None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
 
 
-def _activation(weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int) -> api.Activation:
+def _k(weights: api.Weights, trainer: api.Fields, options: api.LoadOptions) -> int | None:
+    """The k that weights and configuration agree on, or that the user gives; None where none has one.
+
+    The library refuses to load a file whose two k differ.
+    """
+    configured = trainer.size("k") if "k" in trainer else None
+    if "k" not in weights:
+        return configured
+    stored = api.Fields({"k": weights.number("k")}, f"{weights.where}, tensors").size("k")
+    if configured in {stored, None}:
+        return stored
+    given: int | None = options.override("k")
+    if given is None:
+        message = (
+            f"{weights.where}: tensor 'k' is {stored}, but field 'k' of {trainer.where} is {configured}; "
+            f"expected one number. Say which: --override k={stored} or --override k={configured}."
+        )
+        raise api.SAEFileError(message)
+    return given
+
+
+def _activation(
+    weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int, k: int | None
+) -> api.Activation:
     import torch
 
     if layout.activation == "gated":
         gate, growth, bias = (weights.take(name, d_sae) for name in ("gate_bias", "r_mag", "mag_bias"))
         return api.Gated(b_gate=gate, r_mag=growth, b_mag=bias)
     if layout.activation == "topk":
-        return api.TopK(int(weights.number("k")) if "k" in weights else trainer.size("k"))
+        return api.TopK(trainer.size("k") if k is None else k)
     if layout.activation == "jumprelu":
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
     if layout.activation == "threshold":
@@ -169,21 +193,34 @@ def _hooks(
 ) -> tuple[str | None, str | None]:
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
-    if layer is None:
+    named = _named(module, layer)
+    if layer is None and named is None:
         assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
     part = ".mlp" if "mlp" in module else ".attn" if "att" in module else ""
     place = f"layers.{layer}{part}"
     out, inside = module_output(place, trainer.text("lm_name")), module_input(place)
-    hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
+    hooks = {"in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
+    if named is not None and side != "in_and_out":
+        hooks = (named, named)
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
     sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
     assumptions.append(api.Assumption(sentence, about="hook"))
     return hooks
 
 
-def _metadata(trainer: api.Fields, buffer: api.Fields, weights: api.Weights) -> api.SAEMetadata:
+def _named(module: str, layer: int | None) -> str | None:
+    """The hook point of a name that says it is not the output of its layer, or of a part of it."""
+    if re.search(r"(?:^|\.)embed", module):
+        return "hook_embed"
+    match = re.search(r"resid_(?:pre|mid)", module)
+    return f"blocks.{layer}.hook_{match[0]}" if match and layer is not None else None
+
+
+def _metadata(
+    trainer: api.Fields, buffer: api.Fields, weights: api.Weights, k: int | None
+) -> api.SAEMetadata:
     return api.SAEMetadata(
         format="dictionary_learning",
         architecture=trainer.text("dict_class") or "",
@@ -192,7 +229,8 @@ def _metadata(trainer: api.Fields, buffer: api.Fields, weights: api.Weights) -> 
         dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
         extra=trainer.some(
             "trainer_class", "k", "steps", "seed", "submodule_name", "group_sizes", "group_fractions"
-        ),
+        )
+        | ({} if k is None else {"k": k}),
     )
 
 
