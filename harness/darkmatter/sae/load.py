@@ -58,7 +58,7 @@ def load_sae(
         reference: a path, or any other reference (see ``darkmatter.references``).
         adapter: the reader to use, where detection finds several or none.
         device: where the weights go.
-        dtype: precision of the weights; by default float32, or float64 if the file has it.
+        dtype: precision of the computation, float32 by default; weights stay as the file has them.
         adapters: readers by name; by default those of all plugins.
         overrides: what is known of the SAE and its file does not say, or says wrongly: fields of
             ``Overrides``, such as ``{"norm_factor": 0.3}``.

@@ -189,7 +189,10 @@ def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Ten
 def _unwhitened(
     view: api.FileView, W_enc: Tensor, W_dec: Tensor, b_dec: Tensor, subtract: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine."""
+    """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine.
+
+    They are float64, twice the memory: rounded, they would encode like float32 whatever is asked for.
+    """
     if not view.has(WHITENING):
         message = (
             f"{view}: {CONFIG} has normalize_activations covariance_whitening, but {WHITENING} is not beside "
@@ -202,9 +205,7 @@ def _unwhitened(
     matrix = whitening.take("matrix", d_in, d_in).double()
     inverse = whitening.take("inverse_matrix", d_out, d_out).double()
     out = b_dec.double() @ inverse + mean
-    folded = (matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out)
-    W_enc, W_dec, b_dec, subtract = (tensor.float() for tensor in folded)
-    return W_enc, W_dec, b_dec, subtract
+    return matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out
 
 
 ADAPTER = api.SAEAdapter(
