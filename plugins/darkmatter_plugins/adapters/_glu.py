@@ -135,7 +135,7 @@ class GluSAE(api.SAE):
         if plain.b_enc is not None:
             linear += plain.b_enc.double().abs()
         gate = norms * W_glu.double().norm(dim=1) + b_glu.double().abs()
-        error = 2 * (self.d_in + 8) * 2.0**-53 * linear * (1 + gate / 4)
+        error: Tensor = linear * (1 + gate / 4) * (2 * (self.d_in + 8) * 2.0**-53)
         return error if plain.gate_scale is None else error * plain.gate_scale.double()
 
     def _exact(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
