@@ -27,7 +27,7 @@ def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> 
         message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
         raise api.SAEFileError(message)
     residual = cfg.number("residual_threshold")
-    return MatchingPursuitSAE(
+    sae = MatchingPursuitSAE(
         weights.take("W_dec", d_sae, d_in),
         weights.take("b_dec", d_in) if cfg.flag("apply_b_dec_to_input", default=True) else None,
         Stop(
@@ -41,6 +41,8 @@ def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> 
         assumptions=tuple(assumptions),
         any_heads=cfg.text("reshape_activations") == "hook_z",
     )
+    weights.nothing_else("b_dec")
+    return sae
 
 
 def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
@@ -62,7 +64,7 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
     else:
         kind = NORMALISATIONS[normalisation_name(cfg)]
         scaling = normalisation(view, kind, assumptions, invert=True)
-    return parts.TemporalSAE(
+    sae = parts.TemporalSAE(
         W_dec.T if tied else weights.take("W_enc", d_in, d_sae),
         W_dec,
         weights.take("b_dec", d_in),
@@ -78,3 +80,5 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
         metadata=metadata_of(cfg, about, "temporal"),
         assumptions=tuple(assumptions),
     )
+    weights.nothing_else()
+    return sae

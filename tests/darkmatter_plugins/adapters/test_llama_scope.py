@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from darkmatter.errors import SAEFileError
 from darkmatter.files.view import FileView
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for, detect
 from darkmatter.sae.load import LoadOptions, load_sae, read
 from darkmatter.sae.overrides import Overrides
 from darkmatter_plugins.adapters import ADAPTERS
@@ -40,7 +40,7 @@ def copied(tmp_path, sample, **changes):
 def loaded(folder, adapter=None, **overrides):
     """The SAE of a folder, read with overrides."""
     view = FileView(folder)
-    chosen = choose(view, detect(view, BY_NAME), adapter)
+    chosen = adapter_for(view, BY_NAME, adapter)
     return read(view, chosen, LoadOptions(overrides=Overrides(**overrides)))
 
 
