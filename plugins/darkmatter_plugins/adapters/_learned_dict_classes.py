@@ -15,6 +15,12 @@ from darkmatter import api
 if TYPE_CHECKING:
     from torch import Tensor
 
+TENSORS = (
+    *("encoder", "encoder_bias", "decoder", "center_trans", "center_rot", "center_scale"),
+    *("dict", "pca_dict", "matrix", "bias"),
+)
+"""Attributes that hold the classes' tensors."""
+
 WIDEST_IDENTITY = 1 << 14
 """Identities are made here, not read: their size is a number that anybody could write."""
 

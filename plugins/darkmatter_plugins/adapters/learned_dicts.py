@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, IDLE, reduce
+from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, IDLE, TENSORS, reduce
 from darkmatter_plugins.adapters._names import folders
 from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
 from darkmatter_plugins.adapters._unsaid import DATASET
@@ -91,7 +91,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     entry, where = entries[index], f"{view.file(name)}#{index}"
     state = api.Fields(entry.object.state, where)
     saved = {key: value for key, value in state.values.items() if isinstance(value, api.SavedTensor)}
-    weights = api.Weights({key: value.load() for key, value in saved.items()}, where)
+    tensors = {key: value.load() for key, value in saved.items() if key in TENSORS}
+    weights = api.Weights(tensors, where, {key: value.info for key, value in saved.items()})
     parts = reduce(entry.kind, state, weights)
     weights.nothing_else(*IDLE.get(entry.kind, ()))
     config, assumptions = _config(view)

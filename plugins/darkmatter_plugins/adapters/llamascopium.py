@@ -103,6 +103,12 @@ def _activation(
     cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: list[api.Assumption]
 ) -> api.Activation:
     kind = cfg.choice("act_fn", ACTIVATIONS, default="relu")
+    if kind != "jumprelu" and THRESHOLD in weights:
+        message = (
+            f"{weights.where}: has the tensor {THRESHOLD!r}, though field 'act_fn' of {cfg.where} is "
+            f"{kind!r} (or missing, which means relu); expected jumprelu, or no thresholds."
+        )
+        raise api.SAEFileError(message)
     if kind == "relu":
         return api.Relu()
     if kind == "jumprelu":

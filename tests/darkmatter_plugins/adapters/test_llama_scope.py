@@ -128,7 +128,7 @@ def test_what_the_names_do_not_say_is_assumed(tmp_path):
     """Model, context length and BOS policy stand in no file; the model is known by the folders' names."""
     sae = load_sae(copied(tmp_path, "lm_saes_topk"))
     assert sae.metadata.model == "meta-llama/Llama-3.1-8B"
-    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos"}
+    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos", None}
     renamed = tmp_path / "other"
     shutil.copytree(tmp_path / "sae" / "Llama3_1-8B-Base-L7R-8x", renamed)
     assert load_sae(renamed).metadata.model is None

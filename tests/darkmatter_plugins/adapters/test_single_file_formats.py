@@ -167,7 +167,7 @@ def test_attention_settings_are_read_from_the_file_beside(tmp_path):
     (tmp_path / "run_cfg.json").write_text(json.dumps(settings))
     sae = load_sae(tmp_path, adapters=BY_NAME)
     assert (sae.hook_in, sae.metadata.model) == ("blocks.0.attn.hook_z", "gelu-2l")
-    assert (sae.metadata.context_length, about(sae)) == (64, ["bos"])
+    assert (sae.metadata.context_length, about(sae)) == (64, [None, "bos", None])
 
 
 def test_the_one_layer_script_that_records_no_hook_point_is_read(tmp_path):
@@ -175,7 +175,7 @@ def test_the_one_layer_script_that_records_no_hook_point_is_read(tmp_path):
     shutil.copy(HOOK_Z, tmp_path / "25.pt")
     (tmp_path / "25_cfg.json").write_text(json.dumps({"d_mlp": 12, "dict_mult": 2, "seq_len": 128}))
     sae = load_sae(tmp_path / "25.pt", adapters=BY_NAME)
-    assert (sae.d_sae, sae.hook_in, about(sae)) == (24, None, ["hook", "model", "bos"])
+    assert (sae.d_sae, sae.hook_in, about(sae)) == (24, None, ["hook", "model", None, "bos", None])
 
 
 def test_settings_that_do_not_fit_the_weights_name_the_tensor(tmp_path):
