@@ -32,8 +32,8 @@ class Damage:
 
     ``content`` None: there is no file. ``part`` is the tensor or field that the error must name
     (None: the file alone), ``of_tensor`` which of the two. ``lacks``: something is left out, for
-    which a format may have a default. ``added``: a tensor that no format has. ``mistaken``: something else stands where it
-    should, so the error must say what was expected.
+    which a format may have a default. ``added``: a tensor that no format has.
+    ``mistaken``: something else stands where it should, so the error must say what was expected.
     """
 
     how: str

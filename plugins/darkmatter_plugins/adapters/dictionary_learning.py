@@ -128,7 +128,8 @@ def _check_same(view: api.FileView, names: list[str]) -> None:
     if differ:
         message = (
             f"{view}: holds {' and '.join(names)}, and their tensors differ ({', '.join(differ[:5])}); "
-            f"expected the same in both. Give the one you mean: {view.file(names[0])} or {view.file(names[1])}."
+            "expected the same in both. Give the one you mean: "
+            f"{view.file(names[0])} or {view.file(names[1])}."
         )
         raise api.SAEFileError(message)
 

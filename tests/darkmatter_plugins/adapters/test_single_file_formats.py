@@ -85,6 +85,19 @@ def test_two_files_in_one_folder_ask_which(tmp_path):
         load_sae(tmp_path, adapters=BY_NAME)
 
 
+def test_files_that_were_not_looked_into_are_not_denied(tmp_path):
+    """Behind many other files an SAE is not found, and the answer does not say that it is not there."""
+    for number in range(80):
+        torch.save({"x": torch.ones(1)}, tmp_path / f"a{number:02}.pt")
+    shutil.copy(GOODFIRE, tmp_path / "z.pt")
+    with pytest.raises(SAEFileError, match="none of the first 64 .* 17 more were not looked into"):
+        load_sae(tmp_path, adapters=BY_NAME)
+    assert load_sae(tmp_path / "z.pt", adapters=BY_NAME).metadata.format == "goodfire"
+    shutil.copy(GOODFIRE, tmp_path / "a00.pt")
+    with pytest.raises(SAEFileError, match=r"1 file with an SAE among its first 64 of 81 \(a00\.pt\)"):
+        load_sae(tmp_path, adapters=BY_NAME)
+
+
 def test_qwen_scope_without_its_repositorys_name_needs_k(tmp_path):
     """The file does not hold k: without the name it is an error that says how to give it."""
     path = tmp_path / "layer5.sae.pt"
