@@ -12,6 +12,7 @@ from darkmatter_plugins.adapters._saelens_config import (
     normalisation,
     normalisation_name,
 )
+from darkmatter_plugins.adapters._unasked import refuse_unasked
 
 
 def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
@@ -57,6 +58,8 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
     parts.no_more_layers(weights, layers, cfg.where)
     W_dec = weights.take("W_dec", d_sae, d_in)
     tied = cfg.flag("tied_weights", default=True)
+    if tied:
+        refuse_unasked(weights, "W_enc", cfg, "tied_weights", "true")
     biased = cfg.flag("apply_b_dec_to_input", default=True)
     if cfg.values.get("normalize_activations") == "constant_scalar_rescale":
         factor = cfg.number("activation_normalization_factor")

@@ -21,6 +21,10 @@ def _names(view: api.FileView) -> list[str]:
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """The four tensors and nothing else; other code saves the same four, so a name must confirm it."""
     names = _names(view)
+    more = [] if names else ours(view, lambda name: (view.saved_header(name) or {}).keys() > TENSORS)
+    if more:
+        others = sorted((view.saved_header(more[0]) or {}).keys() - TENSORS)
+        return api.Refusal(f"{more[0]} has {', '.join(others)[:200]} beside the four tensors expected")
     if not names:
         return none_found(view, f"has exactly the tensors {', '.join(sorted(TENSORS))}")
     found = f"{names[0]} has exactly {', '.join(sorted(TENSORS))}"

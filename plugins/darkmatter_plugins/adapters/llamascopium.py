@@ -21,6 +21,7 @@ from darkmatter_plugins.adapters._openmoss import (
     positive,
     scales,
 )
+from darkmatter_plugins.adapters._unasked import refuse_unasked
 from darkmatter_plugins.adapters._unsaid import DATASET
 
 CONFIG, MODEL, WEIGHTS = "config.json", "lm_config.json", "sae_weights.safetensors"
@@ -91,6 +92,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     gate = None
     if cfg.flag("use_glu_encoder", default=False):
         gate = weights.take("W_E_glu", d_in, d_sae), weights.take("b_E_glu", d_sae)
+    else:
+        refuse_unasked(weights, "W_E_glu", cfg, "use_glu_encoder", "false")
     weights.nothing_else(NORMS_AT.format("*"))
     if gate is None:
         return sae
@@ -103,12 +106,8 @@ def _activation(
     cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: list[api.Assumption]
 ) -> api.Activation:
     kind = cfg.choice("act_fn", ACTIVATIONS, default="relu")
-    if kind != "jumprelu" and THRESHOLD in weights:
-        message = (
-            f"{weights.where}: has the tensor {THRESHOLD!r}, though field 'act_fn' of {cfg.where} is "
-            f"{kind!r} (or missing, which means relu); expected jumprelu, or no thresholds."
-        )
-        raise api.SAEFileError(message)
+    if kind != "jumprelu":
+        refuse_unasked(weights, THRESHOLD, cfg, "act_fn", kind)
     if kind == "relu":
         return api.Relu()
     if kind == "jumprelu":

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from darkmatter.errors import SAEFileError
 from darkmatter.sae.load import load_sae
 
-SAMPLE = Path(__file__).parents[2] / "golden" / "samples" / "dictionary_learning" / "topk" / "sae"
+SAMPLE = (
+    Path(__file__).parents[2] / "golden" / "samples" / "dictionary_learning" / "topk" / "sae" / "trainer_0"
+)
 
 
 def test_two_files_with_other_tensors_ask_which(tmp_path):

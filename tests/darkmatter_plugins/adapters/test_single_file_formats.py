@@ -90,7 +90,7 @@ def test_files_that_were_not_looked_into_are_not_denied(tmp_path):
     for number in range(80):
         torch.save({"x": torch.ones(1)}, tmp_path / f"a{number:02}.pt")
     shutil.copy(GOODFIRE, tmp_path / "z.pt")
-    with pytest.raises(SAEFileError, match="none of the first 64 .* 17 more were not looked into"):
+    with pytest.raises(SAEFileError, match=r"none of the first 64 .* 17 more were not looked into"):
         load_sae(tmp_path, adapters=BY_NAME)
     assert load_sae(tmp_path / "z.pt", adapters=BY_NAME).metadata.format == "goodfire"
     shutil.copy(GOODFIRE, tmp_path / "a00.pt")
