@@ -137,10 +137,11 @@ class Layout:
 class SAEAdapter(Descriptor):
     """Reads one family of SAE files.
 
-    ``detect(view)`` looks at names, sizes, JSON and tensor headers; it loads no tensor and no
-    pickle. ``implementation`` resolves to ``load(view, options) -> SAE``. ``filenames`` are globs
-    over file names: a folder without any match is refused without asking ``detect``. ``layouts``
-    describe what it reads, for the documentation.
+    ``detect(view)`` looks at names, sizes, JSON, tensor headers and what pickles say of their
+    tensors (``view.saved_header``, ``view.pickled``); it loads no tensor. ``implementation``
+    resolves to ``load(view, options) -> SAE``. ``filenames`` are globs over file names: a folder
+    without any match is refused without asking ``detect``. ``layouts`` describe what it reads, for
+    the documentation.
     """
 
     filenames: tuple[str, ...] = field(kw_only=True)

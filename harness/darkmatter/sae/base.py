@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 class SAEMetadata:
     """What the file says of itself; ``None`` where it says nothing.
 
-    ``processing`` is that of the weights of the model it was trained on, in the words of a suite's
-    ``model``: raw, or compat (layer norms folded and weights centred).
+    ``architecture`` is a word that all formats share (docs/plugins.md lists them); a name of the
+    file's own, such as that of a class, goes into ``extra``. ``processing`` is that of the weights
+    of the model it was trained on, in the words of a suite's ``model``: raw, or compat (layer norms
+    folded and weights centred).
     """
 
     format: str = ""

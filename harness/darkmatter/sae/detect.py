@@ -63,22 +63,26 @@ def _verdict(view: FileView, adapter: SAEAdapter) -> Detection | Refusal:
         return Refusal(f"its detection failed ({type(error).__name__}: {error})")
 
 
-def choose(view: FileView, claims: list[Claim], adapter: str | None = None) -> SAEAdapter:
-    """The one adapter to use; raises with every adapter's reason where there is none or several.
+def named(
+    view: FileView, adapters: Mapping[str, SAEAdapter], adapter: str | None = None
+) -> SAEAdapter | None:
+    """The adapter asked for, else the one that the catalogue names which led here: no file is looked at."""
+    by_catalogue = view.origin.adapter if view.origin is not None else None
+    if adapter is None:
+        return adapters.get(by_catalogue) if by_catalogue is not None else None
+    if adapter in adapters:
+        return adapters[adapter]
+    message = f"There is no adapter {adapter!r}. {did_you_mean(adapter, sorted(adapters))}"
+    raise UsageError(message)
 
-    That is the one asked for, else the one that the catalogue names which led here, else the one
-    that claims the files.
-    """
-    named_by_catalogue = view.origin.adapter if view.origin is not None else None
-    if adapter is None and any(claim.adapter.name == named_by_catalogue for claim in claims):
-        adapter = named_by_catalogue
-    if adapter is not None:
-        named = [claim.adapter for claim in claims if claim.adapter.name == adapter]
-        if named:
-            return named[0]
-        known = [claim.adapter.name for claim in claims]
-        message = f"There is no adapter {adapter!r}. {did_you_mean(adapter, known)}"
-        raise UsageError(message)
+
+def adapter_for(view: FileView, adapters: Mapping[str, SAEAdapter], adapter: str | None = None) -> SAEAdapter:
+    """The adapter that is named, else the one that claims the files; detection may cost a while."""
+    return named(view, adapters, adapter) or choose(view, detect(view, adapters))
+
+
+def choose(view: FileView, claims: list[Claim]) -> SAEAdapter:
+    """The one adapter that claims the files; raises with every adapter's reason if none or several do."""
     exact = [claim.adapter for claim in claims if claim.exact]
     likely = [claim.adapter for claim in claims if claim.likely]
     if len(exact) == 1:

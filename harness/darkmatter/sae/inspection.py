@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.files import limits
 from darkmatter.sae.assumption import described
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import choose, detect, named
 from darkmatter.sae.formula import formula
 from darkmatter.sae.load import LoadOptions, as_reference, follow, known_adapters, load_sae, open_view, read
 from darkmatter.sae.overrides import Overrides
@@ -74,7 +74,8 @@ def inspect_reference(
     if where.kind == "python":
         return Inspection(reference=where.raw, **_describe(load_sae(where, overrides=stated)))
     view = open_view(where)
-    claims = detect(view, known_adapters(adapters))
+    known = known_adapters(adapters)
+    claims = detect(view, known)
     files, tensors = _contents(view)
     found: dict[str, Any] = {
         "reference": where.raw,
@@ -84,7 +85,7 @@ def inspect_reference(
         "tensors": tensors,
     }
     try:
-        chosen = choose(view, claims, adapter)
+        chosen = named(view, known, adapter) or choose(view, claims)
         found["adapter"] = chosen.name
         sae = read(view, chosen, LoadOptions(overrides=stated))
         found |= _describe(follow(sae, stated, str(view)))

@@ -10,7 +10,7 @@ from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
 from darkmatter.files.view import FileView
 from darkmatter.references import Reference, parse_reference
 from darkmatter.sae.base import SAE
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for
 from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides, apply_overrides
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def load_sae(
         _refuse_unasked(where.raw, "a function", stated, asked=())
     else:
         view = open_view(where)
-        chosen = choose(view, detect(view, known_adapters(adapters)), adapter)
+        chosen = adapter_for(view, known_adapters(adapters), adapter)
         sae = read(view, chosen, LoadOptions(device, dtype, stated))
     return follow(place(sae, device, dtype), stated, where.raw)
 

@@ -38,7 +38,7 @@ class MatchingPursuitSAE(api.OpaqueSAE):
         *,
         hook: str | None,
         metadata: api.SAEMetadata,
-        assumptions: tuple[str, ...],
+        assumptions: tuple[api.Assumption, ...],
         any_heads: bool,
     ) -> None:
         self._atoms, self._bias, self._stop, self._normalisation = W_dec, bias, stop, normalisation

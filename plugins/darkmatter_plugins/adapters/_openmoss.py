@@ -24,6 +24,9 @@ NORMS = {
     "none": "nothing",
 }
 """Values of ``norm_activation``."""
+NORMS_AT = "dataset_average_activation_norm.{}"
+"""Tensors with the average norm at a hook point; only dataset-wise SAEs use them."""
+
 DEFAULTS: dict[str, Any] = {
     "act_fn": "relu",
     "norm_activation": "dataset-wise",
@@ -44,6 +47,13 @@ class Scales(NamedTuple):
     def decoder(self) -> float:
         """What the decoder is divided by: ``out``, where the normalisation does not undo itself."""
         return 1.0 if self.normalisation.invert else self.out
+
+
+def architecture(kind: str, *, transcoder: bool) -> str:
+    """The field's name for an SAE with this activation."""
+    if kind == "relu":
+        return "transcoder" if transcoder else "standard"
+    return kind + ("_transcoder" if transcoder else "")
 
 
 def completed(cfg: api.Fields, defaults: Mapping[str, Any]) -> tuple[api.Fields, list[api.Assumption]]:
@@ -81,7 +91,7 @@ def asked_for(weights: api.Weights, tensor: str, cfg: api.Fields, field: str) ->
 
 def average_norm(weights: api.Weights, cfg: api.Fields, hook: str) -> float:
     """The average norm at a hook point, from the tensor that a dataset-wise SAE has for it."""
-    name = f"dataset_average_activation_norm.{hook}"
+    name = NORMS_AT.format(hook)
     asked_for(weights, name, cfg, "norm_activation")
     return positive(weights.number(name), weights.where, f"tensor {name!r}")
 

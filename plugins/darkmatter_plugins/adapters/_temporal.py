@@ -82,7 +82,7 @@ class TemporalSAE(api.SAE):
         *,
         hook: str | None,
         metadata: api.SAEMetadata,
-        assumptions: tuple[str, ...],
+        assumptions: tuple[api.Assumption, ...],
     ) -> None:
         self.d_sae, self.d_in = W_dec.shape
         self.d_out = self.d_in

@@ -10,8 +10,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, TENSORS, reduce
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, IDLE, TENSORS, reduce
+from darkmatter_plugins.adapters._names import folders
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +78,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """Objects of the repository's package, alone or in a list."""
     found = ours(view, lambda name: _entries(view, name) is not None)
     if not found:
-        return api.Refusal(f"no .pt file holds objects of the package {PACKAGE.rstrip('.')}")
+        return none_found(view, f"holds objects of the package {PACKAGE.rstrip('.')}")
     count = len(_entries(view, found[0]) or ())
     return api.Detection(f"{found[0]} holds {count} learned dictionar{'y' if count == 1 else 'ies'}")
 
@@ -87,9 +89,12 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     entries = _entries(view, name) or []
     index = _chosen(view, name, entries)
     entry, where = entries[index], f"{view.file(name)}#{index}"
-    saved = {key: value for key, value in entry.object.state.items() if key in TENSORS}
-    tensors = {key: value.load() for key, value in saved.items() if isinstance(value, api.SavedTensor)}
-    parts = reduce(entry.kind, api.Fields(entry.object.state, where), api.Weights(tensors, where))
+    state = api.Fields(entry.object.state, where)
+    saved = {key: value for key, value in state.values.items() if isinstance(value, api.SavedTensor)}
+    tensors = {key: value.load() for key, value in saved.items() if key in TENSORS}
+    weights = api.Weights(tensors, where, {key: value.info for key, value in saved.items()})
+    parts = reduce(entry.kind, state, weights)
+    weights.nothing_else(*IDLE.get(entry.kind, ()))
     config, assumptions = _config(view)
     means, about_means = _means(view, config, parts.rows_in.shape[1])
     hook, about_hook = _hook(view, config)
@@ -104,11 +109,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook,
         metadata=api.SAEMetadata(
             format="learned_dicts",
-            architecture=entry.kind,
+            architecture=CLASSES[entry.kind].architecture,
             model=config.text("model_name"),
             dataset=config.text("dataset_name"),
             dtype=str(parts.rows_in.dtype).removeprefix("torch."),
-            extra={"index": index, "entries": len(entries), **entry.recorded()},
+            extra={"class": entry.kind, "index": index, "entries": len(entries), **entry.recorded()},
         ),
         assumptions=(about_hook, *about_means, *assumptions, *_unsaid(config)),
     )
@@ -199,7 +204,7 @@ def _hook(view: api.FileView, config: api.Fields) -> tuple[str | None, api.Assum
     """The hook point, from the configuration's layer and layer_loc, else from the names of folders."""
     layer, place, source = config.integer("layer"), config.text("layer_loc"), CONFIG
     if layer is None or place is None:
-        names = [(name, pattern.fullmatch(name)) for name in reversed(view.root.parts) for pattern in FOLDERS]
+        names = [(name, pattern.fullmatch(name)) for name in folders(view) for pattern in FOLDERS]
         named = next(((name, match) for name, match in names if match), None)
         if named is None:
             said = f"hook point not recorded, neither in {CONFIG} nor in the names of folders; none taken."
@@ -227,6 +232,8 @@ def _unsaid(config: api.Fields) -> list[api.Assumption]:
             to_be_sure="how the run's activations were made",
         ),
     ]
+    if "dataset_name" not in config:
+        said.append(DATASET)
     return said if "model_name" in config else [api.Assumption("model not recorded.", about="model"), *said]
 
 

@@ -14,9 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
+from darkmatter_plugins.adapters._names import match_in_folders
 from darkmatter_plugins.adapters._openmoss import (
     DEFAULTS,
+    NORMS_AT,
     Scales,
+    architecture,
     asked_for,
     average_norm,
     completed,
@@ -26,6 +29,7 @@ from darkmatter_plugins.adapters._openmoss import (
     positive,
     scales,
 )
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +40,13 @@ ACTIVATIONS = {"jumprelu": "a threshold", "topk": "the k largest", "relu": "all 
 R1_ACTIVATIONS = {"jumprelu": "a threshold each", "relu": "all positive"}
 R1_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 MODELS = (
-    (re.compile(r"Llama-Scope-R1-Distill", re.IGNORECASE), "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"),
-    (re.compile(r"Llama3_1-8B-Base"), "meta-llama/Llama-3.1-8B"),
+    (
+        re.compile(r"Llama-Scope-R1-Distill(?:-.*)?", re.IGNORECASE),
+        "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+    ),
+    (re.compile(r"Llama3_1-8B-Base(?:-.*)?"), "meta-llama/Llama-3.1-8B"),
 )
-"""Parts of the repositories' names, and the models they were trained on."""
+"""Names of repositories and folders, and the models they were trained on."""
 
 
 class Files(NamedTuple):
@@ -87,8 +94,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     scale = scales(cfg, options, average, transcoder=hook_in != hook_out)
     norms = decoder_norms(cfg, W_dec)
     activation = _activation(files, weights, scale, d_sae, gated=norms is not None)
-    model = next((model for name, model in MODELS if name.search(view.root.as_posix())), None)
-    return api.CanonicalSAE(
+    model = next((model for name, model in MODELS if match_in_folders(view, name)), None)
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder.weight", d_sae, d_in).T,
         W_dec=W_dec / scale.decoder,
         b_enc=weights.take("encoder.bias", d_sae),
@@ -101,7 +108,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         hook_out=hook_out,
         metadata=api.SAEMetadata(
             format="llama_scope",
-            architecture=type(activation).__name__.lower() + ("_transcoder" if hook_in != hook_out else ""),
+            architecture=architecture(type(activation).__name__.lower(), transcoder=hook_in != hook_out),
             model=model,
             context_length=1024,
             prepend_bos=True,
@@ -110,6 +117,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         ),
         assumptions=(*taken, *_assumptions(model)),
     )
+    weights.nothing_else(NORMS_AT.format("*"))
+    return sae
 
 
 def _files(view: api.FileView) -> Files | None:
@@ -204,10 +213,11 @@ def _assumptions(model: str | None) -> tuple[api.Assumption, ...]:
     source = "taken from the names of repository and folder" if model else "none taken"
     return (
         api.Assumption(f"model not recorded; {source}.", about="model"),
-        api.Assumption("context length and dataset not recorded; 1,024 tokens.", about="context_length"),
+        api.Assumption("context length not recorded; 1,024 tokens.", about="context_length"),
         api.Assumption(
             "BOS policy not recorded; contexts began with a BOS, on which it was not trained.", "bos"
         ),
+        DATASET,
     )
 
 
@@ -226,7 +236,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             "Llama Scope",
             (f"<name>/{CONFIG}", f"<name>/{FOLDER}/{FINAL}"),
-            tuple(ACTIVATIONS),
+            tuple(architecture(kind, transcoder=both) for both in (False, True) for kind in ACTIVATIONS),
             known_from=UNPUBLISHED.format("October 2024 (Language-Model-SAEs d16967b3)"),
             traps=(
                 (
@@ -255,7 +265,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             "Llama Scope R1-Distill",
             (f"<name>/{R1_CONFIG}", f"<name>/{R1_WEIGHTS}"),
-            tuple(R1_ACTIVATIONS),
+            tuple(architecture(kind, transcoder=False) for kind in R1_ACTIVATIONS),
             known_from=UNPUBLISHED.format("March 2025 (Language-Model-SAEs bd1fec2c)"),
             traps=(
                 (

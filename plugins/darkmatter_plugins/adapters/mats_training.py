@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,6 @@ STUBS = ("transformer_lens.*",)
 
 CONFIG = ".LanguageModelSAERunnerConfig"
 MODULE = ".SparseAutoencoder"
-TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "scaling_factor")
 EXTRA = ("hook_point_head_index", "l1_coefficient", "lp_norm", "seed", "model_class_name", "model_kwargs")
 
 
@@ -58,7 +58,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A pickled configuration of the training code, beside or inside the weights."""
     names = _names(view)
     if not names:
-        return api.Refusal(f"no .pt file holds a {CONFIG[1:]} and its weights")
+        return none_found(view, f"holds a {CONFIG[1:]} and its weights")
     entries = _entries(view, names[0])
     count = f" and {len(entries)} SAEs" if len(entries) > 1 else ""
     return api.Detection(f"{names[0]} holds a {entries[0].cfg.name}{count}")
@@ -71,11 +71,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     cfg = api.Fields(entry.cfg.state, f"{view.file(name)}, {entry.cfg.name}")
     d_in = cfg.size("d_in")
     d_sae = cfg.size("d_sae") if "d_sae" in cfg else d_in * cfg.size("expansion_factor")
-    held = {key: entry.tensors[key] for key in TENSORS if hasattr(entry.tensors.get(key), "load")}
+    held = {key: saved for key, saved in entry.tensors.items() if isinstance(saved, api.SavedTensor)}
     weights = api.Weights({key: saved.load() for key, saved in held.items()}, str(view.file(name)))
     b_dec = weights.take("b_dec", d_in)
     hook = cfg.text("hook_point")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("W_enc", d_in, d_sae),
         W_dec=_decoder(weights, d_in, d_sae),
         b_enc=weights.take("b_enc", d_sae),
@@ -96,6 +96,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         ),
         assumptions=_assumptions(cfg, hook),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> Entry:
@@ -136,6 +138,8 @@ def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...
     if "prepend_bos" not in cfg:
         sentence = "BOS policy not recorded; that code put a BOS before each document and each part of one."
         found.append(api.Assumption(sentence, about="bos"))
+    if "dataset_path" not in cfg:
+        found.append(DATASET)
     head = cfg.integer("hook_point_head_index")
     if head is not None:
         found.append(api.Assumption(f"reads head {head} of its hook point only."))

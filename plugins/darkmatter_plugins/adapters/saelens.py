@@ -79,7 +79,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     if hook_out is None and hook is not None:
         taken = "hook_name_out not recorded; taken as the hook point that is read."
         assumptions.append(api.Assumption(taken, about="hook_out"))
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
         b_enc=None if architecture == "gated" else weights.take("b_enc", d_sae),
@@ -94,6 +94,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         metadata=metadata_of(cfg, about, architecture),
         assumptions=tuple(assumptions),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _architecture(view: api.FileView, cfg: api.Fields) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from darkmatter.errors import SAEFileError
 from darkmatter.sae.load import load_sae
 from darkmatter_plugins.adapters import ADAPTERS
 
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples" / "dictionary_learning"
+TRAINED = SAMPLES / "topk" / "sae" / "trainer_0"
 BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
 
 
@@ -86,3 +88,17 @@ def test_without_a_layer_only_the_embedding_is_a_place(tmp_path, module, hook):
     sae = load_sae(copied(tmp_path, "topk", layer=None, submodule_name=module), adapters=BY_NAME)
     assert sae.hook_in == hook
     assert [each.about for each in sae.assumptions].count("hook") == 1
+
+
+def test_two_files_with_other_tensors_ask_which(tmp_path):
+    """ae.pt beside ae.safetensors is the same SAE, or nobody says which one is meant."""
+    folder = tmp_path / "run"
+    shutil.copytree(TRAINED, folder)
+    saved = torch.load(folder / "ae.pt", weights_only=True)
+    tensors = {name: tensor.contiguous() for name, tensor in saved.items()}
+    save_file(tensors, folder / "ae.safetensors")
+    assert load_sae(folder).fingerprint == load_sae(TRAINED).fingerprint
+    save_file(tensors | {"b_dec": tensors["b_dec"] + 1}, folder / "ae.safetensors")
+    with pytest.raises(SAEFileError, match=r"ae\.safetensors and ae\.pt, .* differ \(b_dec\)"):
+        load_sae(folder)
+    assert load_sae(folder / "ae.pt").fingerprint == load_sae(TRAINED).fingerprint

@@ -86,7 +86,7 @@ def test_an_index_chooses_the_dictionary(tmp_path, tied):
     for index, (made, hyperparameters) in enumerate(content):
         sae = read(path, index)
         torch.testing.assert_close(sae.W_dec, torch.nn.functional.normalize(made.encoder))
-        assert sae.metadata.extra == {"index": index, "entries": 3, **hyperparameters}
+        assert sae.metadata.extra == {"class": "TiedSAE", "index": index, "entries": 3, **hyperparameters}
         assert read(path.parent, index).fingerprint == sae.fingerprint
 
 
@@ -127,7 +127,7 @@ def test_hyperparameters_that_are_no_numbers_are_left_out(tmp_path, tied):
 
     odd = {"l1_alpha": np.float64(1e-3), "huge": 10**400, "bad\x1b[31m": 1, "nan": float("nan"), "seed": 3}
     sae = read(saved(tmp_path, [(tied(), odd)]))
-    assert sae.metadata.extra == {"index": 0, "entries": 1, "dict_size": D_SAE, "seed": 3}
+    assert sae.metadata.extra == {"class": "TiedSAE", "index": 0, "entries": 1, "dict_size": D_SAE, "seed": 3}
 
 
 def test_norm_encoder_decides_how_codes_are_made(tmp_path, tied):
@@ -309,5 +309,7 @@ def test_only_the_chosen_dictionary_is_loaded(tmp_path, monkeypatch, tied):
     monkeypatch.setattr(torch_files, "load_tensors", lambda saved: loaded.append(saved) or load(saved))
     assert "4 learned dictionaries" in BY_NAME["learned_dicts"].detect(FileView(path)).reason
     assert loaded == []
-    read(path, 3)
+    read(path, 2)
     assert len(loaded) == 2
+    with pytest.raises(SAEFileError, match="has tensor 'optimiser', which this format does not have"):
+        read(path, 3)

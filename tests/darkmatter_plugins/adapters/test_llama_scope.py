@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from darkmatter.errors import SAEFileError
 from darkmatter.files.view import FileView
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for, detect
 from darkmatter.sae.load import LoadOptions, load_sae, read
 from darkmatter.sae.overrides import Overrides
 from darkmatter_plugins.adapters import ADAPTERS
@@ -40,7 +40,7 @@ def copied(tmp_path, sample, **changes):
 def loaded(folder, adapter=None, **overrides):
     """The SAE of a folder, read with overrides."""
     view = FileView(folder)
-    chosen = choose(view, detect(view, BY_NAME), adapter)
+    chosen = adapter_for(view, BY_NAME, adapter)
     return read(view, chosen, LoadOptions(overrides=Overrides(**overrides)))
 
 
@@ -147,7 +147,7 @@ def test_what_the_names_do_not_say_is_assumed(tmp_path):
     """Model, context length and BOS policy stand in no file; the model is known by the folders' names."""
     sae = load_sae(copied(tmp_path, "lm_saes_topk"))
     assert sae.metadata.model == "meta-llama/Llama-3.1-8B"
-    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos"}
+    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos", None}
     renamed = tmp_path / "other"
     shutil.copytree(tmp_path / "sae" / "Llama3_1-8B-Base-L7R-8x", renamed)
     assert load_sae(renamed).metadata.model is None

@@ -121,7 +121,7 @@ def test_other_dictionaries_with_a_state_dict_are_not_claimed(tmp_path):
     """A checkpoint of another project has a cfg and a state_dict too."""
     torch.save({"cfg": {"d_in": 4}, "state_dict": {"W_enc": torch.ones(4, 8)}}, tmp_path / "x.pt")
     (claim,) = detect(FileView(tmp_path / "x.pt"), {"mats_training": BY_NAME["mats_training"]})
-    assert "no .pt file holds a LanguageModelSAERunnerConfig" in claim.verdict.reason
+    assert "no .pt or .pth file holds a LanguageModelSAERunnerConfig" in claim.verdict.reason
 
 
 def test_a_class_that_the_format_never_stores_is_refused(made):

@@ -120,7 +120,7 @@ def test_the_eps_of_the_layer_norm_is_not_undone():
 def test_a_missing_activation_is_relu_and_said(tmp_path):
     """A file without an activation is read as the library reads it."""
     sae = read(saved(tmp_path, activation=None, activation_state_dict=None))
-    assert sae.metadata.architecture == "relu"
+    assert sae.metadata.architecture == "standard"
     assert any("activation not recorded" in sentence for sentence in sae.assumptions)
 
 

@@ -38,7 +38,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     d_in, d_sae, k = fields.size("d_in"), fields.size("d_sae"), fields.size("k")
     weights = view.weights(name)
     bias, hook = weights.take("bias", d_in), fields.text("hook")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder", d_in, d_sae),
         W_dec=weights.take("decoder", d_sae, d_in),
         b_dec=bias,
@@ -48,6 +48,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         metadata=api.SAEMetadata(format="toysae", architecture="topk"),
         assumptions=() if hook else ("hook point not recorded.",),
     )
+    weights.nothing_else()
+    return sae
 
 
 ADAPTER = api.SAEAdapter(
