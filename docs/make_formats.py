@@ -39,8 +39,10 @@ uploaded something else. Every sample is also damaged, tensor by tensor and fiel
 names file, tensor or field, and what was expected.
 
 What a file does not say is assumed aloud: in `inspect`, in the log of a run, in every result. Say what you
-know with `--override FIELD=VALUE`: `hook`, `hook_out`, `model`, `context_length`, `bos`, `dtype` and
-`norm_factor` work for every format; below stands what a format leaves open most often.
+know with `--override FIELD=VALUE`. `hook`, `hook_out`, `model`, `context_length`, `bos` and `processing` can be
+said of every SAE; `dtype` and `norm_factor` of every one of the canonical form (`dtype` also where there are
+codes alone), unless each row has a scale of its own. `orientation` and `k` are refused where the files say
+them. Below stands what a format leaves open most often.
 
 One more format is one file and one golden sample:
 [CONTRIBUTING.md](../CONTRIBUTING.md#adding-an-sae-format) shows it with an example.
