@@ -53,7 +53,8 @@ def departures(
         policy = "always" if known.prepend_bos else "never"
         sentence = (
             f"its training contexts {began} with BOS{basis('bos')}, this run's {begin}. To follow it: "
-            f"--bos {policy} (text: {{bos: {policy}}}); if the record is wrong: --override NAME.bos={str(bos).lower()}."
+            f"--bos {policy} (text: {{bos: {policy}}}); if the record is wrong: "
+            f"--override NAME.bos={str(bos).lower()}."
         )
         found.append(Departure(sentence))
     if known.processing is not None and known.processing != model.processing:
