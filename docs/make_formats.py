@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkmatter.api import DarkmatterError, Layout, LoadOptions, SAEAdapter
+from darkmatter.api import DarkmatterError, Layout, SAEAdapter
 from darkmatter.testing.samples import Sample, load
 from darkmatter_plugins.adapters import ADAPTERS
 

@@ -114,16 +114,16 @@ def test_what_is_assumed_is_not_recorded():
 
 
 def test_an_assumed_context_length_does_not_steer_a_run(suite):
-    """One SAE with a reader's guess of 128 tokens leaves the length of the contexts to the others."""
-    assumed = str(SAMPLES / "gemma_scope" / "res" / "sae" / "params.npz")
-    fields = suite({"a": SILENT, "assumed": assumed})
+    """A reader's guess of 128 tokens leaves the length of the contexts to the default; a statement does not."""
+    assumed = str(next((SAMPLES / "hook_z_attention").rglob("*.pt")))
+    fields = suite({"assumed": assumed})
     fields["text"]["context_length"] = None
     guessed = job(fields)
-    length = {file.reference: file.facts.metadata.context_length for file in guessed.files}[assumed]
+    stated = job(fields | {"saes": {"assumed": {"ref": assumed, "context_length": 128}}})
 
-    assert length not in {None, guessed.context_length()}
-    stated = job(fields | {"saes": {"assumed": {"ref": assumed, "context_length": length}}})
-    assert stated.context_length() == length
+    assert guessed.files[0].facts.metadata.context_length == 128
+    assert guessed.context_length() == 256
+    assert stated.context_length() == 128
 
 
 @pytest.fixture

@@ -204,7 +204,9 @@ def test_loading_follows_overrides():
 def test_an_override_that_no_reader_follows_is_refused_before_loading(stated):
     """It is wrong usage and no fault of the file: what was stated, by whom, and who has no use of it."""
     ((name, value),) = stated.items()
-    said = f"the user states {name} {value}, of which the adapter 'saelens' has no use. Leave the override out"
+    said = (
+        f"the user states {name} {value}, of which the adapter 'saelens' has no use. Leave the override out"
+    )
 
     def load(_view, _options):
         pytest.fail("the file was read first")
@@ -240,9 +242,15 @@ def test_the_processing_of_the_models_weights_can_be_stated():
 
 
 @pytest.mark.parametrize(
-    "sample", ["llamascopium/jumprelu_glu", "sae_lens/temporal", "sae_lens/matching_pursuit"]
+    ("sample", "stated"),
+    [
+        ("llamascopium/jumprelu_glu", {"dtype": "bfloat16"}),
+        ("sae_lens/temporal", {"dtype": "bfloat16"}),
+        ("sae_lens/temporal", {"norm_factor": 2.0}),
+        ("sae_lens/matching_pursuit", {"dtype": "bfloat16"}),
+        ("sae_lens/matching_pursuit", {"norm_factor": 2.0}),
+    ],
 )
-@pytest.mark.parametrize("stated", [{"dtype": "bfloat16"}, {"norm_factor": 2.0}])
 def test_what_has_an_arithmetic_of_its_own_refuses_another(sample, stated):
     """An override that would be recorded and change nothing is refused, for a reason that is true."""
     with pytest.raises(ItemError, match=f"{next(iter(stated))}.* cannot be followed") as caught:

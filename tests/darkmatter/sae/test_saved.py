@@ -293,7 +293,7 @@ def test_weights_that_do_not_arrive_are_noticed(tmp_path, monkeypatch):
         whole(path, [written[:-8], bytes(8)])
 
     monkeypatch.setattr(tensors, "write_pieces", lose)
-    with pytest.raises(ItemError, match="does not read back as the same SAE.*fingerprint"):
+    with pytest.raises(ItemError, match=r"does not read back as the same SAE.*fingerprint"):
         dm.save_sae(generated(), tmp_path)
     assert not (tmp_path / CONFIG).exists()
 
