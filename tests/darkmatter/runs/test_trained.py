@@ -114,7 +114,7 @@ def test_what_is_assumed_is_not_recorded():
 
 
 def test_an_assumed_context_length_does_not_steer_a_run(suite):
-    """A reader's guess of 128 tokens leaves the length of the contexts to the default; a statement does not."""
+    """A reader's guess of 128 tokens leaves contexts at their default length; a statement does not."""
     assumed = str(next((SAMPLES / "hook_z_attention").rglob("*.pt")))
     fields = suite({"assumed": assumed})
     fields["text"]["context_length"] = None
