@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from darkmatter.catalogues import CatalogueEntry, resolve_entry
 from darkmatter.errors import ItemError, SAEFileError
@@ -27,7 +27,6 @@ class Origin:
         source: repository, commit and hashes, for ``metadata.extra["source"]`` and so for results.
         adapter: the reader that a catalogue names.
         overrides: what a catalogue states.
-        processing: how it says that the model's weights were processed.
         stated_by: who states the overrides.
     """
 
@@ -35,7 +34,6 @@ class Origin:
     source: dict[str, Any]
     adapter: str | None = None
     overrides: Overrides = field(default_factory=Overrides)
-    processing: Literal["raw", "compat"] | None = None
     stated_by: str = ""
 
     def beneath(self, overrides: Overrides) -> Overrides:
@@ -45,8 +43,7 @@ class Origin:
 
     def signed(self, metadata: SAEMetadata) -> SAEMetadata:
         """The metadata of an SAE from here, with its source."""
-        extra = metadata.extra | {"source": self.source}
-        return replace(metadata, extra=extra, processing=self.processing or metadata.processing)
+        return replace(metadata, extra=metadata.extra | {"source": self.source})
 
 
 class FetchedView(FileView):
@@ -83,7 +80,6 @@ def open_fetched(reference: Reference) -> FetchedView:
         source=_source(reference, record, entry),
         adapter=entry.adapter if entry else None,
         overrides=entry.overrides if entry else Overrides(),
-        processing=entry.processing if entry else None,
         stated_by=f"the catalogue {reference.catalogue}",
     )
     return FetchedView(record.path(place(hub)[1]), hub.index, origin)

@@ -11,6 +11,7 @@ from darkmatter.errors import ItemError
 from darkmatter.files.atomic import content_hash
 from darkmatter.fitting import FitData
 from darkmatter.sae.base import SAE, SAEMetadata
+from darkmatter.sae.recorded import assumed, recorded
 
 
 @dataclass
@@ -27,7 +28,10 @@ class SAEItem:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is remembered of an SAE whose weights are not: sizes and where it belongs."""
+    """What is remembered of an SAE whose weights are not: sizes, where it belongs, what is known of it.
+
+    ``assumed`` are the overrides about which nothing is recorded and nothing was stated.
+    """
 
     d_in: int
     d_out: int
@@ -35,11 +39,18 @@ class Facts:
     hook_in: str | None
     hook_out: str | None
     metadata: SAEMetadata
+    assumed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, sae: SAE) -> Facts:
         """The facts of a loaded SAE."""
-        return cls(sae.d_in, sae.d_out, sae.d_sae, sae.hook_in, sae.hook_out, sae.metadata)
+        hooks = sae.hook_in, sae.hook_out
+        return cls(sae.d_in, sae.d_out, sae.d_sae, *hooks, sae.metadata, assumed(sae))
+
+    @property
+    def recorded(self) -> SAEMetadata:
+        """What is known of it, without what its reader only assumed."""
+        return recorded(self.metadata, self.assumed)
 
     @property
     def hooks(self) -> tuple[str | None, str | None]:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SAEMetadata:
-    """What the file says of itself; ``None`` where it says nothing.
+    """What is known of an SAE beside its numbers; ``None`` where nothing is.
 
     ``architecture`` is a word that all formats share (docs/plugins.md lists them); a name of the
-    file's own, such as that of a class, goes into ``extra``. ``processing`` is that of the weights
-    of the model it was trained on, in the words of a suite's ``model``: raw, or compat (layer norms
-    folded and weights centred).
+    file's own, such as that of a class, goes into ``extra``. What a reader took where the file says
+    nothing stands here too, beside an assumption about it; ``darkmatter.sae.recorded`` tells the two
+    apart. ``processing`` is that of the weights of the model it was trained on, in the words of a
+    suite's ``model``: raw, or compat (layer norms folded and weights centred).
     """
 
     format: str = ""

@@ -11,7 +11,7 @@ from darkmatter.files import limits
 from darkmatter.sae.assumption import described
 from darkmatter.sae.detect import choose, detect, named
 from darkmatter.sae.formula import formula
-from darkmatter.sae.load import LoadOptions, as_reference, follow, known_adapters, load_sae, open_view, read
+from darkmatter.sae.load import LoadOptions, as_reference, known_adapters, load_sae, open_view, read
 from darkmatter.sae.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def inspect_reference(
     try:
         chosen = named(view, known, adapter) or choose(view, claims)
         found["adapter"] = chosen.name
-        sae = read(view, chosen, LoadOptions(overrides=stated))
-        found |= _describe(follow(sae, stated, str(view)))
+        found |= _describe(read(view, chosen, LoadOptions(overrides=stated)))
     except ItemError as error:
         found["error"] = str(error)
     return Inspection(**found)

@@ -40,7 +40,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """Read one per-layer transcoder, or the encoder of one layer of a cross-layer transcoder."""
     layer, name = chosen_layer(view, FILE)
     weights = view.weights(name)
-    stored = options.override("orientation")
+    stored = options.overrides.orientation
     read = _per_layer if name.startswith("layer") else _cross_layer
     return read(weights, layer, _config(view), stored)
 
@@ -148,6 +148,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.circuit_tracer:load",
     filenames=("layer_*.safetensors", "W_enc_*.safetensors"),
     detect=detect,
+    follows=frozenset({"orientation"}),
     layouts=(
         api.Layout(
             "per-layer transcoder",

@@ -151,13 +151,15 @@ def _k(weights: api.Weights, trainer: api.Fields, options: api.LoadOptions) -> i
 
     The library refuses to load a file whose two k differ.
     """
-    configured = trainer.size("k") if "k" in trainer else None
+    configured, given = trainer.size("k") if "k" in trainer else None, options.overrides.k
+    if given is not None and configured is None and "k" not in weights:
+        message = f"{weights.where}: an SAE of this class has no k; leave the override k={given} out."
+        raise api.SAEFileError(message)
     if "k" not in weights:
-        return configured
+        return configured if given is None else given
     stored = api.Fields({"k": weights.number("k")}, f"{weights.where}, tensors").size("k")
-    if configured in {stored, None}:
+    if given is None and configured in {stored, None}:
         return stored
-    given: int | None = options.override("k")
     if given is None:
         message = (
             f"{weights.where}: tensor 'k' is {stored}, but field 'k' of {trainer.where} is {configured}; "
@@ -276,6 +278,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
+    follows=frozenset({"k"}),
     layouts=(
         api.Layout(
             name="dictionary_learning, a finished run",

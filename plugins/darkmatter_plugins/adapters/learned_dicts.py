@@ -113,6 +113,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             model=config.text("model_name"),
             dataset=config.text("dataset_name"),
             dtype=str(parts.rows_in.dtype).removeprefix("torch."),
+            processing="compat",
             extra={"class": entry.kind, "index": index, "entries": len(entries), **entry.recorded()},
         ),
         assumptions=(about_hook, *about_means, *assumptions, *_unsaid(config)),
@@ -227,9 +228,10 @@ def _unsaid(config: api.Fields) -> list[api.Assumption]:
         ),
         api.Assumption("BOS policy not recorded.", about="bos"),
         api.Assumption(
-            "the repository takes activations from TransformerLens with its defaults, which centre the "
-            "weights that write to the residual stream; activations of the weights as published differ.",
-            to_be_sure="how the run's activations were made",
+            "weight processing of the model not recorded; taken as compat: the repository takes activations "
+            "from TransformerLens with its defaults, which fold layer norms and centre the weights that "
+            "write to the residual stream.",
+            about="processing",
         ),
     ]
     if "dataset_name" not in config:

@@ -115,7 +115,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
             dtype=str(weights["encoder.weight"].dtype).removeprefix("torch."),
             extra=recorded.some("act_fn", "top_k", "norm_activation", "sparsity_include_decoder_norm"),
         ),
-        assumptions=(*taken, *_assumptions(model)),
+        assumptions=(*taken, *scale.said, *_assumptions(model)),
     )
     weights.nothing_else(NORMS_AT.format("*"))
     return sae
@@ -232,6 +232,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.llama_scope:load",
     filenames=(CONFIG, FINAL, R1_WEIGHTS),
     detect=detect,
+    follows=frozenset({"norm_factor"}),
     layouts=(
         api.Layout(
             "Llama Scope",

@@ -75,7 +75,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     if cfg.flag("use_decoder_bias", default=True):
         asked_for(weights, "b_D", cfg, "use_decoder_bias")
         b_dec = weights.take("b_D", d_in) / scale.decoder
-    assumptions: list[api.Assumption] = [*taken, *([FOLDED] if scale.normalisation.kind == "scale" else [])]
+    folded = [FOLDED] if scale.normalisation.kind == "scale" else []
+    assumptions: list[api.Assumption] = [*taken, *scale.said, *folded]
     sae = api.CanonicalSAE(
         W_enc=weights.take("W_E", d_in, d_sae),
         W_dec=W_dec / scale.decoder,
@@ -159,6 +160,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.llamascopium:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    follows=frozenset({"norm_factor"}),
     layouts=(
         api.Layout(
             "Llamascopium (OpenMOSS Language-Model-SAEs)",

@@ -130,7 +130,7 @@ def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...
         api.Assumption(
             "weight processing of the model not recorded; taken as compat, TransformerLens's default of that "
             "time: layer norms folded, and weights that write to the residual stream centred.",
-            to_be_sure="the training script: did it load the model with HookedTransformer.from_pretrained?",
+            about="processing",
         )
     ]
     if hook is None:

@@ -67,10 +67,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         metadata=api.SAEMetadata(
             format="openai",
             architecture=ACTIVATIONS[kind],
-            model=MODEL,
+            model=MODEL if hook else None,
             dtype=str(weights[ENCODER].dtype).removeprefix("torch."),
+            processing="raw",
         ),
-        assumptions=(about_hook, *_unsaid(state, kind)),
+        assumptions=(about_hook, *_unsaid(state, kind, published=hook is not None)),
     )
     weights.nothing_else(*IDLE)
     return sae
@@ -123,15 +124,14 @@ def _hook(view: api.FileView, name: str) -> tuple[str | None, api.Assumption]:
     return hook, api.Assumption(sentence, about="hook")
 
 
-def _unsaid(state: api.Fields, kind: str) -> list[api.Assumption]:
+def _unsaid(state: api.Fields, kind: str, *, published: bool) -> list[api.Assumption]:
+    taken = f"took {MODEL}, the model of all SAEs published at such a path" if published else "none taken"
     said = [
+        api.Assumption(f"model not recorded; {taken}.", about="model"),
         api.Assumption(
-            f"model not recorded; took {MODEL}, the only one these SAEs exist for.", about="model"
-        ),
-        api.Assumption(
-            "trained on activations of the weights as published, not of weights centred by TransformerLens "
-            "(center_writing_weights=False).",
-            to_be_sure="how your activations were made",
+            "weight processing of the model not recorded; taken as raw: trained on activations of the "
+            "weights as published, not of weights centred by TransformerLens (center_writing_weights=False).",
+            about="processing",
         ),
         api.Assumption("context length not recorded.", about="context_length"),
         api.Assumption("BOS policy not recorded.", about="bos"),

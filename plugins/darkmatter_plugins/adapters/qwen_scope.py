@@ -71,7 +71,7 @@ def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOpti
             f"[{d_sae}, {d_in}] and [{d_in}, {d_sae}]."
         )
         raise api.SAEFileError(message)
-    stored = options.override("orientation")
+    stored = options.overrides.orientation
     W_enc = weights.encoder("W_enc", d_in, d_sae, stored)
     flipped = stored == "d_sae,d_in" or (stored is None and weights["W_enc"].shape == (d_sae, d_in))
     W_dec = weights.take("W_dec", d_in, d_sae).T if flipped else weights.take("W_dec", d_sae, d_in)
@@ -79,7 +79,7 @@ def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOpti
 
 
 def _k(view: api.FileView, name: str, repository: re.Match[str] | None, options: api.LoadOptions) -> int:
-    said: int | None = options.override("k")
+    said = options.overrides.k
     if said is not None:
         return said
     if repository is not None and int(repository.group(2)):
@@ -124,6 +124,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("*.sae.pt",),
     detect=detect,
     formats=frozenset({"pt"}),
+    follows=frozenset({"orientation", "k"}),
     layouts=(
         api.Layout(
             name="Qwen Scope",

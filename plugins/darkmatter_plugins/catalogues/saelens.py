@@ -28,9 +28,6 @@ ADAPTERS = {
 }
 """The adapter that reads what SAELens reads with the loader of this name."""
 
-OWN_SCALE = {"llama_scope", "temporal"}
-"""Loaders whose files state the scale themselves; the list's number would only repeat it."""
-
 STATED = {
     "model_name": "model",
     "hook_name": "hook",
@@ -94,7 +91,6 @@ def _entry(listed: Listed, asked: str) -> api.CatalogueEntry:
         reference=f"hf:{listed.repo}/{_place(listed)}",
         overrides=_overrides(listed),
         adapter=ADAPTERS[listed.loader],
-        processing=_processing(listed),
         notes=tuple(_notes(listed)),
         extra=_extra(listed),
     )
@@ -112,8 +108,7 @@ def _place(listed: Listed) -> str:
 
 def _overrides(listed: Listed) -> api.Overrides:
     stated = {ours: listed.overrides[theirs] for theirs, ours in STATED.items() if theirs in listed.overrides}
-    if listed.norm_scaling_factor is not None and listed.loader not in OWN_SCALE:
-        stated["norm_factor"] = listed.norm_scaling_factor
+    stated |= {"norm_factor": listed.norm_scaling_factor, "processing": _processing(listed)}
     return api.Overrides.model_validate(stated)
 
 

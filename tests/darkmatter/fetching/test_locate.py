@@ -165,6 +165,15 @@ def test_what_a_catalogue_states_is_followed_and_the_user_comes_first(snapshot):
     assert seen == [{"model": "mine", "context_length": 64}]
 
 
+def test_a_statement_of_a_catalogue_that_nobody_follows_is_its_fault(snapshot):
+    """The user did not give it and cannot leave it out; the message says whose it is."""
+    known = origin(snapshot, overrides=Overrides(k=3), stated_by="the catalogue toys")
+    view = FetchedView(snapshot / "run" / "a", None, known)
+
+    with pytest.raises(ItemError, match=r"the catalogue toys states k 3.*The entry is wrong; name its files"):
+        read(view, host().adapters()["saelens"], LoadOptions())
+
+
 def test_an_index_reaches_the_adapter(snapshot):
     """hf:…#2 is refused where a file holds one SAE, as for a path."""
     with pytest.raises(SAEFileError, match="leave out #2"):

@@ -226,6 +226,13 @@ def test_a_configuration_that_cannot_be_read_stops_nothing(tmp_path, tied, confi
     assert sentences(sae, "config.yaml cannot be read")
 
 
+def test_the_processing_of_the_models_weights_is_assumed(tmp_path, tied):
+    """The repository takes its activations from TransformerLens, whose defaults centre weights."""
+    sae = read(saved(tmp_path, tied()))
+    assert sae.metadata.processing == "compat"
+    assert [each.about for each in sae.assumptions if "taken as compat" in each] == ["processing"]
+
+
 def test_the_model_is_recorded_or_said_to_be_missing(tmp_path, tied):
     """A model in config.yaml is metadata; without one, that it is missing is an assumption."""
     named = read(saved(tmp_path, tied(), run="a", config="model_name: pythia-70m\n"))

@@ -140,7 +140,7 @@ def test_a_batch_wise_sae_needs_a_scale(tmp_path):
     folder = copied(tmp_path, "lm_saes_topk", norm_activation="batch-wise")
     with pytest.raises(SAEFileError, match=r"'batch-wise'.*--override norm_factor=NUMBER"):
         load_sae(folder)
-    assert loaded(folder, norm_factor=0.5).normalisation.kind == "none"  # the core puts it there
+    assert loaded(folder, norm_factor=0.5).normalisation.factor == 0.5
 
 
 def test_what_the_names_do_not_say_is_assumed(tmp_path):

@@ -83,7 +83,7 @@ def test_the_processing_of_the_models_weights_is_said():
     sae = load_sae(sample("dictionary"), adapters=BY_NAME)
     assert any("taken as compat" in sentence for sentence in sae.assumptions)
     assert sae.metadata.processing == "compat"
-    assert [each.about for each in sae.assumptions] == [None, "bos"]
+    assert [each.about for each in sae.assumptions] == ["processing", "bos"]
 
 
 def test_one_head_is_said():

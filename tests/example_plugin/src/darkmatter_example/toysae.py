@@ -46,7 +46,10 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         activation=api.TopK(k),
         hook_in=hook,
         metadata=api.SAEMetadata(format="toysae", architecture="topk"),
-        assumptions=() if hook else ("hook point not recorded.",),
+        assumptions=(
+            api.Assumption("scale of the activations not recorded; none taken.", about="norm_factor"),
+            *(() if hook else (api.Assumption("hook point not recorded.", about="hook"),)),
+        ),
     )
     weights.nothing_else()
     return sae
