@@ -141,11 +141,19 @@ class SAEAdapter(Descriptor):
     pickle. ``implementation`` resolves to ``load(view, options) -> SAE``. ``filenames`` are globs
     over file names: a folder without any match is refused without asking ``detect``. ``layouts``
     describe what it reads, for the documentation.
+
+    Two more kinds of globs say what ``darkmatter fetch`` brings. ``companions`` are names of files
+    that hold no SAE of their own and that the format needs beside its weights or in a folder above;
+    small JSON and YAML files come without being named. ``checkpoints`` are paths below a run's
+    folder of what it saved on the way (``steps/*.pt``): they stay away where the result is there,
+    unless they are asked for.
     """
 
     filenames: tuple[str, ...] = field(kw_only=True)
     detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
     formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
+    companions: tuple[str, ...] = field(default=(), kw_only=True)
+    checkpoints: tuple[str, ...] = field(default=(), kw_only=True)
     layouts: tuple[Layout, ...] = field(default=(), kw_only=True)
 
 

@@ -129,9 +129,10 @@ def _trouble(error: Exception, endpoint: str) -> str | None:
 
 def _remote(sibling: Any) -> RemoteFile:
     lfs = sibling.lfs
+    size = sibling.size if sibling.size is not None else getattr(lfs, "size", None)
     return RemoteFile(
         path=str(sibling.rfilename),
-        size=int(sibling.size if sibling.size is not None else getattr(lfs, "size", 0)),
+        size=None if size is None else int(size),
         sha256=None if lfs is None else str(lfs.sha256),
         git_blob=None if lfs is not None or not _is_commit(str(sibling.blob_id)) else str(sibling.blob_id),
     )

@@ -203,6 +203,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
+    checkpoints=("checkpoints/ae_*.pt", "checkpoints/ae_*.safetensors"),
     layouts=(
         api.Layout(
             name="dictionary_learning, a finished run",

@@ -237,6 +237,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("*.pt",),
     detect=detect,
     formats=frozenset({"pt"}),
+    companions=(MEANS,),
     layouts=(
         api.Layout(
             "HoagyC sparse_coding",
