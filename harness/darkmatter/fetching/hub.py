@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def download(
     options: dict[str, Any] = {"force_download": force}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         options["tqdm_class"] = _bar(advance)
-    found = Path(hf_hub_download(repo, file.path, revision=commit, **options))
+    # The settings may name a folder relative to where we are now; the record is read elsewhere too.
+    found = Path(os.path.abspath(hf_hub_download(repo, file.path, revision=commit, **options)))  # noqa: PTH100
     snapshot = found.parents[file.path.count("/")]
     if found != snapshot.joinpath(*file.path.split("/")) or snapshot.name != commit:
         message = f"{repo}: {file.path} came to {found}, which is not in the snapshot of {commit}."

@@ -1,6 +1,7 @@
 """What was fetched: one small file per reference, below our cache.
 
     ROOT/fetched/REFERENCE.json      repository, commit, and every file with size and SHA-256
+    ROOT/fetched/checked/            see ``darkmatter.fetching.checked``
     ROOT/fetched/locks/REFERENCE/    whose lock is held while the reference is fetched
 
 The files themselves stay in the Hugging Face cache, where other programs find them too.

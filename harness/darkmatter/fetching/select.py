@@ -104,7 +104,8 @@ def choose_files(files: Sequence[RemoteFile], inside: str, repo: str, known: Kno
     """
     files = [file for file in files if is_safe(file.path)]
     chosen = {file.path: file for file in files if file.path == inside}
-    home, left_out, near = _above(inside), [], None
+    home, near = _above(inside), None
+    left_out: list[RemoteFile] = []
     if not chosen:
         below = [file for file in files if not inside or file.path.startswith(f"{inside}/")]
         weights, left_out = _weights(below, known)

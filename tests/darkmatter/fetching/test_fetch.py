@@ -50,6 +50,14 @@ def test_a_branch_is_resolved_to_a_commit_and_loads(saes, darkmatter):
     assert (source["repo"], source["commit"], source["files"][name]) == ("org/saes", commit, digest)
 
 
+def test_what_came_is_found_from_every_folder(saes, darkmatter):
+    """Where HF_HOME is relative, the record holds the folder that it meant."""
+    done = darkmatter("fetch", "hf:org/saes/run/a", HF_HOME="here")
+
+    assert done.returncode == 0, done.stderr
+    load_sae("hf:org/saes/run/a")
+
+
 def test_only_what_an_sae_needs_is_fetched(saes, hub, darkmatter):
     """The weights, their configurations and those above; no training state, no neighbour, no long log."""
     done = darkmatter("fetch", "hf:org/saes/run/a")
