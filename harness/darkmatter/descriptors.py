@@ -147,12 +147,20 @@ class SAEAdapter(Descriptor):
     encoder is stored, a k, and a scale of the activations where it enters more than the input
     (thresholds, the decoder). Nobody but the reader of the file can follow the first two, so where
     they are not declared they are refused; any other scale is put in place by the core.
+
+    Two more kinds of globs say what ``darkmatter fetch`` brings. ``companions`` are names of files
+    that hold no SAE of their own and that the format needs beside its weights or in a folder above;
+    small JSON and YAML files come without being named. ``checkpoints`` are paths below a run's
+    folder of what it saved on the way (``steps/*.pt``): they stay away where the result is there,
+    unless they are asked for.
     """
 
     filenames: tuple[str, ...] = field(kw_only=True)
     detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
     formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
     follows: frozenset[Literal["orientation", "k", "norm_factor"]] = field(default=frozenset(), kw_only=True)
+    companions: tuple[str, ...] = field(default=(), kw_only=True)
+    checkpoints: tuple[str, ...] = field(default=(), kw_only=True)
     layouts: tuple[Layout, ...] = field(default=(), kw_only=True)
 
 

@@ -188,7 +188,7 @@ class FileView:
 
     def _existing(self, name: str) -> Path:
         path = self.file(name)
-        if path.is_file():
+        if self.has(name):
             return path
         others = [other for other in self.names() if other != name]
         what = "is a folder, not a file" if path.is_dir() else "there is no such file"

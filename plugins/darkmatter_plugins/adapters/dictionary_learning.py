@@ -279,6 +279,7 @@ ADAPTER = api.SAEAdapter(
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
     follows=frozenset({"k"}),
+    checkpoints=("checkpoints/ae_*.pt", "checkpoints/ae_*.safetensors"),
     layouts=(
         api.Layout(
             name="dictionary_learning, a finished run",

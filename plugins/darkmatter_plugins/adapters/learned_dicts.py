@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CONFIG, MEANS = "config.yaml", "means.pt"
 PACKAGE = "autoencoders."
-STUBS = ("numpy.*", "sklearn.*", "_codecs.encode")
-"""What hyperparameters and other objects of the file may be made of; they are never read."""
+STUBS = ("autoencoders.*", "numpy.*", "sklearn.*", "_codecs.encode")
+"""The repository's classes, and what hyperparameters may be made of, which is never read."""
 
 STEP = re.compile(r"_\d+")
 HOOKS = {
@@ -246,6 +246,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("*.pt",),
     detect=detect,
     formats=frozenset({"pt"}),
+    companions=(MEANS,),
     layouts=(
         api.Layout(
             "HoagyC sparse_coding",

@@ -16,8 +16,8 @@ from darkmatter_plugins.adapters._unsaid import DATASET
 if TYPE_CHECKING:
     from torch import Tensor
 
-STUBS = ("transformer_lens.*",)
-"""Classes that a pickled module holds beside the library's own."""
+STUBS = ("sae_training.*", "mats_sae_training.*", "sae_lens.*", "transformer_lens.*")
+"""The library's classes under its three names, and what a pickled module holds beside them."""
 
 CONFIG = ".LanguageModelSAERunnerConfig"
 MODULE = ".SparseAutoencoder"

@@ -216,6 +216,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.saelens:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    companions=(WHITENING,),
     layouts=(
         api.Layout(
             name="SAELens 6",

@@ -14,8 +14,9 @@ from darkmatter.plugins import host
 from darkmatter.references import parse_reference
 from darkmatter.testing import check_catalogue
 from darkmatter_plugins.catalogues import registry as lists
+from darkmatter_plugins.catalogues import saelens
 from darkmatter_plugins.catalogues.registry import SNAPSHOT, compressed, pack, registry
-from darkmatter_plugins.catalogues.saelens import ADAPTERS, by_neuronpedia, by_release
+from darkmatter_plugins.catalogues.saelens import ADAPTERS, by_neuronpedia, by_release, entry_of
 
 LIST = {
     "r": {
@@ -67,10 +68,10 @@ def test_a_layer_of_a_cross_layer_transcoder_is_its_encoders_file():
 
 def test_every_entry_is_a_reference_or_a_reason():
     """All SAEs of the list parse as hf: references, but for those of which it says why not."""
-    refused = {}
-    for one in registry().everything():
+    refused, known = {}, registry()
+    for one in known.everything():
         try:
-            entry = by_release(f"{one.release}/{one.id}")
+            entry = entry_of(one, f"saelens:{one.release}/{one.id}", known)
         except ItemError as error:
             refused.setdefault(one.release, str(error))
         else:
@@ -78,6 +79,19 @@ def test_every_entry_is_a_reference_or_a_reason():
 
     assert sorted(refused) == ["mistral-7b-res-wg"]
     assert "normalize_activations = 'constant_norm_rescale'" in refused["mistral-7b-res-wg"]
+
+
+@pytest.mark.parametrize(
+    ("resolve", "target"),
+    [(by_release, "gpt2-small-res-jb/blocks.0.hook_resid_pre"), (by_neuronpedia, "gpt2-small/0-res-jb")],
+)
+def test_a_name_is_looked_up_in_one_list(resolve, target, monkeypatch):
+    """One entry comes from one reading of the list: finding it may take a while, and it may change."""
+    asked = []
+    monkeypatch.setattr(saelens, "registry", lambda: asked.append(1) or registry())
+    resolve(target)
+
+    assert len(asked) == 1
 
 
 def test_what_the_files_do_not_say_becomes_overrides_and_notes():
