@@ -1,6 +1,7 @@
 """From a reference to an SAE: detection, conflicts, errors, inspection."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_two_exact_claims_are_an_error_that_lists_every_reason(sample):
     adapters = table(adapter("one", Detection("I know it")), adapter("two", Detection("so do I")),
                      adapter("three", Refusal("not mine")))  # fmt: skip
     with pytest.raises(
-        SAEFileError, match=r"(?s)--adapter one.*one: claims it: I know it.*not mine.*so do I"
+        SAEFileError, match=r"(?s)--adapter one.*one claims it: I know it.*two claims it: so do I.*three does not: not mine"
     ):
         load_sae(sample, adapters=adapters)
 
@@ -81,7 +82,7 @@ def test_a_folder_without_a_matching_name_is_refused_without_asking(sample):
         raise AssertionError
 
     unasked = SAEAdapter("x", "a test", "a:b", filenames=("*.nothing",), detect=never)
-    with pytest.raises(SAEFileError, match=r"there is no file named \*\.nothing"):
+    with pytest.raises(SAEFileError, match="1 adapter found none of their files; `darkmatter list adapters`"):
         load_sae(sample, adapters=table(unasked))
 
 
@@ -108,8 +109,29 @@ def test_a_broken_load_names_the_adapter(sample):
 
 def test_a_folder_of_saes_says_which_there_are():
     """Pointing above the SAEs lists folders that hold one."""
-    with pytest.raises(SAEFileError, match=r"It holds SAEs; give one of them: .*sae_lens"):
+    with pytest.raises(SAEFileError, match=r"It holds SAEs; give one of them: .*sae_lens") as caught:
         load_sae(SAMPLES / "sae_lens", adapters=BUILT_IN)
+    assert re.search(r" and \d+ more\.$", str(caught.value))
+    assert "none of their files" not in str(caught.value)
+
+
+def test_the_nearest_misses_come_first(sample):
+    """Unreadable files, then the most precise names, with their reasons; the others are only counted."""
+    (sample / "cfg.json").write_text("{")
+    with pytest.raises(SAEFileError) as caught:
+        load_sae(sample, adapters=BUILT_IN)
+    head, nearest, *_, others = str(caught.value).splitlines()
+    assert "no adapter recognises this. Files there: cfg.json, sae_weights.safetensors." in head
+    assert re.search(r"saelens looked and failed: .*cfg.json: is not valid JSON", nearest)
+    assert re.search(r"^  \d+ more adapters found none of their files", others)
+
+
+def test_a_file_called_as_one_format_does_is_compared_with_it_first(tmp_path):
+    """Of the adapters that refuse ae.pt, the one that looks for ae.pt speaks before those for *.pt."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / "ae.pt")
+    with pytest.raises(SAEFileError) as caught:
+        load_sae(tmp_path, adapters=BUILT_IN)
+    assert "dictionary_learning does not: there is no config.json" in str(caught.value).splitlines()[1]
 
 
 def test_a_file_of_an_sae_points_to_its_folder(sample):

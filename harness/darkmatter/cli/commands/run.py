@@ -298,7 +298,7 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
 def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_metrics: bool) -> int:
     """Run, print the table and what failed; returns the exit status."""
     from darkmatter.plugins import host
-    from darkmatter.printable import printable
+    from darkmatter.printable import brief, printable
     from darkmatter.progress import Progress
     from darkmatter.runs.job import Job
 
@@ -319,7 +319,7 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
     if outcome.failures:
         click.echo(f"{len(outcome.failures)} failed:", err=True)
         for failure in outcome.failures:
-            click.echo(f"  {failure.sae}: {printable(failure.reason)}", err=True)
+            click.echo(f"  {failure.sae}: {printable(brief(failure.reason))}", err=True)
         click.echo("What is done is kept. Mend the above and run the same command again to go on.", err=True)
         return 1
     return 0
