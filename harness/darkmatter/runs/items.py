@@ -128,7 +128,7 @@ def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> Non
 def _hook_said(sae: SAE) -> str:
     """Whose word the hook point of an SAE is."""
     if sae.overrides.hook is not None:
-        return f"--override says {sae.overrides.hook}"
+        return f"{sae.overrides.hook} was stated, the file does not decide"
     if any(getattr(each, "about", None) == "hook" for each in sae.assumptions):
         return f"{sae.hook_in} is assumed" if sae.hook_in else "the file says nothing"
     return f"the file says {sae.hook_in or 'nothing'}"

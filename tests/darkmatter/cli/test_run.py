@@ -363,7 +363,7 @@ def test_plan_says_what_would_be_made_reused_and_fail(run, acts, tmp_path):
 
     assert actions(before)["good", "density"] == "make"
     assert actions(after)["good", "density"] == "reuse"
-    assert actions(before)["gone", "density"] == "fail"
+    assert actions(before)["gone", "all"] == "fail"
     assert not json.loads(before)["needs"]["model forward"].endswith("tokens")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -149,15 +150,18 @@ def plan(*, recompute: bool, as_json: bool, out: Path, jobs: int | None, **optio
         return
     from tabulate import tabulate
 
-    from darkmatter.printable import printable
-
-    rows = [[r.sae, r.evaluator, r.action, printable(r.reason)] for r in planned.results]
-    click.echo(
-        tabulate(rows, headers=["SAE", "evaluator", "action", "why"], maxcolwidths=[None, None, None, 60])
-    )
+    rows = [[r.sae, r.evaluator, r.action, _wrapped(r.reason)] for r in planned.results]
+    click.echo(tabulate(rows, headers=["SAE", "evaluator", "action", "why"]))
     click.echo()
     for name, text in planned.needs.items():
         click.echo(f"{name}: {text}")
+
+
+def _wrapped(reason: str) -> str:
+    """A reason in lines of a table cell; paths are kept whole."""
+    from darkmatter.printable import brief, printable
+
+    return textwrap.fill(printable(brief(reason)), 60, break_long_words=False, break_on_hyphens=False)
 
 
 @click.command()
