@@ -252,7 +252,9 @@ def _missing(results: ResultSet) -> list[str]:
     by_name: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, result in zip(results.names, results, strict=True):
         if result.status != "ok":
-            by_name[result.status, brief(result.reason or "no reason given"), name].append(result.evaluator.name)
+            by_name[result.status, brief(result.reason or "no reason given"), name].append(
+                result.evaluator.name
+            )
     grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (status, reason, name), evaluators in by_name.items():
         grouped[status, reason, ", ".join(sorted(evaluators))].append(name)

@@ -42,12 +42,13 @@ class Claim:
         """Whether the adapter would try."""
         return isinstance(self.verdict, Detection) and self.verdict.confidence == "likely"
 
-    def __str__(self) -> str:
+    @property
+    def said(self) -> str:
+        """What the adapter says, to stand behind its name."""
         if isinstance(self.verdict, Unreadable):
-            verb = "looked and failed"
-        else:
-            verb = "claims it" if self.exact else "may read it" if self.likely else "does not"
-        return f"  {self.adapter.name} {verb}: {self.verdict.reason}"
+            return f"failed to look: {self.verdict.reason}"
+        verb = "claims it" if self.exact else "may read it" if self.likely else "does not claim it"
+        return f"{verb}: {self.verdict.reason}"
 
     def __lt__(self, other: Claim) -> bool:
         """The surest first, then those whose file is named the most precisely: ae.pt before *.pt."""
@@ -124,7 +125,11 @@ def _undecided(view: FileView, claims: list[Claim], rivals: list[SAEAdapter]) ->
         lines = [f"{view}: no adapter recognises this. {hint}"]
         if below:
             claims = [claim for claim in claims if claim.files]
-    lines += [str(claim) for claim in sorted(claims) if claim.files]
+    names_by_word: dict[str, list[str]] = {}
+    for claim in sorted(claims):
+        if claim.files:
+            names_by_word.setdefault(claim.said, []).append(claim.adapter.name)
+    lines += [f"  {', '.join(names)} {said}" for said, names in names_by_word.items()]
     others = sum(not claim.files for claim in claims)
     if others and view.names():
         lines.append(f"  {_count(others, claims)}; `darkmatter list adapters` shows what they look for.")

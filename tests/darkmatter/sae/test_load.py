@@ -54,7 +54,8 @@ def test_two_exact_claims_are_an_error_that_lists_every_reason(sample):
     adapters = table(adapter("one", Detection("I know it")), adapter("two", Detection("so do I")),
                      adapter("three", Refusal("not mine")))  # fmt: skip
     with pytest.raises(
-        SAEFileError, match=r"(?s)--adapter one.*one claims it: I know it.*two claims it: so do I.*three does not: not mine"
+        SAEFileError,
+        match=r"(?s)--adapter one.*one claims it: I know it.*two claims it: so do I.*three does not claim it: not mine",
     ):
         load_sae(sample, adapters=adapters)
 
@@ -122,7 +123,7 @@ def test_the_nearest_misses_come_first(sample):
         load_sae(sample, adapters=BUILT_IN)
     head, nearest, *_, others = str(caught.value).splitlines()
     assert "no adapter recognises this. Files there: cfg.json, sae_weights.safetensors." in head
-    assert re.search(r"saelens looked and failed: .*cfg.json: is not valid JSON", nearest)
+    assert re.search(r"saelens failed to look: .*cfg.json: is not valid JSON", nearest)
     assert re.search(r"^  \d+ more adapters found none of their files", others)
 
 
@@ -131,7 +132,9 @@ def test_a_file_called_as_one_format_does_is_compared_with_it_first(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "ae.pt")
     with pytest.raises(SAEFileError) as caught:
         load_sae(tmp_path, adapters=BUILT_IN)
-    assert "dictionary_learning does not: there is no config.json" in str(caught.value).splitlines()[1]
+    assert (
+        "dictionary_learning does not claim it: there is no config.json" in str(caught.value).splitlines()[1]
+    )
 
 
 def test_a_file_of_an_sae_points_to_its_folder(sample):
