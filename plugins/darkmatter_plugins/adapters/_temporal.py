@@ -166,8 +166,8 @@ class TemporalSAE(api.SAE):
         if x.ndim < 3 or x.shape[-1] != self.d_in or not x.is_floating_point():
             message = (
                 f"This SAE is temporal: it reads whole sequences [contexts, tokens, {self.d_in}], at least 3 "
-                "dimensions, because what it predicts of a token comes from the tokens before it, so it cannot "
-                f"be evaluated row by row; got {x.dtype} of shape {list(x.shape)}. One sequence is x[None]."
+                "dimensions, because what it predicts of a token comes from the tokens before it, so it "
+                f"cannot be evaluated row by row; got {x.dtype} of shape {list(x.shape)}."
             )
             raise api.ItemError(message)
         rows = x.detach().reshape(-1, self.d_in).to(self._D.device, torch.float32)

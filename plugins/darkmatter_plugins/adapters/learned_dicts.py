@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, CLASSES, TENSORS, reduce
+from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, TENSORS, reduce
 from darkmatter_plugins.adapters._torch_files import ours, the_one
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def test_a_stated_hook_is_not_said_to_be_the_files(job, tmp_path):
 
 def test_a_failing_sae_is_one_row_of_the_plan(job, tmp_path):
     """What hinders every evaluator is said once, not once for each of them."""
-    several = job({"mine": SAE}, d=8, evaluators=["reconstruction", "sparsity"])
+    several = job({"mine": SAE}, d=8, evaluators=["reconstruction", "density"])
     found = plan_job(several, tmp_path / "out").results
 
     assert [(each.sae, each.evaluator) for each in found if each.action == "fail"] == [("mine", "all")]

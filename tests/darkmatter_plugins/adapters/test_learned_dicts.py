@@ -2,9 +2,8 @@
 
 import os
 import sys
-from types import ModuleType
-
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkmatter.cli.options import override_option, read_overrides
+from darkmatter.cli.options import override_option, overrides_help, read_overrides
 from darkmatter.cli.output import readable_size, say, say_assumptions, say_columns, say_json
 from darkmatter.results.comparable import flat
 from darkmatter.sae.assumption import Assumption
@@ -21,7 +21,7 @@ FIELDS = {"model": "model", "context_length": "context_length", "bos": "prepend_
 _MAX_TENSORS = 40
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @click.argument("reference", metavar="REF")
 @override_option("FIELD=VALUE", "What the file does not say, or says wrongly, such as norm_factor=0.3.")
 @click.option("--adapter", help="Read it with this adapter, whatever the others claim.")

@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from darkmatter.cli.options import AnyCommand, executor, override_option, overrides_by_name, results_folder
+from darkmatter.cli.options import (
+    AnyCommand,
+    executor,
+    override_option,
+    overrides_by_name,
+    overrides_help,
+    results_folder,
+)
 from darkmatter.cli.output import say_assumed
 from darkmatter.errors import UsageError
 from darkmatter.references import WITH_FILES, check_name, parse_named, unique_names
@@ -119,7 +126,7 @@ def _with_options(command: AnyCommand) -> AnyCommand:
     return command
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @_with_options
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
 def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
@@ -130,7 +137,7 @@ def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **op
     return execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @_with_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", is_flag=True, hidden=True, expose_value=False, help="As in run; changes no plan.")
@@ -224,8 +231,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(message)
         return fields
     if not options["model"] or not options["text"]:
+        one = next((name for name in ("model", "text") if options[name]), None)
+        missing = {"model": "--text is missing. ", "text": "--model is missing. "}.get(one or "", "")
         message = (
-            "Give a SUITE.yaml, or --model and --text, or --activations; and at least one --sae. "
+            f"{missing}Give a SUITE.yaml, or --model and --text, or --activations; and at least one --sae. "
             "`darkmatter init` writes a suite to start from; `darkmatter demo` runs the embedded one."
         )
         raise UsageError(message)
