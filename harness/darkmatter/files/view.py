@@ -38,6 +38,7 @@ class FileView:
     Attributes:
         path: what the reference points to.
         root: the folder.
+        opened: the files that were asked for by name since this was last cleared.
         index_used: whether an adapter has asked for ``index``; one that never does reads no such file.
         origin: where fetched files come from.
     """
@@ -47,6 +48,7 @@ class FileView:
     def __init__(self, path: str | Path, index: int | None = None) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
         self._index, self.index_used = index, False
+        self.opened: set[str] = set()
         self._json: dict[tuple[str, bool], dict[str, Any]] = {}
         self._pickles: dict[str, list[_Parse]] = {}
         try:
@@ -95,9 +97,9 @@ class FileView:
 
     def json(self, name: str, *, allow_nan: bool = False) -> dict[str, Any]:
         """The object in a JSON file."""
-        key = (name, allow_nan)
+        path, key = self._existing(name), (name, allow_nan)
         if key not in self._json:
-            self._json[key] = read_json(self._existing(name), allow_nan=allow_nan)
+            self._json[key] = read_json(path, allow_nan=allow_nan)
         return self._json[key]
 
     def yaml(self, name: str) -> dict[str, Any]:
@@ -188,6 +190,7 @@ class FileView:
 
     def _existing(self, name: str) -> Path:
         path = self.file(name)
+        self.opened.add(name)
         if self.has(name):
             return path
         others = [other for other in self.names() if other != name]

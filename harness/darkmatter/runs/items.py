@@ -131,7 +131,15 @@ def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> Non
         if size != dims[hook]:
             message = (
                 f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for "
-                "this model and hook point: check --model and --hook "
-                f"(the file says {sae.hook_in or 'nothing'})."
+                f"this model and hook point: check --model and --hook ({_hook_said(sae)})."
             )
             raise ItemError(message)
+
+
+def _hook_said(sae: SAE) -> str:
+    """Whose word the hook point of an SAE is."""
+    if sae.overrides.hook is not None:
+        return f"{sae.overrides.hook} was stated, the file does not decide"
+    if any(getattr(each, "about", None) == "hook" for each in sae.assumptions):
+        return f"{sae.hook_in} is assumed" if sae.hook_in else "the file says nothing"
+    return f"the file says {sae.hook_in or 'nothing'}"

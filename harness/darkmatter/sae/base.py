@@ -69,6 +69,12 @@ class SAE(abc.ABC):
     reconstructs: bool = True
     no_reconstruction: str = ""
 
+    def __repr__(self) -> str:
+        metadata: SAEMetadata | None = getattr(self, "metadata", None)
+        kind = f" {metadata.architecture}" if metadata and metadata.architecture else ""
+        where = self.hook_in or "no hook point recorded"
+        return f"<{type(self).__name__}{kind}, {self.d_in} -> {self.d_sae}, {where}>"
+
     @property
     def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it
         """Decoder rows [d_sae, d_out], where there is a decoder matrix."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
 from darkmatter.files.view import FileView
-from darkmatter.references import Reference, parse_reference
+from darkmatter.references import Reference, absent_hint, parse_reference
 from darkmatter.sae.assumption import Assumption
 from darkmatter.sae.base import SAE
 from darkmatter.sae.detect import adapter_for
@@ -93,7 +93,11 @@ def as_reference(reference: str | Path | Reference) -> Reference:
 def open_view(reference: Reference) -> FileView:
     """The files that a reference points to."""
     if reference.kind == "path":
-        return FileView(Path(reference.target).expanduser(), reference.index)
+        try:
+            return FileView(Path(reference.target).expanduser(), reference.index)
+        except SAEFileError as error:
+            message = f"{error} {absent_hint(reference.target)}".strip()
+            raise SAEFileError(message) from None
     if reference.kind == "baseline":
         message = (
             f"{reference.raw}: a baseline is fitted on the training rows of a run, so it cannot be loaded "
@@ -204,5 +208,9 @@ def place(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
     move: Any = getattr(sae, "to", None)
     if move is None or (device == "cpu" and dtype is None):
         return sae
-    moved: SAE = move(device=device, dtype=dtype)
+    try:
+        moved: SAE = move(device=device, dtype=dtype)
+    except (AssertionError, RuntimeError) as error:  # no such device, torch without it, no memory on it
+        message = f"the SAE cannot be moved to the device {device!r}: {str(error).splitlines()[0]}."
+        raise ItemError(message) from error
     return moved

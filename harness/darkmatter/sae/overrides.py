@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from darkmatter.descriptors import Config
 from darkmatter.errors import ItemError, UsageError, did_you_mean
 from darkmatter.sae.assumption import Assumption
+from darkmatter.wording import expectation
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -222,12 +223,10 @@ def _explain(problem: ErrorDetails) -> str:
     options = _options(name)
     if options:
         return f"the override {name} cannot be {value!r}. {did_you_mean(str(value), options)}"
-    return f"the override {name} cannot be {value!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+    return f"the override {name} cannot be {value!r}; {expectation(problem)}."
 
 
 def _options(name: str) -> list[str]:
     """The words that a field takes, where it takes nothing else."""
     kinds = get_args(Overrides.model_fields[name].annotation)
-    if bool in kinds:
-        return ["true", "false"]
     return [str(option) for kind in kinds for option in get_args(kind)]

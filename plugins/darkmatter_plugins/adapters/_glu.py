@@ -37,8 +37,16 @@ class GluSAE(api.SAE):
         self.d_in, self.d_out, self.d_sae = plain.d_in, plain.d_out, plain.d_sae
         self.hook_in, self.hook_out = plain.hook_in, plain.hook_out
         self.metadata, self.assumptions = plain.metadata, plain.assumptions
-        self.formula = (
-            f"f = {type(plain.activation).__name__} of (x' W_enc + b_enc) · sigmoid(x' W_glu + b_glu)"
+        linear = "x' W_enc" + ("" if plain.b_enc is None else " + b_enc")
+        compared = "h" if plain.gate_scale is None else "h · gate_scale"
+        decoded = "f W_dec" + ("" if plain.b_dec is None else " + b_dec")
+        self.formula = "; ".join(
+            [
+                f"x' = {plain.normalisation.said()}",
+                f"h = ({linear}) · sigmoid(x' W_glu + b_glu)",
+                f"f = {type(plain.activation).__name__} of {compared}",
+                f"x̂ = {plain.normalisation.said_undone(decoded)}",
+            ]
         )
         weights = plain.tensors() | {"W_enc": plain.W_enc, "W_glu": W_glu, "b_glu": b_glu}
         self.fingerprint = api.fingerprint(plain.semantics() | {"form": "glu 1"}, weights)

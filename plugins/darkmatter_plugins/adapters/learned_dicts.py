@@ -71,7 +71,8 @@ class Entry(NamedTuple):
         numbers = [
             f"{key} {value:.4g}" if type(value) is float else f"{key} {value}" for key, value in recorded
         ]
-        return ", ".join([self.kind[:80], *numbers])
+        listed = ", ".join([self.kind[:80], *numbers])
+        return listed if self.kind in CLASSES else f"{listed} (not supported)"
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -139,18 +140,18 @@ def _entry(item: Any) -> Entry | None:
 
 def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> int:
     """The index in the reference; a file with one dictionary needs none."""
-    last = len(entries) - 1
     index = view.index
-    if index is None and not last:
+    if index is None and len(entries) == 1:
         return 0
-    if index is not None and index <= last:
+    if index is not None and index < len(entries):
         return index
     problem = f"holds {len(entries)} dictionaries; say which by its index"
     if index is not None:
         problem = f"has no dictionary {index}; give one that it has"
     listed = [f"  #{number} {entry}" for number, entry in enumerate(entries[:LISTED])]
     more = [f"  ... and {len(entries) - LISTED} more"] if len(entries) > LISTED else []
-    nearest = 0 if index is None else last
+    supported = [number for number, entry in enumerate(entries) if entry.kind in CLASSES]
+    nearest = (supported or [0])[-1 if index is not None else 0]
     head = f"{view.file(name)}: {problem}, such as {view}#{nearest}. It holds:"
     raise api.SAEFileError("\n".join([head, *listed, *more]))
 

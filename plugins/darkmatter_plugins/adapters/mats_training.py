@@ -67,7 +67,9 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 def load(view: api.FileView, _options: object) -> api.SAE:
     """Codes f = relu((x - b_dec) W_enc + b_enc), x̂ = (f * scaling_factor) W_dec + b_dec."""
     name = the_one(view, _names(view))
-    entry = _chosen(view, name, _entries(view, name))
+    entries = _entries(view, name)
+    index = _chosen(view, name, entries)
+    entry = entries[index]
     cfg = api.Fields(entry.cfg.state, f"{view.file(name)}, {entry.cfg.name}")
     d_in = cfg.size("d_in")
     d_sae = cfg.size("d_sae") if "d_sae" in cfg else d_in * cfg.size("expansion_factor")
@@ -92,7 +94,11 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             dataset=cfg.text("dataset_path"),
             dtype=str(weights["W_enc"].dtype).removeprefix("torch."),
             processing="compat",
-            extra={**cfg.some(*EXTRA), "configuration": entry.cfg.name},
+            extra={
+                **cfg.some(*EXTRA),
+                "configuration": entry.cfg.name,
+                **({"index": index, "entries": len(entries)} if len(entries) > 1 else {}),
+            },
         ),
         assumptions=_assumptions(cfg, hook),
     )
@@ -100,13 +106,13 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     return sae
 
 
-def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> Entry:
-    """The SAE that the reference asks for; a group of several must be asked with #index."""
+def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> int:
+    """Which SAE the reference asks for; a group of several must be asked with #index."""
     if len(entries) == 1:
-        return entries[0]
+        return 0
     index = view.index
     if index is not None and index < len(entries):
-        return entries[index]
+        return index
     listed = ", ".join(f"#{n} {entry.cfg.state.get('hook_point')}" for n, entry in enumerate(entries[:10]))
     asked = "" if index is None else f"there is no #{index}; "
     message = f"{view.file(name)}: holds {len(entries)} SAEs ({listed}); {asked}give one, {name}#0."

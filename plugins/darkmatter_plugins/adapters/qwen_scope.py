@@ -87,7 +87,7 @@ def _k(view: api.FileView, name: str, repository: re.Match[str] | None, options:
     message = (
         f"{view.file(name)}: does not hold k, the number of active latents per token; Qwen Scope says it "
         "only in the repository's name (SAE-Res-Qwen3-1.7B-Base-W32K-L0_50: k = 50), and no folder above "
-        "is named so. Give it: --override k=50."
+        "is named so. Give it: --override k=NUMBER."
     )
     raise api.SAEFileError(message)
 

@@ -50,8 +50,8 @@ def by_release(target: str) -> api.CatalogueEntry:
         raise api.ItemError(message)
     listed = known.by_id(release)
     if sae not in listed:
-        hint = _nearest(sae, listed)
-        message = f"saelens:{target}: the release {release!r} has no SAE {sae!r}. {hint}"
+        said = f"the release {release!r} has no SAE {sae!r}" if sae else f"name an SAE of {release!r}"
+        message = f"saelens:{target}: {said}. {_nearest(sae, listed)}"
         raise api.ItemError(message)
     return entry_of(listed[sae], f"saelens:{target}", known)
 

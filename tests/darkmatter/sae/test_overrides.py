@@ -175,12 +175,14 @@ def test_functions_take_no_override_of_their_numbers(stated):
     [
         ({"norm_facto": 1}, "no override 'norm_facto'. Did you mean 'norm_factor'"),
         ({"dtype": "float23"}, "Did you mean 'float32'"),
-        ({"bos": "flase"}, "Did you mean 'false'"),
         ({"orientation": "d_in,d_sea"}, "Did you mean 'd_in,d_sae'"),
         ({"norm_factor": 0}, "norm_factor cannot be 0"),
         ({"norm_factor": float("inf")}, "finite number"),
         ({"k": 0}, "k cannot be 0"),
         ({"hook": ""}, "hook cannot be ''"),
+        ({"bos": "maybe"}, "bos cannot be 'maybe'; expected true or false."),
+        ({"norm_factor": "abc"}, "norm_factor cannot be 'abc'; expected a number."),
+        ({"context_length": 1}, "context_length cannot be 1; expected at least 2."),
     ],
 )
 def test_bad_overrides_are_wrong_usage(values, message):

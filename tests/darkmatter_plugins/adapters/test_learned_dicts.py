@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -105,6 +106,16 @@ def test_an_index_beyond_the_last_names_the_last(tmp_path, tied):
     with pytest.raises(SAEFileError, match="has no dictionary 3") as caught:
         read(path, 3)
     assert f"{path}#2" in str(caught.value)
+
+
+def test_an_index_that_cannot_be_read_is_not_suggested():
+    """The reference to give is one that loads, and classes that are not supported are marked."""
+    samples = Path(__file__).parents[2] / "golden" / "samples" / "hoagyc"
+    folder = samples / "beside_refused" / "sae" / "tied_residual_l2_r4" / "_9"
+    with pytest.raises(SAEFileError, match=rf"such as {folder}#2") as caught:
+        read(folder)
+    assert "#0 AddedNoise, dict_size 24 (not supported)" in str(caught.value)
+    assert read(folder, 2).d_sae == 24
 
 
 def test_one_dictionary_needs_no_index(tmp_path, tied):

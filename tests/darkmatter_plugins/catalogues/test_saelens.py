@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from darkmatter.errors import ItemError
+from darkmatter.errors import ItemError, UsageError
 from darkmatter.plugins import host
 from darkmatter.references import parse_reference
 from darkmatter.testing import check_catalogue
@@ -183,3 +183,16 @@ def test_a_loader_that_is_not_known_yet_is_refused(monkeypatch):
     )
     with pytest.raises(ItemError, match="brand_new"):
         by_release("r/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("saelens:gpt2-small-res-j", "expected saelens:RELEASE/ID. There is no release .*gpt2-small-res-jb'"),
+        ("saelens:gpt2-small-res-jb", "Name an SAE of 'gpt2-small-res-jb'. Known: blocks.0.hook_resid_pre, "),
+    ],
+)
+def test_half_a_reference_is_answered_with_what_may_follow(text, message):
+    """A release alone lists its SAEs, and a misspelt one names the nearest releases."""
+    with pytest.raises(UsageError, match=message):
+        parse_reference(text)
