@@ -117,15 +117,13 @@ def choose(view: FileView, claims: list[Claim], adapter: str | None = None) -> S
 
 def _undecided(view: FileView, claims: list[Claim], rivals: list[SAEAdapter]) -> str:
     """The problem in one line; below it the adapters that found a file of theirs, the others counted."""
+    below = [] if rivals else _below(view, claims)
     if rivals:
         names = " and ".join(adapter.name for adapter in rivals)
         lines = [f"{view}: {names} both read this; say which with --adapter {rivals[0].name}."]
     else:
-        below = _below(view, claims)
         hint = _folders(below) if below else _contents(view)
         lines = [f"{view}: no adapter recognises this. {hint}"]
-        if below:
-            claims = [claim for claim in claims if claim.files]
     names_by_word: dict[str, list[str]] = {}
     for claim in sorted(claims):
         if claim.files:
@@ -134,7 +132,7 @@ def _undecided(view: FileView, claims: list[Claim], rivals: list[SAEAdapter]) ->
     unmatched = [claim for claim in claims if not claim.files]
     if len(unmatched) <= FEW:
         lines += [f"  {claim.adapter.name} {claim.said}" for claim in unmatched]
-    elif view.names():
+    elif view.names() and not below:
         lines.append(
             f"  {_count(len(unmatched), claims)}; `darkmatter list adapters` shows what they look for."
         )
