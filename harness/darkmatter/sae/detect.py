@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HINTS = 5
 SHOWN = 10
+FEW = 3  # adapters that found no file of theirs and are still named
 
 
 class Unreadable(Refusal):
@@ -120,30 +121,32 @@ def choose(view: FileView, claims: list[Claim]) -> SAEAdapter:
 
 def _undecided(view: FileView, claims: list[Claim], rivals: list[SAEAdapter]) -> str:
     """The problem in one line; below it the adapters that found a file of theirs, the others counted."""
+    below = [] if rivals else _below(view, claims)
     if rivals:
         names = " and ".join(adapter.name for adapter in rivals)
         lines = [f"{view}: {names} both read this; say which with --adapter {rivals[0].name}."]
     else:
-        below = _below(view, claims)
         hint = _folders(below) if below else _contents(view)
         lines = [f"{view}: no adapter recognises this. {hint}"]
-        if below:
-            claims = [claim for claim in claims if claim.files]
     names_by_word: dict[str, list[str]] = {}
     for claim in sorted(claims):
         if claim.files:
             names_by_word.setdefault(claim.said, []).append(claim.adapter.name)
     lines += [f"  {', '.join(names)} {said}" for said, names in names_by_word.items()]
-    others = sum(not claim.files for claim in claims)
-    if others and view.names():
-        lines.append(f"  {_count(others, claims)}; `darkmatter list adapters` shows what they look for.")
+    unmatched = [claim for claim in claims if not claim.files]
+    if len(unmatched) <= FEW:
+        lines += [f"  {claim.adapter.name} {claim.said}" for claim in unmatched]
+    elif view.names() and not below:
+        lines.append(
+            f"  {_count(len(unmatched), claims)}; `darkmatter list adapters` shows what they look for."
+        )
     return "\n".join(lines)
 
 
 def _count(others: int, claims: list[Claim]) -> str:
     """How many adapters found nothing that is named as their files are."""
     more = "more " if others < len(claims) else ""
-    return f"{others} {more}adapter{'s' if others > 1 else ''} found none of their files"
+    return f"{others} {more}adapters found none of their files"
 
 
 def _below(view: FileView, claims: list[Claim]) -> list[str]:

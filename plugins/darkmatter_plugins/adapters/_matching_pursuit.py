@@ -38,18 +38,19 @@ class MatchingPursuitSAE(api.OpaqueSAE):
         *,
         hook: str | None,
         metadata: api.SAEMetadata,
-        assumptions: tuple[api.Assumption, ...],
+        assumptions: tuple[str, ...],
         any_heads: bool,
     ) -> None:
         self._atoms, self._bias, self._stop, self._normalisation = W_dec, bias, stop, normalisation
         decoded = "f W_dec" + (" + b_dec" if bias is not None else "")
+        pursuit = (
+            f"f = matching pursuit of x' over the rows of W_dec, at most {stop.iterations} steps, "
+            f"until the residual is below {stop.residual:g}"
+        )
         self.formula = "; ".join(
             [
                 f"x' = {normalisation.said()}{'' if bias is None else ' - b_dec'}",
-                (
-                    f"f = matching pursuit of x' over the rows of W_dec, at most {stop.iterations} steps, "
-                    f"until the residual is below {stop.residual:g}"
-                ),
+                pursuit,
                 f"x̂ = {normalisation.said_undone(decoded)}",
             ]
         )

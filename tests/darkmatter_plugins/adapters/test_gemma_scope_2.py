@@ -214,6 +214,6 @@ def test_capital_names_are_another_format(tmp_path):
         {key.replace("w_", "W_"): value for key, value in tensors.items()}, folder / "params.safetensors"
     )
     with pytest.raises(
-        SAEFileError, match=r"gemma_scope_2: does not: params.safetensors has no tensor w_dec, w_enc"
+        SAEFileError, match=r"gemma_scope_2 does not claim it: params.safetensors has no tensor w_dec, w_enc"
     ):
         load_sae(folder)
