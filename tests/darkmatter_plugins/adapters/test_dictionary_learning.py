@@ -19,7 +19,8 @@ def test_two_files_with_other_tensors_ask_which(tmp_path):
     """ae.pt beside ae.safetensors is the same SAE, or nobody says which one is meant."""
     folder = tmp_path / "run"
     shutil.copytree(SAMPLE, folder)
-    tensors = torch.load(folder / "ae.pt", weights_only=True)
+    saved = torch.load(folder / "ae.pt", weights_only=True)
+    tensors = {name: tensor.contiguous() for name, tensor in saved.items()}
     save_file(tensors, folder / "ae.safetensors")
     assert load_sae(folder).fingerprint == load_sae(SAMPLE).fingerprint
     save_file(tensors | {"b_dec": tensors["b_dec"] + 1}, folder / "ae.safetensors")
