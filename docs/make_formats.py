@@ -41,7 +41,8 @@ names file, tensor or field, and what was expected.
 What a file does not say is assumed aloud: in `inspect`, in the log of a run, in every result. Say what you
 know with `--override FIELD=VALUE`: `hook`, `hook_out`, `model`, `context_length` and `bos` work for every
 format; `dtype` and `norm_factor` where the SAE has the canonical form and one scale (not for matching
-pursuit, temporal and GLU SAEs, layers of cross-layer transcoders, or with a layer norm): elsewhere they are refused.
+pursuit, temporal and GLU SAEs, layers of cross-layer transcoders, or with a layer norm); elsewhere they
+are refused.
 Below stands what a format leaves open most often.
 
 One more format is one file and one golden sample:
