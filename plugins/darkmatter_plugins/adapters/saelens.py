@@ -206,6 +206,7 @@ def _unwhitened(
     mean = whitening.take("mean", d_in).double()
     matrix = whitening.take("matrix", d_in, d_in).double()
     inverse = whitening.take("inverse_matrix", d_out, d_out).double()
+    whitening.nothing_else()
     out = b_dec.double() @ inverse + mean
     return matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out
 

@@ -19,7 +19,7 @@ from darkmatter.fetching.locate import FetchedView, Origin
 from darkmatter.fetching.record import FetchedFile, Record, records_folder, sha256_of, write_record
 from darkmatter.plugins import host
 from darkmatter.references import parse_reference
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for
 from darkmatter.sae.inspection import inspect_reference
 from darkmatter.sae.load import LoadOptions, load_sae, open_view, read
 from darkmatter.sae.overrides import Overrides
@@ -206,7 +206,7 @@ def test_the_adapter_that_a_catalogue_names_is_used_unless_the_user_names_one(sn
         ("not_installed", None, "saelens"),
     ]:
         view = FetchedView(snapshot / "run" / "a", None, origin(snapshot, adapter=named))
-        assert choose(view, detect(view, adapters), asked).name == used
+        assert adapter_for(view, adapters, asked).name == used
 
 
 def test_what_a_catalogue_states_is_followed_and_the_user_comes_first(snapshot):
