@@ -39,16 +39,9 @@ uploaded something else. Every sample is also damaged, tensor by tensor and fiel
 names file, tensor or field, and what was expected.
 
 What a file does not say is assumed aloud: in `inspect`, in the log of a run, in every result. Say what you
-<<<<<<< HEAD
 know with `--override FIELD=VALUE`. `hook`, `hook_out`, `model`, `context_length`, `bos` and `processing`
 can be said of every SAE; `norm_factor` of every one of the canonical form that scales all rows alike;
 `dtype` of those and where there are codes alone; `orientation` and `k` where the format leaves them open.
-=======
-know with `--override FIELD=VALUE`: `hook`, `hook_out`, `model`, `context_length` and `bos` work for every
-format; `dtype` and `norm_factor` where the SAE has the canonical form and one scale (not for matching
-pursuit, temporal and GLU SAEs, layers of cross-layer transcoders, or with a layer norm); elsewhere they
-are refused.
->>>>>>> g-c
 Below stands what a format leaves open most often.
 
 One more format is one file and one golden sample:

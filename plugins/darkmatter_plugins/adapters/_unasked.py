@@ -9,12 +9,7 @@ def refuse_unasked(weights: api.Weights, tensor: str, cfg: api.Fields, field: st
     """Refuse weights with a tensor that this value of a field, recorded or taken, has no use for."""
     if tensor in weights:
         message = (
-<<<<<<< HEAD
             f"{weights.where}: has the tensor {tensor!r}, though field {field!r} of {cfg.where} is {taken} "
             "(or missing, which means the same); expected another value, or no such tensor."
-=======
-            f"{weights.where}: has the tensor {tensor!r}, though field {field!r} of {cfg.where} is "
-            f"{taken} (or missing, which means the same); expected another value, or no such tensor."
->>>>>>> g-c
         )
         raise api.SAEFileError(message)

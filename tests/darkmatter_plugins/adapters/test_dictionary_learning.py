@@ -93,11 +93,7 @@ def test_without_a_layer_only_the_embedding_is_a_place(tmp_path, module, hook):
 def test_two_files_with_other_tensors_ask_which(tmp_path):
     """ae.pt beside ae.safetensors is the same SAE, or nobody says which one is meant."""
     folder = tmp_path / "run"
-<<<<<<< HEAD
     shutil.copytree(TRAINED, folder)
-=======
-    shutil.copytree(SAMPLE, folder)
->>>>>>> g-c
     saved = torch.load(folder / "ae.pt", weights_only=True)
     tensors = {name: tensor.contiguous() for name, tensor in saved.items()}
     save_file(tensors, folder / "ae.safetensors")
