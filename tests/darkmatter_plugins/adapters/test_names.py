@@ -20,7 +20,7 @@ def test_folders_end_at_the_repository(tmp_path):
     """What lies above a fetched repository is not asked, and its folder has the repository's name."""
     snapshot = tmp_path / "layer_9" / "models--lab--gemma-scope-2b-pt-res" / "snapshots" / "0a1b"
     (snapshot / "layer_3").mkdir(parents=True)
-    origin = Origin(top=snapshot, source={"repo": "lab/gemma-scope-2b-pt-res"})
+    origin = Origin(top=snapshot, source={"repo": "lab/gemma-scope-2b-pt-res"}, files=frozenset())
     view = FetchedView(snapshot / "layer_3", None, origin)
     assert list(folders(view)) == ["layer_3", "gemma-scope-2b-pt-res"]
     assert list(folders(view.parent())) == ["gemma-scope-2b-pt-res"]
