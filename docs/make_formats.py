@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkmatter.api import DarkmatterError, Layout, LoadOptions, SAEAdapter
+from darkmatter.api import DarkmatterError, Layout, SAEAdapter
 from darkmatter.testing.samples import Sample, load
 from darkmatter_plugins.adapters import ADAPTERS
 
@@ -39,8 +39,10 @@ uploaded something else. Every sample is also damaged, tensor by tensor and fiel
 names file, tensor or field, and what was expected.
 
 What a file does not say is assumed aloud: in `inspect`, in the log of a run, in every result. Say what you
-know with `--override FIELD=VALUE`: `hook`, `hook_out`, `model`, `context_length`, `bos`, `dtype` and
-`norm_factor` work for every format; below stands what a format leaves open most often.
+know with `--override FIELD=VALUE`. `hook`, `hook_out`, `model`, `context_length`, `bos` and `processing`
+can be said of every SAE; `norm_factor` of every one of the canonical form that scales all rows alike;
+`dtype` of those and where there are codes alone; `orientation` and `k` where the format leaves them open.
+Below stands what a format leaves open most often.
 
 One more format is one file and one golden sample:
 [CONTRIBUTING.md](../CONTRIBUTING.md#adding-an-sae-format) shows it with an example.
@@ -54,7 +56,6 @@ class Verified:
     name: str
     golden: dict[str, Any]
     assumptions: tuple[str, ...]
-    asked: frozenset[str]
 
 
 def verified(adapter: SAEAdapter, root: Path) -> list[Verified]:
@@ -64,13 +65,12 @@ def verified(adapter: SAEAdapter, root: Path) -> list[Verified]:
         golden = json.loads(path.read_text(encoding="utf-8"))
         if golden["adapter"] != adapter.name:
             continue
-        options = LoadOptions()
         try:
-            sae = load(adapter, Sample.of(path.parent), options)
+            sae = load(adapter, Sample.of(path.parent))
         except DarkmatterError:
             continue
         name = path.parent.relative_to(root).as_posix()
-        found.append(Verified(name, golden, sae.assumptions, frozenset(options.asked)))
+        found.append(Verified(name, golden, sae.assumptions))
     return found
 
 
@@ -147,7 +147,7 @@ def section(adapter: SAEAdapter, samples: Sequence[Verified]) -> str:
     lines = [f"## {adapter.name}", "", f"{adapter.summary}.", ""]
     lines += listed("Where each layout is known from, and what to give:", layouts)
     lines += listed("Assumed where the files do not say (one example of each):", assumptions(samples))
-    fields = overrides(samples)
+    fields = overrides(adapter, samples)
     if fields:
         lines += [f"Overrides that help: {', '.join(f'`{field}`' for field in fields)}.", ""]
     traps = dict.fromkeys(trap for layout in adapter.layouts for trap in layout.traps)
@@ -176,11 +176,10 @@ def assumptions(samples: Iterable[Verified]) -> list[str]:
     return [examples[beginning] for beginning in sorted(examples)]
 
 
-def overrides(samples: Iterable[Verified]) -> list[str]:
-    """The fields that assumptions are about, and those that only the adapter can follow."""
-    found = set()
+def overrides(adapter: SAEAdapter, samples: Iterable[Verified]) -> list[str]:
+    """The fields that assumptions are about, and those that the adapter follows itself."""
+    found: set[str] = set(adapter.follows)
     for sample in samples:
-        found |= sample.asked
         found |= {getattr(sentence, "about", None) for sentence in sample.assumptions} - {None}
     return sorted(found)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from darkmatter.results.collection import ResultSet as ResultSet
     from darkmatter.sae.base import SAE as SAE
     from darkmatter.sae.load import load_sae as load_sae
+    from darkmatter.sae.overrides import Overrides as Overrides
     from darkmatter.sae.saved import save_sae as save_sae
 
 __version__ = "0.1.0"
@@ -25,10 +26,11 @@ _HOMES = {
     "save_sae": "darkmatter.sae.saved",
     "evaluate": "darkmatter.python_api",
     "run": "darkmatter.python_api",
+    "Overrides": "darkmatter.sae.overrides",
     "ResultSet": "darkmatter.results.collection",
 }
 
-__all__ = ["SAE", "ResultSet", "__version__", "evaluate", "load_sae", "run", "save_sae"]
+__all__ = ["SAE", "Overrides", "ResultSet", "__version__", "evaluate", "load_sae", "run", "save_sae"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from darkmatter.descriptors import SAECatalogue
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
@@ -17,9 +17,9 @@ class CatalogueEntry:
 
     Attributes:
         reference: an ``hf:`` reference.
-        overrides: followed as if the user had stated them; what the user states comes first.
+        overrides: followed as if the user had stated them; what the user states comes first, and a
+            norm_factor is followed only where the files' reader left the scale open.
         adapter: which adapter reads the files; None leaves it to detection.
-        processing: how the weights of the model were processed, as ``SAEMetadata.processing``.
         notes: what a reader of results should know, one sentence each.
         extra: what the catalogue states beside that, as JSON-able values, such as its version.
     """
@@ -27,7 +27,6 @@ class CatalogueEntry:
     reference: str
     overrides: Overrides = field(default_factory=Overrides)
     adapter: str | None = None
-    processing: Literal["raw", "compat"] | None = None
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 

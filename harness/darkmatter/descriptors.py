@@ -142,15 +142,30 @@ class Layout:
 class SAEAdapter(Descriptor):
     """Reads one family of SAE files.
 
-    ``detect(view)`` looks at names, sizes, JSON and tensor headers; it loads no tensor and no
-    pickle. ``implementation`` resolves to ``load(view, options) -> SAE``. ``filenames`` are globs
-    over file names: a folder without any match is refused without asking ``detect``. ``layouts``
-    describe what it reads, for the documentation.
+    ``detect(view)`` looks at names, sizes, JSON, tensor headers and what ``.pt`` files hold beside
+    their numbers; it loads no tensor and runs no pickle. ``implementation`` resolves to
+    ``load(view, options) -> SAE``. ``filenames`` are globs over file names: a folder without any
+    match is refused without asking ``detect``. ``layouts`` describe what it reads, for the
+    documentation.
+
+    ``follows`` are the overrides that ``load`` follows itself, from ``options.overrides``: how an
+    encoder is stored, a k, and a scale of the activations where it enters more than the input
+    (thresholds, the decoder). Nobody but the reader of the file can follow the first two, so where
+    they are not declared they are refused; any other scale is put in place by the core.
+
+    Two more kinds of globs say what ``darkmatter fetch`` brings. ``companions`` are names of files
+    that hold no SAE of their own and that the format needs beside its weights or in a folder above;
+    small JSON and YAML files come without being named. ``checkpoints`` are paths below a run's
+    folder of what it saved on the way (``steps/*.pt``): they stay away where the result is there,
+    unless they are asked for.
     """
 
     filenames: tuple[str, ...] = field(kw_only=True)
     detect: Callable[[FileView], Detection | Refusal] = field(kw_only=True)
     formats: frozenset[str] = field(default=frozenset({"safetensors"}), kw_only=True)
+    follows: frozenset[Literal["orientation", "k", "norm_factor"]] = field(default=frozenset(), kw_only=True)
+    companions: tuple[str, ...] = field(default=(), kw_only=True)
+    checkpoints: tuple[str, ...] = field(default=(), kw_only=True)
     layouts: tuple[Layout, ...] = field(default=(), kw_only=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import PurePath
 
 
 class DarkmatterError(Exception):
@@ -54,6 +55,16 @@ def is_out_of_room(error: BaseException) -> bool:
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The choices that look most like ``word``, best first."""
     return difflib.get_close_matches(word, list(choices), n=count, cutoff=0.4)
+
+
+def near_files(name: str, names: Iterable[str]) -> str:
+    """A sentence that names files of the same kind that look much like ``name``; empty if none does."""
+    wanted = PurePath(name)
+    others = sorted(other for other in names if PurePath(other).suffix == wanted.suffix and other != name)
+    stems = [PurePath(other).stem for other in others]
+    alike = difflib.get_close_matches(wanted.stem, stems, n=3, cutoff=0.6)
+    close = [others[stems.index(stem)] for stem in alike]
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

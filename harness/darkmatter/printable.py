@@ -19,3 +19,11 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
         return "\n".join(printable(line) for line in text.split("\n"))
     spaced = re.sub(r"[\t\n\r\v\f\x85\u2028\u2029]+", " ", text)
     return "".join(char for char in spaced if unicodedata.category(char) not in _HIDDEN)
+
+
+def brief(text: str, limit: int = 300) -> str:
+    """The first line of a longer message, cut after a word where even that is long."""
+    line, _, more = text.strip().partition("\n")
+    if len(line) > limit:
+        line, more = line[:limit].rsplit(" ", 1)[0], "cut"
+    return f"{line} …" if more else line

@@ -29,11 +29,11 @@ class Progress:
         return cls(sys.stderr, emit)
 
     def note(self, text: str) -> None:
-        """One line, now."""
+        """A line, now; one of several lines keeps them."""
         if self.stream is None:
             return
         self._end_line()
-        self.stream.write(printable(text) + "\n")
+        self.stream.write(printable(text, keep_lines=True) + "\n")
         self.stream.flush()
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, Shard
-from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.errors import UsageError, did_you_mean, near_files
 from darkmatter.files.atomic import content_hash
 from darkmatter.files.tensors import TensorFileError, map_tensors
 from darkmatter.shards import cut_shards
@@ -214,7 +214,7 @@ def _no_file(path: Path) -> str:
         return f"{path} is a folder; activations are one .safetensors file. {files}"
     siblings = path.parent.iterdir() if path.parent.is_dir() else ()
     names = [entry.name for entry in siblings if entry.name != path.name and entry.is_file()]
-    return f"There is no activations file {path}. {did_you_mean(path.name, names[:200])}"
+    return f"There is no activations file {path}. {near_files(path.name, names)}".strip()
 
 
 def _check(arrays: Mapping[str, Array], source: str) -> None:

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.errors import DarkmatterError, UsageError, did_you_mean, near_files
 
 Kind = Literal["path", "hf", "catalogue", "baseline", "python"]
 KINDS: tuple[Kind, ...] = ("path", "hf", "baseline", "python")
@@ -17,6 +18,9 @@ KINDS: tuple[Kind, ...] = ("path", "hf", "baseline", "python")
 
 WITH_FILES: frozenset[Kind] = frozenset({"path", "hf", "catalogue"})
 """The kinds whose files an adapter reads."""
+
+SIBLINGS = 1000
+"""Names beside a missing path that are compared with it."""
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
@@ -161,6 +165,23 @@ def check_name(name: str) -> str:
     raise UsageError(message)
 
 
+def absent_hint(target: str) -> str:
+    """What may have been meant by a path where there is nothing; empty where nothing is known of it."""
+    path, mark, _ = target.rpartition("#")
+    if mark and _exists(path):
+        return f"The index after # must be a number, such as {path}#0."
+    place = Path(target).expanduser()
+    try:
+        siblings = [entry.name for entry in islice(place.parent.iterdir(), SIBLINGS)]
+    except OSError:
+        siblings = []
+    if near := near_files(place.name, siblings):
+        return near
+    if HF.fullmatch(target) and not target.startswith(".") and not siblings:
+        return f"If it is a repository of the Hugging Face hub, write hf:{target}."
+    return ""
+
+
 def _exists(text: str) -> bool:
     try:
         return Path(text).exists()
@@ -197,10 +218,26 @@ def _catalogues() -> Mapping[str, str]:
 
 def _entry(raw: str, catalogue: str, rest: str, form: str) -> Reference:
     parts = rest.split("/")
-    if len(parts) < len(form.split("/")) or any(part in {"", ".", ".."} for part in parts):
+    if any(part in {"", ".", ".."} for part in parts):
         message = f"{raw!r}: expected {catalogue}:{form}."
         raise UsageError(message)
+    if len(parts) < len(form.split("/")):
+        said = _catalogue_says(Reference("catalogue", raw, rest, catalogue=catalogue))
+        message = f"{raw!r}: expected {catalogue}:{form}.{said}"
+        raise UsageError(message)
     return Reference("catalogue", raw, rest, catalogue=catalogue)
+
+
+def _catalogue_says(incomplete: Reference) -> str:
+    """What a catalogue answers to a reference that is cut off: what may stand there."""
+    from darkmatter.catalogues import resolve_entry
+
+    try:
+        resolve_entry(incomplete)
+    except DarkmatterError as error:
+        said = str(error).removeprefix(f"{incomplete}: ")
+        return f" {said[:1].upper()}{said[1:]}"
+    return ""
 
 
 def _baseline(raw: str, rest: str) -> Reference:

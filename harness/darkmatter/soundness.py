@@ -102,6 +102,10 @@ def _adapter_faults(adapter: SAEAdapter) -> Iterator[str]:
     globs: Any = adapter.filenames
     if not isinstance(globs, tuple) or not globs or not all(isinstance(glob, str) for glob in globs):
         yield f"the filenames of {adapter.name!r} are {globs!r}; expected a tuple of globs"
+    for field in ("companions", "checkpoints"):
+        value: Any = getattr(adapter, field)
+        if not isinstance(value, tuple) or not all(isinstance(glob, str) for glob in value):
+            yield f"the {field} of {adapter.name!r} are {value!r}; expected a tuple of globs"
     detect: Any = adapter.detect
     if not callable(detect):
         yield f"the detect of {adapter.name!r} is not callable"

@@ -111,6 +111,13 @@ ZOO = {
         ),
         "expected a tuple of globs",
     ),
+    "companions in a string": (
+        plugin(
+            api.SAEAdapter("toy", "Toys.", "a:b", filenames=("*.toy",), companions="*.x", detect=print),
+            hook="darkmatter_sae_adapters",
+        ),
+        "the companions of 'toy' are '*.x'; expected a tuple of globs",
+    ),
 }
 """What is broken -> the plugin and what its failure must say."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from darkmatter.printable import printable
+from darkmatter.printable import brief, printable
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ def test_control_characters_are_removed(raw, shown):
 def test_lines_can_be_kept():
     """Line breaks stay where asked for, and nothing else does."""
     assert printable("a\n\x1b[1mb\rc", keep_lines=True) == "a\nb c"
+
+
+def test_a_long_message_is_cut_to_its_first_line():
+    """What a table or list says of a failure: one line, never cut inside a word, with a sign of more."""
+    assert brief("short.") == "short."
+    assert brief("the problem.\n  one detail") == "the problem. …"
+    assert brief("some long words", limit=12) == "some long …"

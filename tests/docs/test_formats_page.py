@@ -114,9 +114,12 @@ def test_a_section_says_what_is_assumed_and_what_others_get_wrong(page):
 
 
 def test_overrides_that_help_are_those_that_settle_something(formats):
-    """A field that an assumption is about, or that an adapter asks for, stands on the page once."""
+    """A field that an assumption is about, or that an adapter follows itself, stands on the page once."""
+    adapter = api.SAEAdapter(
+        "a", "", "a:load", filenames=(), detect=lambda _view: api.Refusal(""), follows=frozenset({"k"})
+    )
     sentence = api.Assumption("hook point not recorded.", about="hook")
     said = [(sentence, "scale missing; took 2."), (sentence, "scale missing; took 3.")]
-    samples = [formats.Verified("a/b", {}, sentences, frozenset({"k"})) for sentences in said]
-    assert formats.overrides(samples) == ["hook", "k"]
+    samples = [formats.Verified("a/b", {}, sentences) for sentences in said]
+    assert formats.overrides(adapter, samples) == ["hook", "k"]
     assert formats.assumptions(samples) == ["hook point not recorded.", "scale missing; took 2."]

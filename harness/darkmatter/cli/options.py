@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,23 @@ AnyCommand = Callable[..., Any]
 
 def override_option(metavar: str, help_text: str) -> Callable[[AnyCommand], AnyCommand]:
     """``--override``, which may be given several times."""
-    return click.option("--override", "overrides", multiple=True, metavar=metavar, help=help_text)
+    text = f"{help_text} The fields stand below."
+    return click.option("--override", "overrides", multiple=True, metavar=metavar, help=text)
+
+
+def overrides_help() -> str:
+    """Every field of ``--override`` with its meaning: what stands below a command's options."""
+    fields = Overrides.model_fields.items()
+    width = max(len(name) for name, _ in fields)
+    lines = [_field_help(name, str(field.description), width) for name, field in fields]
+    return "\n".join(["\b", "Fields of --override:", *lines])
+
+
+def _field_help(name: str, meaning: str, width: int) -> str:
+    """One field, its meaning wrapped beside its name."""
+    return textwrap.fill(
+        meaning, 76, initial_indent=f"  {name:{width}}  ", subsequent_indent=" " * (width + 4)
+    )
 
 
 def read_overrides(given: Iterable[str]) -> Overrides:

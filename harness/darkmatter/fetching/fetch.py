@@ -16,19 +16,25 @@ from darkmatter.fetching.record import (
     FetchedFile,
     Record,
     canonical,
+    lock_folder,
     place,
     problems,
     read_record,
     sha256_of,
     write_record,
 )
-from darkmatter.fetching.select import RemoteFile, choose_files
+from darkmatter.fetching.select import Chosen, Known, RemoteFile, choose_files, names_of
 from darkmatter.files.limits import human
+from darkmatter.files.lock import locked
+from darkmatter.plugins import host
 from darkmatter.progress import Progress
 from darkmatter.references import Reference
 
 MAX_SIZE = 20_000_000_000
 """Bytes that one reference may bring unless the user allows more."""
+
+LONGEST_WAIT_S = 24 * 3600.0
+"""How long to wait for another process that fetches the same reference."""
 
 _MB = 1_000_000
 
@@ -67,15 +73,26 @@ def fetch(reference: Reference, *, max_size: int = MAX_SIZE, progress: Progress 
     """
     progress = progress or Progress()
     hub = hub_reference(reference)
+    name = canonical(hub)
+
+    def waiting(owner: dict[str, object]) -> None:
+        progress.note(f"{name}: waiting for process {owner.get('pid')} on {owner.get('host')} to fetch it")
+
+    # One at a time: of two that resolve a moving branch, the last to write would decide.
+    with locked(lock_folder(name), LONGEST_WAIT_S, waiting):
+        return _fetch(reference, hub, max_size, progress)
+
+
+def _fetch(reference: Reference, hub: Reference, max_size: int, progress: Progress) -> Fetched:
     name, (repo, inside) = canonical(hub), place(hub)
     before = _before(name)
     if before is not None and re.fullmatch(COMMIT, hub.revision or "") and not problems(before, hashes=True):
         return Fetched(str(reference), before, before.commit)
     with said_plainly(name, repo, hub.revision):
         commit, files = listing(repo, hub.revision)
-        chosen = choose_files(files, inside, repo)
+        chosen = choose_files(files, inside, repo, Known.of(host().adapters().values()))
         _announce(name, commit, chosen, max_size, progress)
-        snapshot, fetched = _download(name, repo, commit, chosen, progress)
+        snapshot, fetched = _download(name, repo, commit, chosen.files, progress)
     record = Record(
         reference=name,
         repo=repo,
@@ -96,18 +113,25 @@ def _before(name: str) -> Record | None:
         return None
 
 
-def _announce(
-    name: str, commit: str, chosen: Sequence[RemoteFile], max_size: int, progress: Progress
-) -> None:
-    """Say what will be downloaded, or refuse because it is too much."""
-    total = sum(file.size for file in chosen)
-    progress.note(f"{name}: commit {commit}, {len(chosen)} files, {human(total)}")
-    for file in chosen:
-        progress.note(f"  {human(file.size):>10}  {file.path}")
+def _announce(name: str, commit: str, chosen: Chosen, max_size: int, progress: Progress) -> None:
+    """Say what will be downloaded, or refuse because it is too much, or nobody knows how much."""
+    unknown = [file for file in chosen.files if file.size is None]
+    if unknown:
+        message = (
+            f"{name}: the hub states no size of {names_of(unknown)}, so nothing says whether all of it "
+            "would come, or whether it is too much. Nothing was downloaded."
+        )
+        raise ItemError(message)
+    total = _total(chosen.files)
+    progress.note(f"{name}: commit {commit}, {len(chosen.files)} files, {human(total)}")
+    for file in chosen.files:
+        progress.note(f"  {human(file.size or 0):>10}  {file.path}")
+    if chosen.left_out:
+        progress.note(f"  left out, as parts of the training: {names_of(chosen.left_out)}")
     if total > max_size:
         message = (
-            f"{name}: {len(chosen)} files of {human(total)} together, more than {human(max_size)}. Name a "
-            f"folder further in, or allow it: darkmatter fetch {name} --max-size {total}"
+            f"{name}: {len(chosen.files)} files of {human(total)} together, more than {human(max_size)}. "
+            f"Name a folder further in, or allow it: darkmatter fetch {name} --max-size {total}"
         )
         raise ItemError(message)
 
@@ -118,7 +142,7 @@ def _download(
     """(snapshot folder, files with their hashes); every file is compared with what the hub states."""
     snapshots: set[Path] = set()
     fetched: dict[str, FetchedFile] = {}
-    total, done = sum(file.size for file in chosen), 0
+    total, done = _total(chosen), 0
     with progress.step(f"fetching {name}", _megabytes(total), "MB") as advance:
         for file in chosen:
             came = done
@@ -136,11 +160,16 @@ def _download(
                 message = f"{name}: {file.path} is damaged: {wrong}. Nothing was recorded; run this again."
                 raise ItemError(message)
             snapshots.add(snapshot)
-            fetched[file.path] = FetchedFile(size=file.size, sha256=file.sha256 or sha256_of(path))
-            done += file.size
+            size = path.stat().st_size  # the one that the hub states
+            fetched[file.path] = FetchedFile(size=size, sha256=file.sha256 or sha256_of(path))
+            done += size
             advance(_megabytes(done), _megabytes(total))
     (folder,) = snapshots
     return folder, fetched
+
+
+def _total(files: Sequence[RemoteFile]) -> int:
+    return sum(file.size or 0 for file in files)
 
 
 def _megabytes(count: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def download(
     options: dict[str, Any] = {"force_download": force}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         options["tqdm_class"] = _bar(advance)
-    found = Path(hf_hub_download(repo, file.path, revision=commit, **options))
+    # The settings may name a folder relative to where we are now; the record is read elsewhere too.
+    found = Path(os.path.abspath(hf_hub_download(repo, file.path, revision=commit, **options)))  # noqa: PTH100
     snapshot = found.parents[file.path.count("/")]
     if found != snapshot.joinpath(*file.path.split("/")) or snapshot.name != commit:
         message = f"{repo}: {file.path} came to {found}, which is not in the snapshot of {commit}."
@@ -129,9 +131,10 @@ def _trouble(error: Exception, endpoint: str) -> str | None:
 
 def _remote(sibling: Any) -> RemoteFile:
     lfs = sibling.lfs
+    size = sibling.size if sibling.size is not None else getattr(lfs, "size", None)
     return RemoteFile(
         path=str(sibling.rfilename),
-        size=int(sibling.size if sibling.size is not None else getattr(lfs, "size", 0)),
+        size=None if size is None else int(size),
         sha256=None if lfs is None else str(lfs.sha256),
         git_blob=None if lfs is not None or not _is_commit(str(sibling.blob_id)) else str(sibling.blob_id),
     )

@@ -1,6 +1,8 @@
 """What was fetched: one small file per reference, below our cache.
 
     ROOT/fetched/REFERENCE.json      repository, commit, and every file with size and SHA-256
+    ROOT/fetched/checked/            see ``darkmatter.fetching.checked``
+    ROOT/fetched/locks/REFERENCE/    whose lock is held while the reference is fetched
 
 The files themselves stay in the Hugging Face cache, where other programs find them too.
 """
@@ -71,6 +73,11 @@ def place(reference: Reference) -> tuple[str, str]:
 def records_folder() -> Path:
     """Where records lie."""
     return cache_root() / "fetched"
+
+
+def lock_folder(reference: str) -> Path:
+    """The folder whose lock is held by whoever fetches this reference."""
+    return records_folder() / "locks" / slug(reference)
 
 
 def _file(reference: str) -> Path:

@@ -13,13 +13,8 @@ KNOWN_STUBS = (
     "copy_reg._reconstructor",
     "builtins.object",
     "__builtin__.object",
-    "sae_lens.*",
-    "sae_training.*",
-    "mats_sae_training.*",
-    "autoencoders.*",
-    "dictionary_learning.*",
 )
-"""Names (globs) that become inert stubs in every file; an adapter adds those of its own format."""
+"""Names (globs) of no format that become inert stubs; an adapter adds those of its own format."""
 
 RECONSTRUCTORS = {"copyreg._reconstructor", "copy_reg._reconstructor"}
 """Functions that make an object of the class that is their first argument."""

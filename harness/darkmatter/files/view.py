@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from darkmatter.errors import SAEFileError, did_you_mean
+from darkmatter.errors import DarkmatterError, SAEFileError, did_you_mean
 from darkmatter.files import limits
 from darkmatter.files.header import TensorInfo, safetensors_header
 from darkmatter.files.npz import npz_header, npz_tensors
@@ -15,7 +15,7 @@ from darkmatter.files.text import read_json, read_yaml
 from darkmatter.files.torch_files import SavedTensor, load_tensors, read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from torch import Tensor
 
@@ -38,6 +38,7 @@ class FileView:
     Attributes:
         path: what the reference points to.
         root: the folder.
+        opened: the files that were asked for by name since this was last cleared.
         index_used: whether an adapter has asked for ``index``; one that never does reads no such file.
         origin: where fetched files come from.
     """
@@ -47,7 +48,9 @@ class FileView:
     def __init__(self, path: str | Path, index: int | None = None) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
         self._index, self.index_used = index, False
+        self.opened: set[str] = set()
         self._json: dict[tuple[str, bool], dict[str, Any]] = {}
+        self._pickles: dict[str, list[_Parse]] = {}
         try:
             folder, file = self.path.is_dir(), self.path.is_file()
         except (OSError, ValueError):  # too long, or not a path at all
@@ -94,9 +97,9 @@ class FileView:
 
     def json(self, name: str, *, allow_nan: bool = False) -> dict[str, Any]:
         """The object in a JSON file."""
-        key = (name, allow_nan)
+        path, key = self._existing(name), (name, allow_nan)
         if key not in self._json:
-            self._json[key] = read_json(self._existing(name), allow_nan=allow_nan)
+            self._json[key] = read_json(path, allow_nan=allow_nan)
         return self._json[key]
 
     def yaml(self, name: str) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class FileView:
 
     def saved_header(self, name: str) -> dict[str, TensorInfo] | None:
         """Like ``header`` for a ``.pt`` file: follows its pickle stream, loads none of its numbers."""
-        content = read_torch(self._existing(name)) if name.endswith(TORCH_SUFFIXES) else None
+        content = self.pickled(name) if name.endswith(TORCH_SUFFIXES) else None
         if not isinstance(content, dict):
             return None
         return {key: tensor.info for key, tensor in _named(str(self.file(name)), content).items()}
@@ -120,12 +123,24 @@ class FileView:
     def pickled(self, name: str, stubs: Iterable[str] = ()) -> Any:
         """What a ``torch.save`` file holds: ``SavedTensor`` and ``Stub`` objects in plain containers.
 
-        ``stubs`` are globs over the class names that the format is known to store.
+        ``stubs`` are globs over the class names that the format is known to store. A file is parsed
+        once for all adapters: what was read with fewer stubs is the same with more, and what more
+        stubs did not help is not helped by fewer.
         """
-        return read_torch(self._existing(name), stubs)
+        path, wanted = self._existing(name), frozenset(stubs)
+        known = self._pickles.setdefault(name, [])
+        parse = next((parse for parse in known if parse.answers(wanted)), None)
+        if parse is None:
+            parse = _Parse.of(path, wanted)
+            known.append(parse)
+        if parse.error is not None:
+            raise parse.error.with_traceback(None)
+        return parse.content
 
-    def tensors(self, name: str, marker: str | None = None) -> dict[str, Tensor]:
-        """All tensors of a file by name.
+    def tensors(
+        self, name: str, marker: str | None = None, only: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """All tensors of a file by name, or those of a safetensors file that ``only`` names.
 
         In a ``.pt`` file those of its top-level dictionary, or, where ``marker`` names a tensor,
         of the nearest dictionary inside that has it (a checkpoint keeps the weights one level down).
@@ -134,14 +149,21 @@ class FileView:
         if name.endswith(".npz"):
             return npz_tensors(path)
         if name.endswith(TORCH_SUFFIXES):
-            return _saved(path, _dictionary_with(read_torch(path), marker))
-        return _safetensors(path)
+            return _saved(path, _dictionary_with(self.pickled(name), marker))
+        return _safetensors(path, only)
 
-    def weights(self, name: str, marker: str | None = None) -> Weights:
-        """The tensors of a file, to be taken with their shapes checked."""
+    def weights(self, name: str, marker: str | None = None, only: Collection[str] | None = None) -> Weights:
+        """The tensors of a file, to be taken with their shapes checked.
+
+        Of a safetensors file ``only`` loads the tensors that it names; the others are there with
+        their shapes (``Weights.sized``).
+        """
         from darkmatter.files.weights import Weights
 
-        return Weights(self.tensors(name, marker), str(self.file(name)))
+        tensors = self.tensors(name, marker, only)
+        header = {} if only is None else self.header(name) or {}
+        unread = {key: info for key, info in header.items() if key not in tensors}
+        return Weights(tensors, str(self.file(name)), unread)
 
     def parent(self) -> Self | None:
         """A view of the folder above, for configurations that are written once for a whole run."""
@@ -168,12 +190,32 @@ class FileView:
 
     def _existing(self, name: str) -> Path:
         path = self.file(name)
-        if path.is_file():
+        self.opened.add(name)
+        if self.has(name):
             return path
         others = [other for other in self.names() if other != name]
         what = "is a folder, not a file" if path.is_dir() else "there is no such file"
         message = f"{path}: {what}. {did_you_mean(name, others)}"
         raise SAEFileError(message)
+
+
+class _Parse(NamedTuple):
+    """What came of reading a saved file with some stubs."""
+
+    stubs: frozenset[str]
+    content: Any
+    error: DarkmatterError | None
+
+    @classmethod
+    def of(cls, path: Path, stubs: frozenset[str]) -> Self:
+        try:
+            return cls(stubs, read_torch(path, sorted(stubs)), None)
+        except DarkmatterError as error:
+            return cls(stubs, None, error)
+
+    def answers(self, stubs: frozenset[str]) -> bool:
+        """Whether reading the file with these stubs would end the same."""
+        return self.stubs >= stubs if self.error is not None else self.stubs <= stubs
 
 
 def _named(where: str, content: dict[Any, Any]) -> dict[str, SavedTensor]:
@@ -235,13 +277,13 @@ def _saved(path: Path, content: Any) -> dict[str, Tensor]:
     return load_tensors(saved)
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
+def _safetensors(path: Path, only: Collection[str] | None) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
     names = safetensors_header(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in names}
+            return {name: file.get_tensor(name) for name in names if only is None or name in only}
     except (SafetensorError, OSError, ValueError) as error:
         message = f"{path}: cannot be read: {error}."
         raise SAEFileError(message) from error

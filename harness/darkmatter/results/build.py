@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from darkmatter.descriptors import Evaluator
+from darkmatter.printable import brief
 from darkmatter.results.captions import HOW_TO_READ, describe_data, describe_metric, evaluator_titles
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.comparable import (
@@ -236,11 +237,13 @@ def _width(columns: Sequence[Cells], names: Mapping[str, bool]) -> int:
 
 
 def _missing(results: ResultSet) -> list[str]:
-    """What failed or was skipped, with the same reason said once."""
+    """What failed or was skipped, with the same reason said once and briefly; results have it in full."""
     by_name: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, result in zip(results.names, results, strict=True):
         if result.status != "ok":
-            by_name[result.status, result.reason or "no reason given", name].append(result.evaluator.name)
+            by_name[result.status, brief(result.reason or "no reason given"), name].append(
+                result.evaluator.name
+            )
     grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (status, reason, name), evaluators in by_name.items():
         grouped[status, reason, ", ".join(sorted(evaluators))].append(name)

@@ -76,7 +76,9 @@ class SAERecord(Record):
     adapter: str = ""
     metadata: dict[str, Any] = {}
     assumptions: tuple[str, ...] = ()
-    overrides: dict[str, Any] = Field(default={}, description="what the user stated instead of its file")
+    overrides: dict[str, Any] = Field(
+        default={}, description="what the user or a catalogue stated instead of its file"
+    )
     members: tuple[str, ...] = Field(default=(), description="of a family, the names of its SAEs")
 
 

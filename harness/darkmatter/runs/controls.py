@@ -12,6 +12,7 @@ from darkmatter.descriptors import Baseline
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.plugins import PluginHost
 from darkmatter.runs.items import BaselineItem
+from darkmatter.wording import expectation
 
 SAME_L0 = 0.15
 """Two L0s that differ by less than this share are served by one control."""
@@ -36,8 +37,13 @@ def baseline_item(host: PluginHost, name: str, label: str, options: Mapping[str,
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        hint = did_you_mean(field, baseline.config.model_fields)
-        message = f"baseline {name!r}, option {field!r}: {first['msg']}. {hint}"
+        if first["type"] == "extra_forbidden":
+            what = f"there is no such option. {did_you_mean(field, baseline.config.model_fields)}"
+        elif first["type"] == "missing":
+            what = "it is missing."
+        else:
+            what = f"it cannot be {first['input']!r}; {expectation(first)}."
+        message = f"baseline {name!r}, option {field!r}: {what}"
         raise UsageError(message) from None
     text = ",".join([name, *(f"{key}={value}" for key, value in options.items())])
     return BaselineItem(label, f"baseline:{text}", baseline, owned.qualified, config)

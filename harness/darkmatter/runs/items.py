@@ -11,6 +11,7 @@ from darkmatter.errors import ItemError
 from darkmatter.files.atomic import content_hash
 from darkmatter.fitting import FitData
 from darkmatter.sae.base import SAE, SAEMetadata
+from darkmatter.sae.recorded import assumed, recorded
 
 
 @dataclass
@@ -27,7 +28,10 @@ class SAEItem:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is remembered of an SAE whose weights are not: sizes and where it belongs."""
+    """What is remembered of an SAE whose weights are not: sizes, where it belongs, what is known of it.
+
+    ``assumed`` are the overrides about which nothing is recorded and nothing was stated.
+    """
 
     d_in: int
     d_out: int
@@ -35,11 +39,18 @@ class Facts:
     hook_in: str | None
     hook_out: str | None
     metadata: SAEMetadata
+    assumed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, sae: SAE) -> Facts:
         """The facts of a loaded SAE."""
-        return cls(sae.d_in, sae.d_out, sae.d_sae, sae.hook_in, sae.hook_out, sae.metadata)
+        hooks = sae.hook_in, sae.hook_out
+        return cls(sae.d_in, sae.d_out, sae.d_sae, *hooks, sae.metadata, assumed(sae))
+
+    @property
+    def recorded(self) -> SAEMetadata:
+        """What is known of it, without what its reader only assumed."""
+        return recorded(self.metadata, self.assumed)
 
     @property
     def hooks(self) -> tuple[str | None, str | None]:
@@ -138,7 +149,15 @@ def check_size(sae: SAE, hooks: tuple[str, str], dims: Mapping[str, int]) -> Non
         if size != dims[hook]:
             message = (
                 f"takes {what} = {size}, but {hook!r} has {dims[hook]} features. Expected an SAE made for "
-                "this model and hook point: check --model and --hook "
-                f"(the file says {sae.hook_in or 'nothing'})."
+                f"this model and hook point: check --model and --hook ({_hook_said(sae)})."
             )
             raise ItemError(message)
+
+
+def _hook_said(sae: SAE) -> str:
+    """Whose word the hook point of an SAE is."""
+    if sae.overrides.hook is not None:
+        return f"{sae.overrides.hook} was stated, the file does not decide"
+    if any(getattr(each, "about", None) == "hook" for each in sae.assumptions):
+        return f"{sae.hook_in} is assumed" if sae.hook_in else "the file says nothing"
+    return f"the file says {sae.hook_in or 'nothing'}"

@@ -170,8 +170,8 @@ class Job:
         return min(recorded, default=DEFAULT_CONTEXT_LENGTH)
 
     def _recorded(self) -> list[SAEMetadata]:
-        """What the SAEs that can be read say of themselves, overrides included."""
-        return [file.facts.metadata for file in self.files if file.facts is not None]
+        """What the SAEs that can be read say of themselves, overrides included and assumptions not."""
+        return [file.facts.recorded for file in self.files if file.facts is not None]
 
     def bos(self) -> str | None:
         """What was asked for, else what the SAEs record, if they agree; None: BOS if there is one."""
@@ -283,8 +283,10 @@ class Job:
             self.progress.note("contexts begin without BOS, as in the training of the SAEs that record it")
         warnings = []
         for item, file in zip(self.items, self.files, strict=True):
-            metadata = file.facts.metadata if file.facts is not None else SAEMetadata()
-            found = departures(metadata, self.suite.model, bos=bos)
+            if file.facts is None:
+                continue
+            facts = file.facts
+            found = departures(facts.metadata, self.suite.model, bos=bos, assumed=facts.assumed)
             item.notes += [departure.sentence for departure in found]
             warnings += [f"{item.name}: {departure.sentence}" for departure in found if departure.warn]
         return warnings

@@ -29,7 +29,7 @@ GUESSED_L0 = 64
 
 @dataclass(frozen=True)
 class PlannedResult:
-    """One result: ``action`` is make, reuse, skip or fail."""
+    """One result: ``action`` is make, reuse, skip or fail; evaluator ``all`` where all share its fate."""
 
     sae: str
     evaluator: str
@@ -165,6 +165,9 @@ class _Planner:
         doubts = self._doubts(admitted)
         planned: list[PlannedResult] = []
         for each in admitted:
+            if each.failure:
+                planned.append(PlannedResult(each.item.name, "all", "fail", each.failure))
+                continue
             doubt = doubts.get(each.hooks[0], "")
             measuring = self._measuring(each.item.name)
             planned += [self._of_sae(each, chosen, doubt) for chosen in measuring]
@@ -219,9 +222,7 @@ class _Planner:
 
     def _of_sae(self, admitted: _Admitted, chosen: Chosen, doubt: str) -> PlannedResult:
         item, sae = admitted.item, admitted.sae
-        name = chosen.evaluator.name
-        if sae is None:
-            return PlannedResult(item.name, name, "fail", admitted.failure)
+        assert sae is not None
         own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
         has = self.source.has | {need for need, there in own.items() if there}
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt, sae.overrides.dtype)

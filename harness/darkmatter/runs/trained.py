@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -32,27 +32,43 @@ def bos_of_all(recorded: Iterable[SAEMetadata]) -> Literal["never"] | None:
     return "never" if policies == {False} else None
 
 
-def departures(recorded: SAEMetadata, model: ModelSpec, *, bos: bool) -> list[Departure]:
-    """Where a run departs from the training of an SAE; ``bos``: the run's contexts begin with BOS."""
+def departures(
+    known: SAEMetadata, model: ModelSpec, *, bos: bool, assumed: Collection[str] = ()
+) -> list[Departure]:
+    """Where a run departs from the training of an SAE.
+
+    Args:
+        known: what is known of the SAE, assumed values included.
+        model: the run's model.
+        bos: whether the run's contexts begin with BOS.
+        assumed: the overrides of which ``known`` holds assumed values; the sentences say so.
+    """
+
+    def basis(name: str) -> str:
+        return " (assumed, not recorded)" if name in assumed else ""
+
     found = []
-    if recorded.prepend_bos not in {None, bos}:
-        began, begin = ("began", "do not") if recorded.prepend_bos else ("did not begin", "do")
-        policy = "always" if recorded.prepend_bos else "never"
+    if known.prepend_bos not in {None, bos}:
+        began, begin = ("began", "do not") if known.prepend_bos else ("did not begin", "do")
+        policy = "always" if known.prepend_bos else "never"
         sentence = (
-            f"its training contexts {began} with BOS, this run's {begin}. To follow it: --bos {policy} "
-            f"(text: {{bos: {policy}}}); if the record is wrong: --override NAME.bos={str(bos).lower()}."
+            f"its training contexts {began} with BOS{basis('bos')}, this run's {begin}. To follow it: "
+            f"--bos {policy} (text: {{bos: {policy}}}); if the record is wrong: "
+            f"--override NAME.bos={str(bos).lower()}."
         )
         found.append(Departure(sentence))
-    if recorded.processing is not None and recorded.processing != model.processing:
+    if known.processing is not None and known.processing != model.processing:
         sentence = (
-            f"it was trained on a model {PROCESSED[recorded.processing]}, this run takes its model "
-            f"{PROCESSED[model.processing]}. To follow it: --processing {recorded.processing} "
-            f"(model: {{name: NAME, processing: {recorded.processing}}})."
+            f"it was trained on a model {PROCESSED[known.processing]}{basis('processing')}, this run takes "
+            f"its model {PROCESSED[model.processing]}. To follow it: --processing {known.processing} "
+            f"(model: {{name: NAME, processing: {known.processing}}}); if the record is wrong: "
+            f"--override NAME.processing={model.processing}."
         )
         found.append(Departure(sentence))
-    if recorded.model is not None and not may_be_same(recorded.model, model.name):
+    if known.model is not None and not may_be_same(known.model, model.name):
         sentence = (
-            f"it was trained on a model called {recorded.model!r}, this run's is {_last_part(model.name)!r}."
+            f"it was trained on a model called {known.model!r}{basis('model')}, this run's is "
+            f"{_last_part(model.name)!r}."
         )
         found.append(Departure(sentence, warn=False))
     return found

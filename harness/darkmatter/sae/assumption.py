@@ -14,6 +14,8 @@ TO_BE_SURE = {
     "orientation": "the training script: is W_enc stored [d_in, d_sae] or [d_sae, d_in]? "
     "then --override orientation=d_in,d_sae or orientation=d_sae,d_in",
     "k": "the training script or the publisher's page; then --override k=NUMBER",
+    "processing": "the training script: did it take the model's weights as they are, or fold layer norms and "
+    "centre weights as TransformerLens does? then --override processing=raw or processing=compat",
     "hook_out": "the training script or the publisher's page; then --override hook_out=HOOK",
 }
 """What settles an assumption about a field that the user can override."""

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SAEMetadata:
-    """What the file says of itself; ``None`` where it says nothing.
+    """What is known of an SAE beside its numbers; ``None`` where nothing is.
 
-    ``processing`` is that of the weights of the model it was trained on, in the words of a suite's
-    ``model``: raw, or compat (layer norms folded and weights centred).
+    ``architecture`` is a word that all formats share (docs/plugins.md lists them); a name of the
+    file's own, such as that of a class, goes into ``extra``. What a reader took where the file says
+    nothing stands here too, beside an assumption about it; ``darkmatter.sae.recorded`` tells the two
+    apart. ``processing`` is that of the weights of the model it was trained on, in the words of a
+    suite's ``model``: raw, or compat (layer norms folded and weights centred).
     """
 
     format: str = ""
@@ -65,6 +68,12 @@ class SAE(abc.ABC):
     fingerprint: str | None
     reconstructs: bool = True
     no_reconstruction: str = ""
+
+    def __repr__(self) -> str:
+        metadata: SAEMetadata | None = getattr(self, "metadata", None)
+        kind = f" {metadata.architecture}" if metadata and metadata.architecture else ""
+        where = self.hook_in or "no hook point recorded"
+        return f"<{type(self).__name__}{kind}, {self.d_in} -> {self.d_sae}, {where}>"
 
     @property
     def W_dec(self) -> Tensor | None:  # noqa: N802 - the field's name for it

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from darkmatter.files.view import FileView
 
 HINTS = 5
+SHOWN = 10
+FEW = 3  # adapters that found no file of theirs and are still named
+
+
+class Unreadable(Refusal):
+    """A refusal because a file that bears the right name cannot be read: the nearest miss."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Claim:
 
     adapter: SAEAdapter
     verdict: Detection | Refusal
+    files: tuple[str, ...] = ()
+    """Files that bear one of the adapter's names; it was not asked about any others."""
 
     @property
     def exact(self) -> bool:
@@ -35,9 +43,23 @@ class Claim:
         """Whether the adapter would try."""
         return isinstance(self.verdict, Detection) and self.verdict.confidence == "likely"
 
-    def __str__(self) -> str:
-        verb = "claims it" if self.exact else "may read it" if self.likely else "does not"
-        return f"  {self.adapter.name}: {verb}: {self.verdict.reason}"
+    @property
+    def said(self) -> str:
+        """What the adapter says, to stand behind its name."""
+        if isinstance(self.verdict, Unreadable):
+            return f"failed to look: {self.verdict.reason}"
+        verb = "claims it" if self.exact else "may read it" if self.likely else "does not claim it"
+        return f"{verb}: {self.verdict.reason}"
+
+    def __lt__(self, other: Claim) -> bool:
+        """The surest first, then those whose file is named the most precisely: ae.pt before *.pt."""
+        return self._rank() < other._rank()
+
+    def _rank(self) -> tuple[bool, bool, bool, int, str]:
+        globs = [glob for glob in self.adapter.filenames if fnmatch.filter(self.files, glob)]
+        precision = max((len(glob) for glob in globs), default=0)
+        unreadable = isinstance(self.verdict, Unreadable)
+        return not self.exact, not self.likely, not unreadable, -precision, self.adapter.name
 
 
 def matches(view: FileView, adapter: SAEAdapter) -> list[str]:
@@ -49,36 +71,45 @@ def matches(view: FileView, adapter: SAEAdapter) -> list[str]:
 
 def detect(view: FileView, adapters: Mapping[str, SAEAdapter]) -> list[Claim]:
     """Every adapter's verdict, in the order of names."""
-    return [Claim(adapters[name], _verdict(view, adapters[name])) for name in sorted(adapters)]
+    return [_asked(view, adapters[name]) for name in sorted(adapters)]
+
+
+def _asked(view: FileView, adapter: SAEAdapter) -> Claim:
+    files = tuple(matches(view, adapter))
+    if not files:
+        return Claim(adapter, Refusal(f"there is no file named {' or '.join(adapter.filenames)}"))
+    return Claim(adapter, _verdict(view, adapter), files)
 
 
 def _verdict(view: FileView, adapter: SAEAdapter) -> Detection | Refusal:
-    if not matches(view, adapter):
-        return Refusal(f"there is no file named {' or '.join(adapter.filenames)}")
     try:
         return adapter.detect(view)
     except DarkmatterError as error:
-        return Refusal(str(error))
+        return Unreadable(str(error))
     except Exception as error:  # noqa: BLE001 - a broken plugin must not hide the other adapters
-        return Refusal(f"its detection failed ({type(error).__name__}: {error})")
+        return Unreadable(f"its detection failed ({type(error).__name__}: {error})")
 
 
-def choose(view: FileView, claims: list[Claim], adapter: str | None = None) -> SAEAdapter:
-    """The one adapter to use; raises with every adapter's reason where there is none or several.
+def named(
+    view: FileView, adapters: Mapping[str, SAEAdapter], adapter: str | None = None
+) -> SAEAdapter | None:
+    """The adapter asked for, else the one that the catalogue names which led here: no file is looked at."""
+    by_catalogue = view.origin.adapter if view.origin is not None else None
+    if adapter is None:
+        return adapters.get(by_catalogue) if by_catalogue is not None else None
+    if adapter in adapters:
+        return adapters[adapter]
+    message = f"There is no adapter {adapter!r}. {did_you_mean(adapter, sorted(adapters))}"
+    raise UsageError(message)
 
-    That is the one asked for, else the one that the catalogue names which led here, else the one
-    that claims the files.
-    """
-    named_by_catalogue = view.origin.adapter if view.origin is not None else None
-    if adapter is None and any(claim.adapter.name == named_by_catalogue for claim in claims):
-        adapter = named_by_catalogue
-    if adapter is not None:
-        named = [claim.adapter for claim in claims if claim.adapter.name == adapter]
-        if named:
-            return named[0]
-        known = [claim.adapter.name for claim in claims]
-        message = f"There is no adapter {adapter!r}. {did_you_mean(adapter, known)}"
-        raise UsageError(message)
+
+def adapter_for(view: FileView, adapters: Mapping[str, SAEAdapter], adapter: str | None = None) -> SAEAdapter:
+    """The adapter that is named, else the one that claims the files; detection may cost a while."""
+    return named(view, adapters, adapter) or choose(view, detect(view, adapters))
+
+
+def choose(view: FileView, claims: list[Claim]) -> SAEAdapter:
+    """The one adapter that claims the files; raises with every adapter's reason if none or several do."""
     exact = [claim.adapter for claim in claims if claim.exact]
     likely = [claim.adapter for claim in claims if claim.likely]
     if len(exact) == 1:
@@ -89,24 +120,56 @@ def choose(view: FileView, claims: list[Claim], adapter: str | None = None) -> S
 
 
 def _undecided(view: FileView, claims: list[Claim], rivals: list[SAEAdapter]) -> str:
+    """The problem in one line; below it the adapters that found a file of theirs, the others counted."""
+    below = [] if rivals else _below(view, claims)
     if rivals:
         names = " and ".join(adapter.name for adapter in rivals)
-        head = f"{view}: {names} both read this; say which with --adapter {rivals[0].name}."
+        lines = [f"{view}: {names} both read this; say which with --adapter {rivals[0].name}."]
     else:
-        head = f"{view}: no adapter recognises this. {_hint(view, claims)}".strip()
-    return "\n".join([head, *map(str, claims)])
+        hint = _folders(below) if below else _contents(view)
+        lines = [f"{view}: no adapter recognises this. {hint}"]
+    names_by_word: dict[str, list[str]] = {}
+    for claim in sorted(claims):
+        if claim.files:
+            names_by_word.setdefault(claim.said, []).append(claim.adapter.name)
+    lines += [f"  {', '.join(names)} {said}" for said, names in names_by_word.items()]
+    unmatched = [claim for claim in claims if not claim.files]
+    if len(unmatched) <= FEW:
+        lines += [f"  {claim.adapter.name} {claim.said}" for claim in unmatched]
+    elif view.names() and not below:
+        lines.append(
+            f"  {_count(len(unmatched), claims)}; `darkmatter list adapters` shows what they look for."
+        )
+    return "\n".join(lines)
 
 
-def _hint(view: FileView, claims: list[Claim]) -> str:
-    """Where the SAE might be, if not here."""
+def _count(others: int, claims: list[Claim]) -> str:
+    """How many adapters found nothing that is named as their files are."""
+    more = "more " if others < len(claims) else ""
+    return f"{others} {more}adapters found none of their files"
+
+
+def _below(view: FileView, claims: list[Claim]) -> list[str]:
+    """Folders below that have files of some adapter's name."""
+    if view.path.is_file():
+        return []
+    adapters = [claim.adapter for claim in claims]
+    return [
+        str(folder) for folder in view.subfolders() if any(matches(folder, adapter) for adapter in adapters)
+    ]
+
+
+def _folders(found: list[str]) -> str:
+    more = f" and {len(found) - HINTS} more" if len(found) > HINTS else ""
+    return f"It holds SAEs; give one of them: {', '.join(found[:HINTS])}{more}."
+
+
+def _contents(view: FileView) -> str:
+    """What is there instead of an SAE."""
     if view.path.is_file():
         return f"If it is part of an SAE, give its folder: {view.root}."
-    adapters = [claim.adapter for claim in claims]
-    below = (folder for folder in view.subfolders() if any(matches(folder, adapter) for adapter in adapters))
-    found = [str(folder) for folder in islice(below, HINTS)]
-    if found:
-        return f"It holds SAEs; give one of them: {', '.join(found)}."
     if view.names():
-        return f"Files there: {', '.join(view.names()[:10])}."
+        more = f" and {len(view.names()) - SHOWN} more" if len(view.names()) > SHOWN else ""
+        return f"Files there: {', '.join(view.names()[:SHOWN])}{more}."
     folders = [folder.root.name for folder in islice(view.subfolders(), HINTS)]
     return f"It holds no files; folders below: {', '.join(folders)}." if folders else "The folder is empty."

@@ -98,6 +98,11 @@ class EncodeOnlySAE(SAE):
         """Where the weights are, and the codes will be."""
         return self._encoder.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which it encodes."""
+        return self._dtype
+
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> EncodeOnlySAE:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from darkmatter.sae.activation import Activation
     from darkmatter.sae.base import SAE
-
-NORMALISERS = {
-    "none": ("x", "{}"),
-    "layer_norm": ("(x - mean(x)) / (std(x) + {eps:g})", "({}) · std(x) + mean(x)"),
-    "constant_norm": ("x · √d_in / ‖x‖", "({}) · ‖x‖ / √d_in"),
-    "scale": ("x · {factor:g}", "({}) / {factor:g}"),
-}
-"""By kind of normalisation: x', and the decoder's output {} with the normalisation undone."""
 
 
 def formula(sae: SAE) -> str:
@@ -32,13 +24,11 @@ def formula(sae: SAE) -> str:
     if not isinstance(sae, CanonicalSAE):
         return str(getattr(sae, "formula", "f = encode(x); x̂ = decode(f)"))
     normalisation = sae.normalisation
-    inward, outward = NORMALISERS[normalisation.kind]
-    numbers: dict[str, Any] = {"eps": normalisation.eps, "factor": normalisation.factor}
-    x = inward.format(**numbers) + ("" if sae.subtract is None else " - subtract")
+    x = normalisation.said() + ("" if sae.subtract is None else " - subtract")
     h = "x' W_enc" + ("" if sae.b_enc is None else " + b_enc")
     y = "f W_dec" if sae.code_scale is None else "(f / code_scale) W_dec"
     y += "" if sae.b_dec is None else " + b_dec"
-    y = outward.replace("{}", y).format(**numbers) if normalisation.invert else y
+    y = normalisation.said_undone(y)
     steps = [
         f"x' = {x}",
         f"h = {h}" if sae.code_scale is None else f"h = ({h}) · code_scale",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from darkmatter.errors import DarkmatterError, ItemError
 from darkmatter.files import limits
 from darkmatter.sae.assumption import described
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import choose, detect, named
 from darkmatter.sae.formula import formula
-from darkmatter.sae.load import LoadOptions, as_reference, follow, known_adapters, load_sae, open_view, read
+from darkmatter.sae.load import LoadOptions, as_reference, known_adapters, load_sae, open_view, read
 from darkmatter.sae.overrides import Overrides
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from darkmatter.descriptors import SAEAdapter
@@ -33,6 +33,7 @@ class Inspection:
 
     reference: str
     path: str | None = None
+    index: int | None = None
     adapter: str | None = None
     claims: list[dict[str, str]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Inspection:
     d_sae: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     semantics: str | None = None
+    no_reconstruction: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     assumptions: list[dict[str, str | None]] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -74,20 +76,23 @@ def inspect_reference(
     if where.kind == "python":
         return Inspection(reference=where.raw, **_describe(load_sae(where, overrides=stated)))
     view = open_view(where)
-    claims = detect(view, known_adapters(adapters))
+    known = known_adapters(adapters)
+    claims = detect(view, known)
     files, tensors = _contents(view)
     found: dict[str, Any] = {
         "reference": where.raw,
         "path": str(view),
+        "index": where.index,
         "claims": [_verdict(claim) for claim in claims],
         "files": files,
         "tensors": tensors,
     }
     try:
-        chosen = choose(view, claims, adapter)
+        chosen = named(view, known, adapter) or choose(view, claims)
         found["adapter"] = chosen.name
-        sae = read(view, chosen, LoadOptions(overrides=stated))
-        found |= _describe(follow(sae, stated, str(view)))
+        view.opened.clear()
+        found |= _describe(read(view, chosen, LoadOptions(overrides=stated)))
+        found["files"] = [_with_use(entry, view.opened) for entry in files]
     except ItemError as error:
         found["error"] = str(error)
     return Inspection(**found)
@@ -125,6 +130,15 @@ def _contents(view: FileView) -> tuple[list[dict[str, Any]], dict[str, dict[str,
     return files, tensors
 
 
+def _with_use(entry: dict[str, Any], opened: Collection[str]) -> dict[str, Any]:
+    """A file with whether this SAE was read from it; what it was read from has no problem."""
+    used = entry["name"] in opened
+    if used and "problem" in entry:
+        entry = {**entry, "note": "holds objects, which are read and not listed"}
+        del entry["problem"]
+    return {**entry, "used": used}
+
+
 def _describe(sae: SAE) -> dict[str, Any]:
     return {
         "architecture": sae.metadata.architecture,
@@ -135,6 +149,7 @@ def _describe(sae: SAE) -> dict[str, Any]:
         "d_sae": sae.d_sae,
         "settings": _settings(sae),
         "semantics": formula(sae),
+        "no_reconstruction": sae.no_reconstruction,
         "metadata": asdict(sae.metadata),
         "assumptions": described(sae.assumptions),
         "overrides": sae.overrides.given(),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
 from darkmatter.files.view import FileView
-from darkmatter.references import Reference, parse_reference
+from darkmatter.references import Reference, absent_hint, parse_reference
+from darkmatter.sae.assumption import Assumption
 from darkmatter.sae.base import SAE
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for
 from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides, apply_overrides
+from darkmatter.sae.recorded import assumed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,27 +22,20 @@ if TYPE_CHECKING:
 
     from darkmatter.descriptors import SAEAdapter
 
+USER = "the user"
+
 
 @dataclass(frozen=True)
 class LoadOptions:
     """What an adapter may want to know; it may ignore all of it.
 
     ``load_sae`` moves the result to ``device`` and ``dtype`` itself, and follows all overrides but
-    those that only the reader of the file can: an adapter asks for these with ``override``.
+    those that the adapter declares to follow (``SAEAdapter.follows``).
     """
 
     device: str = "cpu"
     dtype: torch.dtype | None = None
     overrides: Overrides = field(default_factory=Overrides)
-    asked: set[str] = field(default_factory=set, compare=False)
-
-    def override(self, name: Literal["orientation", "k"]) -> Any:
-        """What the user says where the file does not; None where they say nothing.
-
-        An override that no adapter asks for is an error: it would change nothing.
-        """
-        self.asked.add(name)
-        return getattr(self.overrides, name)
 
 
 def load_sae(
@@ -58,7 +53,7 @@ def load_sae(
         reference: a path, or any other reference (see ``darkmatter.references``).
         adapter: the reader to use, where detection finds several or none.
         device: where the weights go.
-        dtype: precision of the weights; by default float32, or float64 if the file has it.
+        dtype: precision of the computation, float32 by default; weights stay as the file has them.
         adapters: readers by name; by default those of all plugins.
         overrides: what is known of the SAE and its file does not say, or says wrongly: fields of
             ``Overrides``, such as ``{"norm_factor": 0.3}``.
@@ -72,19 +67,17 @@ def load_sae(
     if where.kind == "python":
         from darkmatter.sae.python import call_reference
 
-        sae = call_reference(where.target)
-        _refuse_unasked(where.raw, "a function", stated, asked=())
-    else:
-        view = open_view(where)
-        chosen = choose(view, detect(view, known_adapters(adapters)), adapter)
-        sae = read(view, chosen, LoadOptions(device, dtype, stated))
-    return follow(place(sae, device, dtype), stated, where.raw)
+        _refuse_unfollowed(where.raw, "a function", stated, USER, ())
+        return _follow(place(call_reference(where.target), device, dtype), stated, where.raw, USER)
+    view = open_view(where)
+    chosen = adapter_for(view, known_adapters(adapters), adapter)
+    return read(view, chosen, LoadOptions(device, dtype, stated))
 
 
-def follow(sae: SAE, overrides: Overrides, where: str, *, given_by: str = "the user") -> SAE:
+def _follow(sae: SAE, overrides: Overrides, where: str, given_by: str, followed: Collection[str] = ()) -> SAE:
     """The SAE with the overrides in force; ``where`` says in errors which SAE cannot follow them."""
     try:
-        return apply_overrides(sae, overrides, given_by=given_by)
+        return apply_overrides(sae, overrides, given_by=given_by, followed=followed)
     except ItemError as error:
         message = f"{where}: {error}"
         raise ItemError(message) from error
@@ -100,7 +93,11 @@ def as_reference(reference: str | Path | Reference) -> Reference:
 def open_view(reference: Reference) -> FileView:
     """The files that a reference points to."""
     if reference.kind == "path":
-        return FileView(Path(reference.target).expanduser(), reference.index)
+        try:
+            return FileView(Path(reference.target).expanduser(), reference.index)
+        except SAEFileError as error:
+            message = f"{error} {absent_hint(reference.target)}".strip()
+            raise SAEFileError(message) from None
     if reference.kind == "baseline":
         message = (
             f"{reference.raw}: a baseline is fitted on the training rows of a run, so it cannot be loaded "
@@ -113,11 +110,38 @@ def open_view(reference: Reference) -> FileView:
 
 
 def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
-    """Load through one adapter and check what it made."""
+    """Load through one adapter, check what it made, and follow the overrides.
+
+    Those are the user's, in ``options``, and a catalogue's where the user says nothing. A catalogue's
+    norm_factor is a special case: its list gives one for SAEs whose files have a scale of their own or
+    need none, so it is followed only where the files leave the scale open.
+    """
+    where, user, origin = str(view), options.overrides, view.origin
+    beneath, by_catalogue = Overrides(), ""
+    if origin is not None:
+        beneath, by_catalogue = origin.beneath(user), origin.stated_by
+    _refuse_unfollowed(where, f"the adapter {adapter.name!r}", user, USER, adapter.follows)
+    _refuse_unfollowed(where, f"the adapter {adapter.name!r}", beneath, by_catalogue, adapter.follows)
+    factor, certain = beneath.norm_factor, beneath.without("norm_factor")
+    sae = _made(view, adapter, replace(options, overrides=user.merged_with(certain)))
+    left_out = factor is not None and "norm_factor" not in assumed(sae)
+    if factor is not None and not left_out and "norm_factor" in adapter.follows:
+        sae = _made(view, adapter, replace(options, overrides=user.merged_with(beneath)))
+    if origin is not None:
+        sae.metadata = origin.signed(sae.metadata)
+    sae = place(sae, options.device, options.dtype)
+    sae = _follow(sae, certain if left_out else beneath, where, by_catalogue, adapter.follows)
+    if left_out:
+        sentence = (
+            f"{by_catalogue} states norm_factor {factor:g}, which is left out: the files leave no scale open."
+        )
+        sae.assumptions = (*sae.assumptions, Assumption(sentence, to_be_sure=""))
+    return _follow(sae, user, where, USER, adapter.follows)
+
+
+def _made(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
+    """What an adapter makes of the files, checked."""
     view.index_used = False
-    origin = view.origin
-    beneath = Overrides() if origin is None else origin.beneath(options.overrides)
-    options = replace(options, overrides=options.overrides.merged_with(beneath))
     try:
         sae = adapter.resolve()(view, options)
     except SAEFileError:
@@ -134,20 +158,20 @@ def read(view: FileView, adapter: SAEAdapter, options: LoadOptions) -> SAE:
     if not view.index_used and view.index is not None:
         message = f"{view}: holds a single SAE for the adapter {adapter.name!r}; leave out #{view.index}."
         raise SAEFileError(message)
-    _refuse_unasked(str(view), f"the adapter {adapter.name!r}", options.overrides, options.asked)
     check_loaded(sae, str(view))
-    if origin is None:
-        return sae
-    sae.metadata = origin.signed(sae.metadata)
-    return follow(sae, beneath, str(view), given_by=origin.stated_by)
+    return sae
 
 
-def _refuse_unasked(where: str, reader: str, overrides: Overrides, asked: Collection[str]) -> None:
-    """Raise an SAEFileError if an override would change nothing, because its reader needs no such word."""
+def _refuse_unfollowed(
+    where: str, reader: str, overrides: Overrides, given_by: str, follows: Collection[str]
+) -> None:
+    """Raise an ItemError for an override that would change nothing, because its reader needs no such word."""
     for name in FOR_ADAPTERS:
-        if getattr(overrides, name) is not None and name not in asked:
-            message = f"{where}: {reader} needs no {name} from you; leave the override out."
-            raise SAEFileError(message)
+        value = getattr(overrides, name)
+        if value is not None and name not in follows:
+            advice = "Leave the override out." if given_by == USER else "The entry is wrong; name its files."
+            message = f"{where}: {given_by} states {name} {value}, of which {reader} has no use. {advice}"
+            raise ItemError(message)
 
 
 def check_loaded(sae: SAE, where: str) -> None:
@@ -184,5 +208,9 @@ def place(sae: SAE, device: str, dtype: torch.dtype | None) -> SAE:
     move: Any = getattr(sae, "to", None)
     if move is None or (device == "cpu" and dtype is None):
         return sae
-    moved: SAE = move(device=device, dtype=dtype)
+    try:
+        moved: SAE = move(device=device, dtype=dtype)
+    except (AssertionError, RuntimeError) as error:  # no such device, torch without it, no memory on it
+        message = f"the SAE cannot be moved to the device {device!r}: {str(error).splitlines()[0]}."
+        raise ItemError(message) from error
     return moved

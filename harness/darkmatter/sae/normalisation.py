@@ -59,6 +59,26 @@ class Normalisation:
         numbers = {"layer_norm": {"eps": self.eps}, "scale": {"factor": self.factor}}.get(self.kind, {})
         return {"kind": self.kind, "invert": self.kind == "none" or self.invert, **numbers}
 
+    def said(self) -> str:
+        """What ``apply`` makes of a row x, as text."""
+        return {
+            "none": "x",
+            "layer_norm": f"(x - mean(x)) / (std(x) + {self.eps:g})",
+            "constant_norm": "x · √d_in / ‖x‖",
+            "scale": f"x · {self.factor:g}",
+        }[self.kind]
+
+    def said_undone(self, y: str) -> str:
+        """What ``undo`` makes of the decoder's output ``y``, as text."""
+        if not self.invert:
+            return y
+        return {
+            "none": y,
+            "layer_norm": f"({y}) · std(x) + mean(x)",
+            "constant_norm": f"({y}) · ‖x‖ / √d_in",
+            "scale": f"({y}) / {self.factor:g}",
+        }[self.kind]
+
     @property
     def per_row(self) -> bool:
         """Whether undoing it needs the row's own statistics."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from darkmatter.descriptors import Config
 from darkmatter.errors import ItemError, UsageError, did_you_mean
 from darkmatter.sae.assumption import Assumption
+from darkmatter.wording import expectation
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -25,7 +26,9 @@ class Overrides(Config):
     """Statements about one SAE; each one replaces what the file says or what would be assumed."""
 
     hook: str | None = Field(
-        None, min_length=1, description="hook point that it reads, and predicts unless hook_out says another"
+        None,
+        min_length=1,
+        description="hook point that it reads; an SAE that predicts what it reads predicts it too",
     )
     hook_out: str | None = Field(
         None, min_length=1, description="hook point that it predicts, for transcoders"
@@ -33,6 +36,9 @@ class Overrides(Config):
     model: str | None = Field(None, min_length=1, description="the language model it was trained on")
     context_length: int | None = Field(None, ge=2, description="context length it was trained with")
     bos: bool | None = Field(None, description="whether its training contexts began with BOS")
+    processing: Literal["raw", "compat"] | None = Field(
+        None, description="weights of the model it was trained on: as they are, or folded and centred"
+    )
     dtype: Literal["float32", "float64", "bfloat16", "float16"] | None = Field(
         None, description="arithmetic in which it encodes, instead of the run's"
     )
@@ -40,7 +46,7 @@ class Overrides(Config):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="activations are multiplied by it before encoding, reconstructions divided by it",
+        description="activations are multiplied by it before encoding, and reconstructions of them divided",
     )
     orientation: Orientation | None = Field(
         None, description="how W_enc is stored, where its shape does not tell"
@@ -62,6 +68,10 @@ class Overrides(Config):
         stated = {name: getattr(self, name) for name in Overrides.model_fields}
         return {name: value for name, value in stated.items() if value is not None}
 
+    def without(self, name: str) -> Overrides:
+        """These statements but one."""
+        return Overrides(**{key: value for key, value in self.given().items() if key != name})
+
     def merged_with(self, weaker: Overrides) -> Overrides:
         """These statements, and those of ``weaker`` (a catalogue's) where these say nothing."""
         return Overrides(**{**weaker.given(), **self.given()})
@@ -71,11 +81,20 @@ FOR_ADAPTERS = ("orientation", "k")
 """Overrides that only an adapter can follow; the core follows the others."""
 
 
-def apply_overrides(sae: SAE, overrides: Overrides, *, given_by: str = "the user") -> SAE:
+def apply_overrides(
+    sae: SAE, overrides: Overrides, *, given_by: str = "the user", followed: Collection[str] = ()
+) -> SAE:
     """An SAE of which the overrides hold; the one given stays as it is.
 
     Each of them takes the place of the assumptions about its field, and is recorded among them in a
-    sentence that says what the file says. Those that only an adapter can follow are recorded alone.
+    sentence that says what the file says.
+
+    Args:
+        sae: the SAE.
+        overrides: what is stated of it.
+        given_by: who states it.
+        followed: overrides that the SAE's reader has followed already; these are recorded alone, as
+            are those that only a reader can follow.
 
     Raises:
         ItemError: the SAE cannot follow one of them.
@@ -83,17 +102,22 @@ def apply_overrides(sae: SAE, overrides: Overrides, *, given_by: str = "the user
     stated = overrides.given()
     if not stated:
         return sae
-    changed = copy.copy(_computing(sae, overrides))
-    recorded = [_sentence(sae, name, value, given_by) for name, value in stated.items()]
+    factor = None if "norm_factor" in followed else overrides.norm_factor
+    changed = copy.copy(_computing(sae, factor, overrides.dtype))
+    hook_out = _predicted(sae, overrides)
+    recorded = [_sentence(sae, name, value, given_by, followed) for name, value in stated.items()]
+    if overrides.hook is not None and overrides.hook_out is None and hook_out != overrides.hook:
+        recorded.append(Assumption(f"the hook point that it predicts stays {hook_out}.", to_be_sure=""))
     kept = [each for each in sae.assumptions if getattr(each, "about", None) not in stated]
     settled: dict[str, Any] = {
         "hook_in": overrides.hook or sae.hook_in,
-        "hook_out": overrides.hook_out or overrides.hook or sae.hook_out,
+        "hook_out": hook_out,
         "metadata": replace(
             sae.metadata,
             model=overrides.model or sae.metadata.model,
             context_length=overrides.context_length or sae.metadata.context_length,
             prepend_bos=sae.metadata.prepend_bos if overrides.bos is None else overrides.bos,
+            processing=overrides.processing or sae.metadata.processing,
         ),
         "assumptions": (*kept, *recorded),
         "overrides": overrides.merged_with(sae.overrides),
@@ -107,22 +131,30 @@ def apply_overrides(sae: SAE, overrides: Overrides, *, given_by: str = "the user
     return changed
 
 
-def _computing(sae: SAE, overrides: Overrides) -> SAE:
+def _predicted(sae: SAE, overrides: Overrides) -> str | None:
+    """The hook point that it predicts: another hook moves it along only where nothing tells them apart."""
+    if overrides.hook_out is not None or overrides.hook is None:
+        return overrides.hook_out or sae.hook_out
+    apart = sae.overrides.hook_out is not None or sae.hook_out not in {None, sae.hook_in}
+    return sae.hook_out if apart else overrides.hook
+
+
+def _computing(sae: SAE, factor: float | None, dtype: str | None) -> SAE:
     """The SAE with another factor and in another precision, where these are stated."""
-    if overrides.norm_factor is not None:
-        sae = _scaled(sae, overrides.norm_factor)
-    if overrides.dtype is None:
+    if factor is not None:
+        sae = _scaled(sae, factor)
+    if dtype is None:
         return sae
-    move: Any = getattr(sae, "to", None)
-    if move is None:
+    import torch
+
+    asked, move = getattr(torch, dtype), getattr(sae, "to", None)
+    moved: SAE = sae if move is None else move(dtype=asked)
+    if getattr(moved, "dtype", None) != asked:
         message = (
-            f"the override dtype {overrides.dtype} cannot be followed: {_called(sae)} computes in its own "
+            f"the override dtype {dtype} cannot be followed: {_called(sae)} computes in its own "
             "arithmetic. Leave the override out."
         )
         raise ItemError(message)
-    import torch
-
-    moved: SAE = move(dtype=getattr(torch, overrides.dtype))
     return moved
 
 
@@ -132,8 +164,9 @@ def _scaled(sae: SAE, factor: float) -> SAE:
 
     what = f"the override norm_factor {factor:g} cannot be followed"
     if not isinstance(sae, CanonicalSAE):
-        message = f"{what}: {_called(sae)} is known only by what it does, so there is no factor to replace. "
-        raise ItemError(message + "Leave the override out, or scale the activations inside its functions.")
+        advice = ", or scale the activations inside its functions" if sae.fingerprint is None else ""
+        message = f"{what}: {_called(sae)} is not of the canonical form, so no factor of it can be replaced. "
+        raise ItemError(message + f"Leave the override out{advice}.")
     before = sae.normalisation
     if before.kind not in {"none", "scale"}:
         message = (
@@ -148,9 +181,10 @@ def _called(sae: SAE) -> str:
     return f"this SAE ({sae.metadata.architecture or type(sae).__name__})"
 
 
-def _sentence(sae: SAE, name: str, value: Any, given_by: str) -> Assumption:
+def _sentence(sae: SAE, name: str, value: Any, given_by: str, followed: Collection[str]) -> Assumption:
     """What was given, and what it replaces; nothing more is needed to be sure of it."""
-    sentence = f"{name} {_shown(value)} was given by {given_by}{_replaced(sae, name)}."
+    replaced = "" if name in followed else _replaced(sae, name)
+    sentence = f"{name} {_shown(value)} was given by {given_by}{replaced}."
     return Assumption(sentence, about=name, to_be_sure="")
 
 
@@ -163,6 +197,7 @@ def _replaced(sae: SAE, name: str) -> str:
         "model": sae.metadata.model,
         "context_length": sae.metadata.context_length,
         "bos": sae.metadata.prepend_bos,
+        "processing": sae.metadata.processing,
         "norm_factor": normalisation.factor if normalisation and normalisation.kind == "scale" else None,
     }
     if name not in said:
@@ -188,12 +223,10 @@ def _explain(problem: ErrorDetails) -> str:
     options = _options(name)
     if options:
         return f"the override {name} cannot be {value!r}. {did_you_mean(str(value), options)}"
-    return f"the override {name} cannot be {value!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+    return f"the override {name} cannot be {value!r}; {expectation(problem)}."
 
 
 def _options(name: str) -> list[str]:
     """The words that a field takes, where it takes nothing else."""
     kinds = get_args(Overrides.model_fields[name].annotation)
-    if bool in kinds:
-        return ["true", "false"]
     return [str(option) for kind in kinds for option in get_args(kind)]

@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = SAVED_FILES = ("darkmatter.json", "darkmatter.safetensors")
 
+ADAPTER = "darkmatter"
+"""The adapter that reads them."""
+
 SHOULD_BE = "Input should be "
 """How pydantic begins to say what it expected."""
+
+CONVERTED = "converted_from"
+"""The entry of ``metadata.extra`` that says where an SAE was before, and where it was before that."""
 
 OWN = "activation."
 """What the names of an activation's tensors begin with."""
@@ -54,7 +60,7 @@ def save_sae(sae: SAE, folder: str | Path, *, overwrite: bool = False, reference
 
     Raises:
         ItemError: the SAE has no canonical form, or what was written does not read back as the same.
-        UsageError: the folder is not empty.
+        UsageError: the folder is not empty, or holds an SAE of another format.
     """
     place = Path(folder)
     canonical = _canonical(sae, reference or "this SAE")
@@ -72,13 +78,29 @@ def save_sae(sae: SAE, folder: str | Path, *, overwrite: bool = False, reference
             f"{WEIGHTS} in it."
         )
         raise UsageError(message)
+    if place.is_dir() and any(place.iterdir()):
+        _refuse_rivals(place)
     try:
         _write(canonical, document, place)
     except OSError as error:
         message = f"{error.filename or place}: cannot be written: {error.strerror or error}."
         raise ItemError(message) from error
-    _verify(canonical, place)
+    _verify(document, place)
     return place
+
+
+def _refuse_rivals(place: Path) -> None:
+    """Raise a UsageError where another format's SAE is: with ours beside it, none would be readable."""
+    from darkmatter.plugins import host
+    from darkmatter.sae.detect import detect
+
+    for claim in detect(FileView(place), host().adapters()):
+        if claim.adapter.name != ADAPTER and (claim.exact or claim.likely):
+            message = (
+                f"{place}: the adapter {claim.adapter.name!r} reads an SAE there ({claim.verdict.reason}), "
+                "and with darkmatter's files beside it the folder would be ambiguous. Name another folder."
+            )
+            raise UsageError(message)
 
 
 def _write(sae: CanonicalSAE, document: SavedSAE, place: Path) -> None:
@@ -161,17 +183,23 @@ def _plain(value: Any) -> Any:
     return str(value).encode("utf-8", "replace").decode()
 
 
-def _verify(sae: CanonicalSAE, place: Path) -> None:
-    """Raise an ItemError, and leave nothing that can be read, unless the files say what the SAE says."""
-    again = read_saved(FileView(place))
-    if again.fingerprint == sae.fingerprint:
+def _verify(document: SavedSAE, place: Path) -> None:
+    """Raise an ItemError, and leave nothing that can be read, unless the files say what was to be said."""
+    view, problem, cause = FileView(place), "", None
+    try:
+        if _read_document(view) != document:
+            problem = f"{CONFIG} says something else"
+        read_saved(view)
+    except SAEFileError as error:
+        problem, cause = str(error), error
+    if not problem:
         return
     (place / CONFIG).unlink()
     message = (
-        f"{place}: what was written does not read back as the same SAE (fingerprint {again.fingerprint}, "
-        f"expected {sae.fingerprint}); the disk may be damaged. {CONFIG} was removed again."
+        f"{place}: what was written does not read back as the same SAE; the disk may be damaged. {CONFIG} "
+        f"was removed again. What is wrong: {problem}"
     )
-    raise ItemError(message)
+    raise ItemError(message) from cause
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -229,6 +257,13 @@ def read_saved(view: FileView) -> CanonicalSAE:
             Assumption(each.sentence, each.about, each.to_be_sure or "") for each in saved.assumptions
         ),
     )
+    if sae.fingerprint != saved.fingerprint:
+        message = (
+            f"{view}: the SAE in {CONFIG} and {WEIGHTS} has the fingerprint {sae.fingerprint}, and field "
+            f"'fingerprint' is {saved.fingerprint[:80]!r}; expected them to be equal. One of the files is "
+            "damaged or was changed after it was written; convert the original again."
+        )
+        raise SAEFileError(message)
     return _as_it_was(sae, saved)
 
 
@@ -237,10 +272,10 @@ def _as_it_was(sae: CanonicalSAE, saved: SavedSAE) -> CanonicalSAE:
     import torch
 
     placed = sae.to(dtype=getattr(torch, saved.compute_dtype))
-    source = saved.source.model_dump()
-    placed.metadata = replace(
-        sae.metadata, format="darkmatter", extra={**sae.metadata.extra, "converted_from": source}
-    )
+    extra, source = dict(sae.metadata.extra), saved.source.model_dump()
+    if CONVERTED in extra:  # it was converted before: the chain goes on inside
+        source[CONVERTED] = extra[CONVERTED]
+    placed.metadata = replace(sae.metadata, format="darkmatter", extra={**extra, CONVERTED: source})
     placed.overrides = saved.overrides
     return placed
 

@@ -33,12 +33,13 @@ def check_adapter(
     as the format's own code gives them; no reconstruction where that gives codes alone), codes and
     reconstructions must agree (1e-5), with exactly the same latents active.
 
-    Every file is also damaged in turn: left out, emptied, cut in half; each tensor left out, of
-    another shape, with a NaN, of integers; each field left out, null, of another type. An error must
-    name the file, the tensor or field, and what was expected there. What loads all the same must be
-    the SAE as it was; where something is left out, what is taken for it needs a sentence in
-    ``assumptions`` that names it, or for a tensor another ``metadata.architecture``. Of a
-    ``torch.save`` file with a library's own objects only the bytes are damaged.
+    Every file is also damaged in turn: left out, emptied, cut in half; one tensor more, that no
+    format has; each tensor left out, of another shape, with a NaN, of integers; each field left out,
+    null, of another type. An error must name the file, the tensor or field, and what was expected
+    there. What loads all the same must be the SAE as it was; where something is left out, what is
+    taken for it needs a sentence in ``assumptions`` that names it, or for a tensor another
+    ``metadata.architecture``. Of a ``torch.save`` file with a library's own objects only the bytes
+    are damaged.
 
     Args:
         adapter: a descriptor, or the name of an installed one (then imports are checked too).

@@ -32,8 +32,8 @@ class Damage:
 
     ``content`` None: there is no file. ``part`` is the tensor or field that the error must name
     (None: the file alone), ``of_tensor`` which of the two. ``lacks``: something is left out, for
-    which a format may have a default. ``mistaken``: something else stands where it
-    should, so the error must say what was expected.
+    which a format may have a default. ``added``: a tensor that no format has.
+    ``mistaken``: something else stands where it should, so the error must say what was expected.
     """
 
     how: str
@@ -41,6 +41,7 @@ class Damage:
     part: str | None = None
     of_tensor: bool = False
     lacks: bool = False
+    added: bool = False
     mistaken: bool = False
 
 
@@ -55,7 +56,10 @@ def damages(file: Path) -> Iterator[Damage]:
     tree = reader(file)
     if tree is None:
         return
-    if not _has_tensors(tree):
+    if _has_tensors(tree):
+        more = writer(_with_unknown(tree))
+        yield Damage(f"tensor {UNKNOWN!r} added", more, part=UNKNOWN, of_tensor=True, added=True)
+    else:
         yield Damage("reduced to {}", writer({}), lacks=True)
     for path, value in _entries(tree):
         name = str(path[-1])
@@ -70,6 +74,9 @@ def damages(file: Path) -> Iterator[Damage]:
                 mistaken=how in MISTAKEN,
             )
 
+
+UNKNOWN = "unknown_gain"
+"""The name of a tensor that no format has."""
 
 MORE, TURNED, NAN, WHOLE, WRONG = (
     "with one row more",
@@ -126,6 +133,15 @@ def _changed(tree: Tree, path: tuple[Any, ...], value: Any) -> Tree:
     if value is LEFT_OUT:
         return {name: kept for name, kept in tree.items() if name != key}
     return tree | {key: value}
+
+
+def _with_unknown(tree: Tree) -> Tree:
+    """The tree with one more tensor, beside its others, however deep they lie."""
+    inside = [(key, value) for key, value in tree.items() if isinstance(value, dict) and _has_tensors(value)]
+    if inside and not any(isinstance(value, Tensor) for value in tree.values()):
+        key, value = inside[0]
+        return tree | {key: _with_unknown(value)}
+    return tree | {UNKNOWN: torch.ones(3)}
 
 
 def _nothing(_file: Path) -> Tree | None:

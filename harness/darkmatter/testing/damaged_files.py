@@ -48,13 +48,25 @@ def check_damaged(adapter: SAEAdapter, sample: Sample) -> None:
         shutil.copytree(sample.folder, copy.folder)
         for original in sample.files():
             file = copy.folder / original.relative_to(sample.folder)
+            read = _matters(adapter, copy, file, whole)
             for damage in damages(original):
                 if damage.content is None:
                     file.unlink()
                 else:
                     file.write_bytes(damage.content)
+                if damage.added and not read:
+                    continue  # a file of another SAE in the same folder
                 _check(adapter, copy, file, damage, whole)
             shutil.copyfile(original, file)
+
+
+def _matters(adapter: SAEAdapter, sample: Sample, file: Path, whole: SAE) -> bool:
+    """Whether an empty file in its place is an error or gives another SAE; leaves it empty."""
+    file.write_bytes(b"")
+    try:
+        return Facts.of(load(adapter, sample)) != Facts.of(whole)
+    except DarkmatterError:
+        return True
 
 
 def _check(adapter: SAEAdapter, sample: Sample, file: Path, damage: Damage, whole: SAE) -> None:
@@ -81,6 +93,12 @@ def _check_loaded(sae: SAE, file: Path, damage: Damage, whole: SAE, where: str) 
         new = [sentence for sentence in new if _names(sentence, damage.part)]
     # Where tensors alone tell what an SAE is, one without W_skip is another SAE of the format: it says so.
     renamed = damage.of_tensor and sae.metadata.architecture != whole.metadata.architecture
+    require(
+        not damage.added,
+        "A tensor that the format does not have is an error: it may belong to another formula.",
+        f"{where}: loaded without a complaint",
+        "end `load` with weights.nothing_else(); tensors that change nothing are named there.",
+    )
     said = damage.lacks and (renamed or bool(new))
     if damage.content == b"":  # a file that writers leave empty may be read as none, if that is said
         said = any(file.name in sentence for sentence in new)

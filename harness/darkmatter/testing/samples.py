@@ -10,7 +10,7 @@ from darkmatter.descriptors import SAEAdapter
 from darkmatter.files.view import FileView
 from darkmatter.references import parse_reference
 from darkmatter.sae.base import SAE
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for
 from darkmatter.sae.load import LoadOptions, read
 
 EXPECTED = "expected.safetensors"
@@ -50,4 +50,4 @@ class Sample:
 def load(adapter: SAEAdapter, sample: Sample, options: LoadOptions | None = None) -> SAE:
     """The way ``load_sae`` takes, with this adapter alone."""
     view = FileView(sample.sae, sample.index)
-    return read(view, choose(view, detect(view, {adapter.name: adapter})), options or LoadOptions())
+    return read(view, adapter_for(view, {adapter.name: adapter}), options or LoadOptions())

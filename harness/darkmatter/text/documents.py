@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darkmatter.cache.spec import TextSpec
-from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.errors import UsageError, did_you_mean, near_files
 from darkmatter.files.atomic import content_hash
 
 _END_OF_TEXT = re.compile(r"^<\|endoftext\|>\s*$", re.MULTILINE)
@@ -77,7 +77,7 @@ def _read(path: Path) -> bytes:
     """All bytes of a text file, unpacked."""
     if not path.is_file():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        message = f"There is no text file {path}. {did_you_mean(path.name, siblings[:200])}"
+        message = f"There is no text file {path}. {near_files(path.name, siblings)}".strip()
         raise UsageError(message)
     try:
         if path.suffix == ".gz":

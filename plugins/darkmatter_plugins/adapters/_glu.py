@@ -13,12 +13,17 @@ from darkmatter import api
 ROWS = 256
 """Rows whose dense float64 pre-activations are held at once."""
 
+EXACT_ELEMENTS = 1 << 21
+"""Elements of the gathered float64 products held at once (16 MiB each for rows and weights)."""
+
 
 class GluSAE(api.SAE):
     """h = (x' W_enc + b_enc) * sigmoid(x' W_glu + b_glu); all else is as in ``plain``.
 
-    Pre-activations are computed in float64, so that its support does not depend on how rows are
-    batched. ``plain`` has no code_scale, and an activation without groups.
+    Pre-activations are computed in float64. A matrix product rounds differently by the number of its
+    rows, so an entry whose key lies within the rounding error of a cutoff (the floor, or the k-th
+    largest key) is computed again by itself: the support does not depend on how rows are batched.
+    ``plain`` has no code_scale, and an activation without groups.
 
     Args:
         plain: the SAE without its gate.
@@ -27,12 +32,21 @@ class GluSAE(api.SAE):
     """
 
     def __init__(self, plain: api.CanonicalSAE, W_glu: Tensor, b_glu: Tensor) -> None:
-        self._plain, self._gate = plain, (W_glu, b_glu)
+        # Transposed, so that the weights of a single latent are one piece of memory, as W_enc's are.
+        self._plain, self._gate = plain, (W_glu.T.contiguous(), b_glu)
         self.d_in, self.d_out, self.d_sae = plain.d_in, plain.d_out, plain.d_sae
         self.hook_in, self.hook_out = plain.hook_in, plain.hook_out
         self.metadata, self.assumptions = plain.metadata, plain.assumptions
-        self.formula = (
-            f"f = {type(plain.activation).__name__} of (x' W_enc + b_enc) · sigmoid(x' W_glu + b_glu)"
+        linear = "x' W_enc" + ("" if plain.b_enc is None else " + b_enc")
+        compared = "h" if plain.gate_scale is None else "h · gate_scale"
+        decoded = "f W_dec" + ("" if plain.b_dec is None else " + b_dec")
+        self.formula = "; ".join(
+            [
+                f"x' = {plain.normalisation.said()}",
+                f"h = ({linear}) · sigmoid(x' W_glu + b_glu)",
+                f"f = {type(plain.activation).__name__} of {compared}",
+                f"x̂ = {plain.normalisation.said_undone(decoded)}",
+            ]
         )
         weights = plain.tensors() | {"W_enc": plain.W_enc, "W_glu": W_glu, "b_glu": b_glu}
         self.fingerprint = api.fingerprint(plain.semantics() | {"form": "glu 1"}, weights)
@@ -85,14 +99,69 @@ class GluSAE(api.SAE):
         plain, everything = self._plain, slice(None)
         x = plain.normalisation.apply(x).x
         W_glu, b_glu = (part.double() for part in self._gate)
-        h = _affine(x, plain.W_enc, plain.b_enc) * torch.sigmoid(x @ W_glu + b_glu)
-        compared = h if plain.gate_scale is None else h * plain.gate_scale.double()
-        key = plain.activation.key(compared, everything)
-        kept = key > plain.activation.floor(everything).to(key.device)
+        h = _affine(x, plain.W_enc, plain.b_enc) * torch.sigmoid(x @ W_glu.T + b_glu)
+        rows, columns = self._near_a_cutoff(x, h).nonzero(as_tuple=True)
+        h[rows, columns] = self._exact(x, rows, columns)
+        key = self._key(h)
+        kept = key > self._floor(key)
         if plain.activation.count is not None:
             order = key.argsort(dim=-1, descending=True, stable=True)[:, : plain.activation.count]
             kept &= torch.zeros_like(kept).scatter_(-1, order, value=True)
         return torch.where(kept, plain.activation.value(h, everything), torch.zeros_like(h)).float()
+
+    def _key(self, h: Tensor) -> Tensor:
+        """What the activation compares, of dense h."""
+        scale = self._plain.gate_scale
+        return self._plain.activation.key(h if scale is None else h * scale.double(), slice(None))
+
+    def _floor(self, key: Tensor) -> Tensor:
+        return self._plain.activation.floor(slice(None)).to(key.device)
+
+    def _near_a_cutoff(self, x: Tensor, h: Tensor) -> Tensor:
+        """Where rounding could decide whether an entry is kept: [n, d_sae], for normalised x.
+
+        Two ways to sum a key differ by less than ``error``, so their k-th largest keys differ by less
+        than its maximum, and an entry twice that away from the k-th largest is on its side in both.
+        """
+        key, error = self._key(h), self._error(x)
+        near = (key - self._floor(key)).abs() < error
+        count = self._plain.activation.count
+        if count is None:
+            return near
+        kth = key.topk(count, dim=-1).values[:, -1:]
+        return near | ((key - kth).abs() < 2 * error.amax(-1, keepdim=True))
+
+    def _error(self, x: Tensor) -> Tensor:
+        """What two ways to sum the keys of rows x can differ by at most, [n, d_sae].
+
+        A sum of d products rounds by at most d units of the last place of norm(x) * norm(w), and
+        sigmoid has a slope of at most 1/4.
+        """
+        plain, (W_glu, b_glu) = self._plain, self._gate
+        norms = x.norm(dim=-1, keepdim=True)
+        linear = norms * plain.W_enc.double().norm(dim=0)
+        if plain.b_enc is not None:
+            linear += plain.b_enc.double().abs()
+        gate = norms * W_glu.double().norm(dim=1) + b_glu.double().abs()
+        error: Tensor = linear * (1 + gate / 4) * (2 * (self.d_in + 8) * 2.0**-53)
+        return error if plain.gate_scale is None else error * plain.gate_scale.double()
+
+    def _exact(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Float64 h [m] of single entries of normalised x, whatever stands beside them."""
+        plain, (W_glu, b_glu) = self._plain, self._gate
+        h = torch.empty(rows.numel(), dtype=torch.float64, device=x.device)
+        step = max(1, EXACT_ELEMENTS // self.d_in)
+        for start in range(0, rows.numel(), step):
+            part = slice(start, start + step)
+            row, column = x[rows[part]], columns[part]
+            sums = torch.empty(column.numel(), 2, dtype=torch.float64, device=x.device)
+            sums[:, 0] = (row * plain.W_enc.T[column].double()).sum(-1)
+            sums[:, 1] = (row * W_glu[column].double()).sum(-1) + b_glu[column].double()
+            if plain.b_enc is not None:
+                sums[:, 0] += plain.b_enc[column].double()
+            # sigmoid of a contiguous tensor rounds its last few numbers in another way than the others.
+            h[part] = sums[:, 0] * torch.sigmoid(sums[:, 1])
+        return h
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 def reduce(name: str, state: api.Fields, weights: api.Weights) -> Parts:
     """The parts of an object of the class ``name`` with these attributes."""
     if name in CLASSES:
-        return CLASSES[name](state, weights)
+        return CLASSES[name].parts(state, weights)
     why = f" ({REFUSED[name]})" if name in REFUSED else ""
     message = f"{state.where}: is of the class {name[:80]!r}, which is not supported{why}. "
     raise api.SAEFileError(message + f"Supported: {', '.join(CLASSES)}.")
@@ -145,19 +145,29 @@ def _unit(rows: Tensor) -> Tensor:
     return rows / norms.clamp_min(1e-8)
 
 
-CLASSES: dict[str, Callable[[api.Fields, api.Weights], Parts]] = {
-    "TiedSAE": _tied,
-    "UntiedSAE": _untied,
-    "TopKLearnedDict": _topk,
-    "PCAEncoder": _pca,
-    "Rotation": _rotation,
-    "RandomDict": _random,
-    "Identity": _identity,
-    "IdentityPositive": _identity_positive,
-    "IdentityReLU": _identity_relu,
-    "TiedPositiveSAE": _tied,
-    "UntiedPositiveSAE": _untied_positive,
+class Known(NamedTuple):
+    """How a class is read, and what kind of SAE it is."""
+
+    parts: Callable[[api.Fields, api.Weights], Parts]
+    architecture: str = "standard"
+
+
+CLASSES = {
+    "TiedSAE": Known(_tied),
+    "UntiedSAE": Known(_untied),
+    "TopKLearnedDict": Known(_topk, "topk"),
+    "PCAEncoder": Known(_pca, "abstopk"),
+    "Rotation": Known(_rotation, "identity"),
+    "RandomDict": Known(_random),
+    "Identity": Known(_identity, "identity"),
+    "IdentityPositive": Known(_identity_positive),
+    "IdentityReLU": Known(_identity_relu),
+    "TiedPositiveSAE": Known(_tied),
+    "UntiedPositiveSAE": Known(_untied_positive),
 }
+
+IDLE = {"UntiedPositiveSAE": ("decoder",)}
+"""By class, tensors that it stores and never uses."""
 
 REFUSED = {
     "ReverseSAE": "it decodes codes minus the bias, and its own decode fails unless d_sae is d_in",

@@ -42,10 +42,17 @@ class MatchingPursuitSAE(api.OpaqueSAE):
         any_heads: bool,
     ) -> None:
         self._atoms, self._bias, self._stop, self._normalisation = W_dec, bias, stop, normalisation
-        self.formula = (
+        decoded = "f W_dec" + (" + b_dec" if bias is not None else "")
+        pursuit = (
             f"f = matching pursuit of x' over the rows of W_dec, at most {stop.iterations} steps, "
-            f"until the residual is below {stop.residual:g}; x̂ = f W_dec"
-            + (" + b_dec" if bias is not None else "")
+            f"until the residual is below {stop.residual:g}"
+        )
+        self.formula = "; ".join(
+            [
+                f"x' = {normalisation.said()}{'' if bias is None else ' - b_dec'}",
+                pursuit,
+                f"x̂ = {normalisation.said_undone(decoded)}",
+            ]
         )
         super().__init__(
             self._pursue,

@@ -24,6 +24,9 @@ NORMS = {
     "none": "nothing",
 }
 """Values of ``norm_activation``."""
+NORMS_AT = "dataset_average_activation_norm.{}"
+"""Tensors with the average norm at a hook point; only dataset-wise SAEs use them."""
+
 DEFAULTS: dict[str, Any] = {
     "act_fn": "relu",
     "norm_activation": "dataset-wise",
@@ -39,11 +42,20 @@ class Scales(NamedTuple):
     normalisation: api.Normalisation
     into: float = 1.0
     out: float = 1.0
+    said: tuple[api.Assumption, ...] = ()
+    """What the files say of the scale, where something else was stated."""
 
     @property
     def decoder(self) -> float:
         """What the decoder is divided by: ``out``, where the normalisation does not undo itself."""
         return 1.0 if self.normalisation.invert else self.out
+
+
+def architecture(kind: str, *, transcoder: bool) -> str:
+    """The field's name for an SAE with this activation."""
+    if kind == "relu":
+        return "transcoder" if transcoder else "standard"
+    return kind + ("_transcoder" if transcoder else "")
 
 
 def completed(cfg: api.Fields, defaults: Mapping[str, Any]) -> tuple[api.Fields, list[api.Assumption]]:
@@ -81,7 +93,7 @@ def asked_for(weights: api.Weights, tensor: str, cfg: api.Fields, field: str) ->
 
 def average_norm(weights: api.Weights, cfg: api.Fields, hook: str) -> float:
     """The average norm at a hook point, from the tensor that a dataset-wise SAE has for it."""
-    name = f"dataset_average_activation_norm.{hook}"
+    name = NORMS_AT.format(hook)
     asked_for(weights, name, cfg, "norm_activation")
     return positive(weights.number(name), weights.where, f"tensor {name!r}")
 
@@ -93,11 +105,15 @@ def scales(
 
     Args:
         cfg: has norm_activation (see ``completed``) and d_model.
-        options: may hold the norm_factor without which a batch-wise SAE cannot be read.
+        options: may hold a norm_factor, which replaces all scales: it enters thresholds and decoders,
+            so it has to be known here. It is both scales of a transcoder; of one that is not folded
+            these are two numbers, so there only 1 can be followed.
         average: the average norm of activations at the hook point read ("in") or predicted ("out").
         transcoder: whether the two hook points differ.
     """
     kind = cfg.choice("norm_activation", NORMS, default=DEFAULTS["norm_activation"])
+    if options.overrides.norm_factor is not None:
+        return _stated(options.overrides.norm_factor, cfg, kind, transcoder=transcoder)
     if kind == "dataset-wise":
         root = math.sqrt(cfg.size("d_model"))
         into, out = root / average("in"), root / average("out")
@@ -111,7 +127,7 @@ def scales(
             )
             raise api.SAEFileError(message)
         return Scales(api.Normalisation(kind="constant_norm"))
-    if kind == "batch-wise" and options.overrides.norm_factor is None:
+    if kind == "batch-wise":
         message = (
             f"{cfg.where}: norm_activation is 'batch-wise': activations are divided by the average norm of "
             "the batch that they come in, so a row alone has no scale. Say the scale of training, "
@@ -119,6 +135,22 @@ def scales(
         )
         raise api.SAEFileError(message)
     return Scales(api.Normalisation())
+
+
+def _stated(factor: float, cfg: api.Fields, kind: str, *, transcoder: bool) -> Scales:
+    """The scale that is stated, instead of the one that norm_activation asks for."""
+    what = f"{cfg.where}: norm_factor {factor:g} cannot be followed"
+    if kind == "token-wise":
+        message = f"{what}: norm_activation is 'token-wise', so each row has a scale of its own."
+        raise api.SAEFileError(message + " Leave the override out.")
+    if transcoder and factor != 1:
+        message = (
+            f"{what}: this is a transcoder, whose input and output have scales of their own, and the one "
+            "number does not say both. Expected 1, for weights into which both are folded, or no override."
+        )
+        raise api.SAEFileError(message)
+    said = f"norm_activation is {kind} ({NORMS[kind]}), in the place of which a norm_factor was stated."
+    return Scales(api.Normalisation(kind="scale", factor=factor), factor, factor, (api.Assumption(said),))
 
 
 def positive(value: float | None, where: str, name: str) -> float:

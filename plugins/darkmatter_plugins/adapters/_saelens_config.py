@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from darkmatter import api
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -61,7 +62,7 @@ def normalisation_name(cfg: api.Fields) -> str:
 
 
 def normalisation(
-    view: api.FileView, kind: str, assumptions: list[str], *, invert: bool
+    view: api.FileView, kind: str, assumptions: list[api.Assumption], *, invert: bool
 ) -> api.Normalisation:
     """The normalisation of a kind; a checkpoint's scale that is in no file is said in ``assumptions``."""
     if kind == "layer_norm":
@@ -84,9 +85,9 @@ def normalisation(
     return api.Normalisation(kind="scale", factor=factor, invert=invert)
 
 
-def assumptions_of(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[str]:
+def assumptions_of(cfg: api.Fields, about: api.Fields, hook: str | None) -> list[api.Assumption]:
     """What a file of any architecture may leave open."""
-    found: list[str] = []
+    found: list[api.Assumption] = []
     if hook is None:
         found.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
     if "prepend_bos" not in about:
@@ -94,6 +95,8 @@ def assumptions_of(cfg: api.Fields, about: api.Fields, hook: str | None) -> list
         found.append(api.Assumption(likely, about="bos"))
     if "context_size" not in about:
         found.append(api.Assumption("context length not recorded.", about="context_length"))
+    if "dataset_path" not in about:
+        found.append(DATASET)
     if "architecture" not in cfg:
         taken = (
             "architecture not recorded; taken from the activation function (standard where there is none)."
@@ -107,7 +110,7 @@ def assumptions_of(cfg: api.Fields, about: api.Fields, hook: str | None) -> list
     return found
 
 
-def defaults_of(cfg: api.Fields, architecture: str) -> list[str]:
+def defaults_of(cfg: api.Fields, architecture: str) -> list[api.Assumption]:
     """SAELens's defaults of fields that shape numbers, where they are not recorded."""
     kind = ARCHITECTURES[architecture]
     taken = {"normalize_activations": "none"}

@@ -12,6 +12,7 @@ from darkmatter_plugins.adapters._saelens_config import (
     normalisation,
     normalisation_name,
 )
+from darkmatter_plugins.adapters._unasked import refuse_unasked
 
 
 def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
@@ -27,7 +28,7 @@ def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> 
         message = f"{cfg.where}: covariance_whitening is not supported for matching_pursuit."
         raise api.SAEFileError(message)
     residual = cfg.number("residual_threshold")
-    return MatchingPursuitSAE(
+    sae = MatchingPursuitSAE(
         weights.take("W_dec", d_sae, d_in),
         weights.take("b_dec", d_in) if cfg.flag("apply_b_dec_to_input", default=True) else None,
         Stop(
@@ -41,6 +42,8 @@ def matching_pursuit(view: api.FileView, cfg: api.Fields, about: api.Fields) -> 
         assumptions=tuple(assumptions),
         any_heads=cfg.text("reshape_activations") == "hook_z",
     )
+    weights.nothing_else("b_dec")
+    return sae
 
 
 def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
@@ -55,6 +58,8 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
     parts.no_more_layers(weights, layers, cfg.where)
     W_dec = weights.take("W_dec", d_sae, d_in)
     tied = cfg.flag("tied_weights", default=True)
+    if tied:
+        refuse_unasked(weights, "W_enc", cfg, "tied_weights", "true")
     biased = cfg.flag("apply_b_dec_to_input", default=True)
     if cfg.values.get("normalize_activations") == "constant_scalar_rescale":
         factor = cfg.number("activation_normalization_factor")
@@ -62,7 +67,7 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
     else:
         kind = NORMALISATIONS[normalisation_name(cfg)]
         scaling = normalisation(view, kind, assumptions, invert=True)
-    return parts.TemporalSAE(
+    sae = parts.TemporalSAE(
         W_dec.T if tied else weights.take("W_enc", d_in, d_sae),
         W_dec,
         weights.take("b_dec", d_in),
@@ -78,3 +83,5 @@ def temporal(view: api.FileView, cfg: api.Fields, about: api.Fields) -> api.SAE:
         metadata=metadata_of(cfg, about, "temporal"),
         assumptions=tuple(assumptions),
     )
+    weights.nothing_else()
+    return sae

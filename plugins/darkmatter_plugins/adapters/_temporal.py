@@ -82,7 +82,7 @@ class TemporalSAE(api.SAE):
         *,
         hook: str | None,
         metadata: api.SAEMetadata,
-        assumptions: tuple[str, ...],
+        assumptions: tuple[api.Assumption, ...],
     ) -> None:
         self.d_sae, self.d_in = W_dec.shape
         self.d_out = self.d_in
@@ -90,9 +90,11 @@ class TemporalSAE(api.SAE):
         self.metadata, self.assumptions = metadata, assumptions
         self._E, self._D, self._b, self._layers, self._form = W_enc, W_dec, b_dec, layers, form
         codes = "relu" if form.k is None else f"the {form.k} largest of relu"
+        undone = form.normalisation.said_undone("(f + p) W_dec" + (" + b_dec" if form.add else ""))
         self.formula = (
-            f"p = attention over the codes of earlier tokens; f = {codes}((x' - p W_dec) W_enc / (4 d)); "
-            "x̂ = (f + p) W_dec" + (" + b_dec" if form.add else "")
+            f"x' = {form.normalisation.said()}{' - b_dec' if form.subtract else ''}; "
+            "p = attention over the codes of earlier tokens; "
+            f"f = {codes}((x' - p W_dec) W_enc / {4 * self.d_in}); x̂ = {undone}"
         )
         named = {
             f"layers.{index}.{part}.{name}": tensor
@@ -163,9 +165,9 @@ class TemporalSAE(api.SAE):
         """Sequences [n, L, d], normalised and without the bias, and what undoes the normalisation."""
         if x.ndim < 3 or x.shape[-1] != self.d_in or not x.is_floating_point():
             message = (
-                f"This SAE is temporal: it reads whole sequences [..., tokens, {self.d_in}], because what it "
-                "predicts of a token comes from the tokens before it, so it cannot be evaluated row by row; "
-                f"got {x.dtype} of shape {list(x.shape)}."
+                f"This SAE is temporal: it reads whole sequences [contexts, tokens, {self.d_in}], at least 3 "
+                "dimensions, because what it predicts of a token comes from the tokens before it, so it "
+                f"cannot be evaluated row by row; got {x.dtype} of shape {list(x.shape)}."
             )
             raise api.ItemError(message)
         rows = x.detach().reshape(-1, self.d_in).to(self._D.device, torch.float32)

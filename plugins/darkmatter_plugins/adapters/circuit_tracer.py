@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from darkmatter import api
 from darkmatter_plugins.adapters._layers import chosen_layer, codes_alone, layer_files
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """Read one per-layer transcoder, or the encoder of one layer of a cross-layer transcoder."""
     layer, name = chosen_layer(view, FILE)
     weights = view.weights(name)
-    stored = options.override("orientation")
+    stored = options.overrides.orientation
     read = _per_layer if name.startswith("layer") else _cross_layer
     return read(weights, layer, _config(view), stored)
 
@@ -54,7 +55,7 @@ def _per_layer(weights: api.Weights, layer: int, config: api.Fields, stored: str
     if hook_in is not None and hook_out is None:
         message = f"{config.where}: field {HOOKS[1]!r} is missing; expected the hook point it predicts."
         raise api.SAEFileError(message)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.encoder("W_enc", d_model, d_sae, stored),
         W_dec=weights.take("W_dec", d_sae, d_model),
         b_enc=b_enc,
@@ -66,6 +67,8 @@ def _per_layer(weights: api.Weights, layer: int, config: api.Fields, stored: str
         metadata=_metadata(f"{kind}transcoder", config, weights["W_enc"], layer),
         assumptions=_assumptions(config),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _cross_layer(weights: api.Weights, layer: int, config: api.Fields, stored: str | None) -> api.SAE:
@@ -74,7 +77,7 @@ def _cross_layer(weights: api.Weights, layer: int, config: api.Fields, stored: s
     d_sae, d_model = b_enc.shape[0], b_dec.shape[0]
     threshold = _threshold(weights, f"threshold_{layer}", d_sae)
     kind = "" if threshold is None else "jumprelu_"
-    return api.EncodeOnlySAE(
+    sae = api.EncodeOnlySAE(
         W_enc=weights.encoder(f"W_enc_{layer}", d_model, d_sae, stored),
         b_enc=b_enc,
         activation=_activation(threshold),
@@ -83,6 +86,8 @@ def _cross_layer(weights: api.Weights, layer: int, config: api.Fields, stored: s
         metadata=_metadata(f"{kind}cross_layer_transcoder", config, weights[f"W_enc_{layer}"], layer),
         assumptions=_assumptions(config),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _threshold(weights: api.Weights, name: str, d_sae: int) -> Tensor | None:
@@ -117,10 +122,11 @@ def _metadata(architecture: str, config: api.Fields, encoder: Tensor, layer: int
     )
 
 
-def _assumptions(config: api.Fields) -> tuple[str, ...]:
+def _assumptions(config: api.Fields) -> tuple[api.Assumption, ...]:
     said = [
         api.Assumption("context length not recorded.", about="context_length"),
         api.Assumption("BOS policy not recorded.", about="bos"),
+        DATASET,
         api.Assumption(
             "position 0 is encoded like any other; circuit-tracer sets its codes to 0 unless told otherwise.",
             to_be_sure="whether position 0 shall count; --skip-first 1 leaves it out",
@@ -142,6 +148,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.circuit_tracer:load",
     filenames=("layer_*.safetensors", "W_enc_*.safetensors"),
     detect=detect,
+    follows=frozenset({"orientation"}),
     layouts=(
         api.Layout(
             "per-layer transcoder",

@@ -6,10 +6,11 @@ import re
 
 from darkmatter import api
 from darkmatter_plugins.adapters._names import match_in_path
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 TENSORS = {"encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"}
-REPOSITORY = re.compile(r"(DeepSeek-R1-Distill-[\w.]+-\d+B)-SAE-l(\d+)")
+REPOSITORY = re.compile(r"(DeepSeek-R1-Distill-[\w.]+-\d+B)-SAE-l(\d+)(?:\.pt)?")
 CONTEXT_LENGTH = 1024
 
 
@@ -20,8 +21,12 @@ def _names(view: api.FileView) -> list[str]:
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """The four tensors and nothing else; other code saves the same four, so a name must confirm it."""
     names = _names(view)
+    more = [] if names else ours(view, lambda name: (view.saved_header(name) or {}).keys() > TENSORS)
+    if more:
+        others = sorted((view.saved_header(more[0]) or {}).keys() - TENSORS)
+        return api.Refusal(f"{more[0]} has {', '.join(others)[:200]} beside the four tensors expected")
     if not names:
-        return api.Refusal(f"no .pt file has exactly the tensors {', '.join(sorted(TENSORS))}")
+        return none_found(view, f"has exactly the tensors {', '.join(sorted(TENSORS))}")
     found = f"{names[0]} has exactly {', '.join(sorted(TENSORS))}"
     if match_in_path(view, names[0], REPOSITORY):
         return api.Detection(f"{found}, and the name of a DeepSeek-R1 SAE")
@@ -37,7 +42,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     b_enc, b_dec = weights.take("encoder.bias", None), weights.take("decoder.bias", None)
     d_in, d_sae = b_dec.shape[0], b_enc.shape[0]
     model, hook, assumptions = _place(view, name)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder.weight", d_sae, d_in).T,
         W_dec=weights.take("decoder.weight", d_in, d_sae).T,
         b_enc=b_enc,
@@ -51,11 +56,13 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             context_length=CONTEXT_LENGTH if model else None,
             dtype=str(weights["encoder.weight"].dtype).removeprefix("torch."),
         ),
-        assumptions=assumptions,
+        assumptions=(*assumptions, DATASET),
     )
+    weights.nothing_else()
+    return sae
 
 
-def _place(view: api.FileView, name: str) -> tuple[str | None, str | None, tuple[str, ...]]:
+def _place(view: api.FileView, name: str) -> tuple[str | None, str | None, tuple[api.Assumption, ...]]:
     """(model, hook point, assumptions) from the name of the file or of the repository's folder."""
     bos = api.Assumption("BOS policy not recorded.", about="bos")
     match = match_in_path(view, name, REPOSITORY)

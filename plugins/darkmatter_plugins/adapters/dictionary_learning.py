@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from darkmatter import api
 from darkmatter_plugins.adapters._hooks import module_input, module_output
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,10 +21,14 @@ CONFIG = "config.json"
 FILES = ("ae.safetensors", "ae.pt")
 """The final weights, safest first; checkpoints are ``ae_STEP.pt``."""
 
+IDLE = ("k", "threshold", "group_sizes")
+"""Tensors that classes keep beside their weights and that change no code where they are not asked for."""
 
-class Layout(NamedTuple):
+
+class Form(NamedTuple):
     """How one dictionary class stores and uses its tensors."""
 
+    architecture: str
     activation: str
     decoder_bias: str
     linear: bool = True
@@ -32,15 +37,17 @@ class Layout(NamedTuple):
     """Whether the decoder bias is subtracted from the input."""
 
 
-LAYOUTS = {
-    "AutoEncoder": Layout("relu", "bias"),
-    "AutoEncoderNew": Layout("relu", "decoder.bias", subtracts=False),
-    "GatedAutoEncoder": Layout("gated", "decoder_bias"),
-    "AutoEncoderTopK": Layout("topk", "b_dec"),
-    "BatchTopKSAE": Layout("threshold", "b_dec"),
-    "MatryoshkaBatchTopKSAE": Layout("threshold", "b_dec", linear=False),
-    "JumpReluAutoEncoder": Layout("jumprelu", "b_dec", linear=False, subtracts=False),
+CLASSES = {
+    "AutoEncoder": Form("standard", "relu", "bias"),
+    "AutoEncoderNew": Form("standard", "relu", "decoder.bias", subtracts=False),
+    "GatedAutoEncoder": Form("gated", "gated", "decoder_bias"),
+    "AutoEncoderTopK": Form("topk", "topk", "b_dec"),
+    "BatchTopKSAE": Form("batchtopk", "threshold", "b_dec"),
+    "MatryoshkaBatchTopKSAE": Form("matryoshka_batchtopk", "threshold", "b_dec", linear=False),
+    "JumpReluAutoEncoder": Form("jumprelu", "jumprelu", "b_dec", linear=False, subtracts=False),
 }
+
+ARCHITECTURES = tuple(dict.fromkeys(form.architecture for form in CLASSES.values()))
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
@@ -54,38 +61,41 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     return api.Detection(f"{CONFIG} has trainer.dict_class {name[:80]!r}")
 
 
-def load(view: api.FileView, _options: object) -> api.SAE:
+def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     """Read one dictionary."""
     config = _config(view) or api.Fields({}, str(view))
     trainer = config.inside("trainer")
-    layout = LAYOUTS[trainer.choice("dict_class", LAYOUTS, default="")]
+    form = CLASSES[trainer.choice("dict_class", CLASSES, default="")]
     d_in, d_sae = trainer.size("activation_dim"), trainer.size("dict_size")
     name = _weights_file(view)
-    weights = view.weights(name, marker="encoder.weight" if layout.linear else "W_enc")
-    W_enc, W_dec, b_enc = _matrices(weights, layout, d_in, d_sae)
-    b_dec = weights.take(layout.decoder_bias, d_in)
-    assumptions = [
-        api.Assumption("dataset not recorded."),
+    weights = view.weights(name, marker="encoder.weight" if form.linear else "W_enc")
+    W_enc, W_dec, b_enc = _matrices(weights, form, d_in, d_sae)
+    b_dec = weights.take(form.decoder_bias, d_in)
+    assumptions: list[api.Assumption] = [
+        DATASET,
         api.Assumption("BOS policy not recorded.", about="bos"),
     ]
-    if layout.activation == "relu":
+    if form.activation == "relu":
         unscaled = "codes are unscaled; load_dictionary would multiply an AutoEncoder's by decoder norms."
         assumptions.append(api.Assumption(unscaled))
-    activation = _activation(weights, layout, trainer, d_sae)
+    k = _k(weights, trainer, options)
+    activation = _activation(weights, form, trainer, d_sae, k)
     hook_in, hook_out = _hooks(trainer, config.inside("buffer"), assumptions)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=W_dec,
         b_enc=b_enc,
         b_dec=b_dec,
         activation=activation,
-        subtract=b_dec if layout.subtracts else None,
+        subtract=b_dec if form.subtracts else None,
         normalisation=_normalisation(view, name, assumptions),
         hook_in=hook_in,
         hook_out=hook_out,
-        metadata=_metadata(trainer, config.inside("buffer"), weights),
+        metadata=_metadata(trainer, config.inside("buffer"), weights, form, k),
         assumptions=tuple(assumptions),
     )
+    weights.nothing_else(*IDLE)
+    return sae
 
 
 def _config(view: api.FileView) -> api.Fields | None:
@@ -99,6 +109,8 @@ def _config(view: api.FileView) -> api.Fields | None:
 def _weights_file(view: api.FileView) -> str:
     """The file with the weights; a folder of checkpoints must say which."""
     names = [name for name in FILES if name in view.names()]
+    if len(names) == len(FILES):
+        _check_same(view, names)
     names = names or [name for name in view.names() if re.fullmatch(r"ae_\d+\.(pt|safetensors)", name)]
     if len(names) == 1 or (names and names[0] in FILES):
         return names[0]
@@ -106,28 +118,70 @@ def _weights_file(view: api.FileView) -> str:
     raise api.SAEFileError(message)
 
 
+def _check_same(view: api.FileView, names: list[str]) -> None:
+    """Raise an SAEFileError unless both files hold the same tensors: nothing says which is the SAE."""
+    first, second = (view.tensors(name) for name in names)
+    differ = [
+        name
+        for name in sorted(first.keys() | second.keys())
+        if name not in first or name not in second or not first[name].equal(second[name])
+    ]
+    if differ:
+        message = (
+            f"{view}: holds {' and '.join(names)}, and their tensors differ ({', '.join(differ[:5])}); "
+            "expected the same in both. Give the one you mean: "
+            f"{view.file(names[0])} or {view.file(names[1])}."
+        )
+        raise api.SAEFileError(message)
+
+
 def _matrices(
-    weights: api.Weights, layout: Layout, d_in: int, d_sae: int
+    weights: api.Weights, form: Form, d_in: int, d_sae: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc)."""
-    if not layout.linear:
+    if not form.linear:
         W_enc, W_dec = weights.take("W_enc", d_in, d_sae), weights.take("W_dec", d_sae, d_in)
         return W_enc, W_dec, weights.take("b_enc", d_sae)
     W_enc, W_dec = weights.take("encoder.weight", d_sae, d_in), weights.take("decoder.weight", d_in, d_sae)
-    return W_enc.T, W_dec.T, None if layout.activation == "gated" else weights.take("encoder.bias", d_sae)
+    return W_enc.T, W_dec.T, None if form.activation == "gated" else weights.take("encoder.bias", d_sae)
 
 
-def _activation(weights: api.Weights, layout: Layout, trainer: api.Fields, d_sae: int) -> api.Activation:
+def _k(weights: api.Weights, trainer: api.Fields, options: api.LoadOptions) -> int | None:
+    """The k that weights and configuration agree on, or that the user gives; None where none has one.
+
+    The library refuses to load a file whose two k differ.
+    """
+    configured, given = trainer.size("k") if "k" in trainer else None, options.overrides.k
+    if given is not None and configured is None and "k" not in weights:
+        message = f"{weights.where}: an SAE of this class has no k; leave the override k={given} out."
+        raise api.SAEFileError(message)
+    if "k" not in weights:
+        return configured if given is None else given
+    stored = api.Fields({"k": weights.number("k")}, f"{weights.where}, tensors").size("k")
+    if given is None and configured in {stored, None}:
+        return stored
+    if given is None:
+        message = (
+            f"{weights.where}: tensor 'k' is {stored}, but field 'k' of {trainer.where} is {configured}; "
+            f"expected one number. Say which: --override k={stored} or --override k={configured}."
+        )
+        raise api.SAEFileError(message)
+    return given
+
+
+def _activation(
+    weights: api.Weights, form: Form, trainer: api.Fields, d_sae: int, k: int | None
+) -> api.Activation:
     import torch
 
-    if layout.activation == "gated":
+    if form.activation == "gated":
         gate, growth, bias = (weights.take(name, d_sae) for name in ("gate_bias", "r_mag", "mag_bias"))
         return api.Gated(b_gate=gate, r_mag=growth, b_mag=bias)
-    if layout.activation == "topk":
-        return api.TopK(int(weights.number("k")) if "k" in weights else trainer.size("k"))
-    if layout.activation == "jumprelu":
+    if form.activation == "topk":
+        return api.TopK(trainer.size("k") if k is None else k)
+    if form.activation == "jumprelu":
         return api.JumpRelu(weights.take("threshold", d_sae, infinite=True))
-    if layout.activation == "threshold":
+    if form.activation == "threshold":
         return api.JumpRelu(torch.tensor(_cutoff(weights, trainer)))
     return api.Relu()
 
@@ -169,30 +223,51 @@ def _hooks(
 ) -> tuple[str | None, str | None]:
     """The library records a layer, a free-text name of the module, and which side of it was read."""
     layer, module = trainer.integer("layer"), trainer.text("submodule_name") or ""
-    if layer is None:
+    named = _named(module, layer)
+    if layer is None and named is None:
         assumptions.append(api.Assumption("hook point not recorded; none taken.", about="hook"))
         return None, None
     side = buffer.text("io") or "out"
     part = ".mlp" if "mlp" in module else ".attn" if "att" in module else ""
     place = f"layers.{layer}{part}"
     out, inside = module_output(place, trainer.text("lm_name")), module_input(place)
-    hooks = {"out": (out, out), "in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
+    hooks = {"in": (inside, inside), "in_and_out": (inside, out)}.get(side, (out, out))
+    if named is not None and side != "in_and_out":
+        hooks = (named, named)
     taken = hooks[0] if hooks[0] == hooks[1] else f"{hooks[0]} to {hooks[1]}"
     sentence = f"hook point not recorded; took {taken} from layer {layer}, module {module!r}, side {side!r}."
     assumptions.append(api.Assumption(sentence, about="hook"))
     return hooks
 
 
-def _metadata(trainer: api.Fields, buffer: api.Fields, weights: api.Weights) -> api.SAEMetadata:
+def _named(module: str, layer: int | None) -> str | None:
+    """The hook point of a name that says it is not the output of its layer, or of a part of it."""
+    if re.search(r"(?:^|\.)embed", module):
+        return "hook_embed"
+    match = re.search(r"resid_(?:pre|mid)", module)
+    return f"blocks.{layer}.hook_{match[0]}" if match and layer is not None else None
+
+
+def _metadata(
+    trainer: api.Fields, buffer: api.Fields, weights: api.Weights, form: Form, k: int | None
+) -> api.SAEMetadata:
     return api.SAEMetadata(
         format="dictionary_learning",
-        architecture=trainer.text("dict_class") or "",
+        architecture=form.architecture,
         model=trainer.text("lm_name"),
         context_length=buffer.integer("ctx_len"),
-        dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
+        dtype=str(weights["W_enc" if "W_enc" in weights else "encoder.weight"].dtype).removeprefix("torch."),
         extra=trainer.some(
-            "trainer_class", "k", "steps", "seed", "submodule_name", "group_sizes", "group_fractions"
-        ),
+            "dict_class",
+            "trainer_class",
+            "k",
+            "steps",
+            "seed",
+            "submodule_name",
+            "group_sizes",
+            "group_fractions",
+        )
+        | ({} if k is None else {"k": k}),
     )
 
 
@@ -203,11 +278,13 @@ ADAPTER = api.SAEAdapter(
     filenames=("ae.pt", "ae.safetensors", "ae_*.pt", "ae_*.safetensors"),
     detect=detect,
     formats=frozenset({"pt", "safetensors"}),
+    follows=frozenset({"k"}),
+    checkpoints=("checkpoints/ae_*.pt", "checkpoints/ae_*.safetensors"),
     layouts=(
         api.Layout(
             name="dictionary_learning, a finished run",
             files=("<trainer>/config.json", "<trainer>/ae.pt"),
-            architectures=tuple(LAYOUTS),
+            architectures=ARCHITECTURES,
             known_from="dictionary_learning 0.1.0, which wrote and evaluated the samples",
             traps=(
                 (
@@ -238,7 +315,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             name="dictionary_learning, checkpoints of a run",
             files=("<trainer>/config.json", "<trainer>/checkpoints/ae_<step>.pt"),
-            architectures=tuple(LAYOUTS),
+            architectures=ARCHITECTURES,
             known_from="dictionary_learning 0.1.0, which wrote and evaluated the sample",
             traps=("The configuration is one folder above the weights.",),
             samples=("dictionary_learning/topk_run_checkpoint",),
@@ -246,7 +323,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             name="dictionary_learning, backup of a run that goes on",
             files=("<trainer>/config.json", "<trainer>/ae.pt with the optimizer's state"),
-            architectures=tuple(LAYOUTS),
+            architectures=ARCHITECTURES,
             known_from="the source of its development version; the sample's file is written by hand",
             traps=("Weights lie one level down and are in units of x / norm_factor, unlike a saved SAE's.",),
             samples=("dictionary_learning/topk_backup",),

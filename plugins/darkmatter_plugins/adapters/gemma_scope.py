@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from typing import NamedTuple
 
 from darkmatter import api
+from darkmatter_plugins.adapters._names import folders, match_in_folders
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 WEIGHTS = "params.npz"
 REPOSITORY = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcoders)")
@@ -61,7 +64,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         scale = math.sqrt(d_in)
         W_enc, W_dec = W_enc / scale, W_dec * scale
     hook_in, hook_out, assumptions = _hooks(place)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=W_dec,
         b_enc=weights.take("b_enc", d_sae),
@@ -81,26 +84,26 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         ),
         assumptions=(*assumptions, *_common(place)),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _place(view: api.FileView) -> Place:
-    """Read the folder names, innermost first (the Hugging Face cache has the repository's among them)."""
-    path = view.root.as_posix()
-    repository = next(iter(reversed(list(REPOSITORY.finditer(path)))), None)
-    layer = next(iter(reversed(LAYER.findall(path))), None)
-    average = next(iter(reversed(L0.findall(path))), None)
+    """Read the names of the folders, innermost first, the repository's among them."""
+    repository, layer, average = (match_in_folders(view, pattern) for pattern in (REPOSITORY, LAYER, L0))
+    inside = itertools.takewhile(lambda name: not REPOSITORY.fullmatch(name), folders(view))
     size, kind, site = repository.groups() if repository else (None, None, None)
     return Place(
         model=f"google/gemma-2-{size}{'-it' if kind == 'it' else ''}" if size else None,
         size=size,
         site=site,
-        layer=int(layer) if layer is not None else None,
-        embedding="embedding" in path[repository.start() if repository else 0 :].split("/"),
-        average_l0=int(average) if average is not None else None,
+        layer=int(layer[1]) if layer is not None else None,
+        embedding="embedding" in inside,
+        average_l0=int(average[1]) if average is not None else None,
     )
 
 
-def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
+def _hooks(place: Place) -> tuple[str | None, str | None, list[api.Assumption]]:
     if place.embedding:
         return "hook_embed", "hook_embed", _about_hook("; taken from the folder's name: hook_embed.")
     if place.layer is None:
@@ -116,7 +119,7 @@ def _hooks(place: Place) -> tuple[str | None, str | None, list[str]]:
     return before, after, _about_hook(f"; took {taken} from {source}.")
 
 
-def _about_hook(what: str) -> list[str]:
+def _about_hook(what: str) -> list[api.Assumption]:
     return [api.Assumption(f"hook point not recorded{what}", about="hook")]
 
 
@@ -128,11 +131,11 @@ def _head_shape(place: Place, d_in: int) -> tuple[int, int] | None:
     return d_in // size, size
 
 
-def _common(place: Place) -> list[str]:
-    unsaid: list[str] = [
+def _common(place: Place) -> list[api.Assumption]:
+    unsaid: list[api.Assumption] = [
         api.Assumption("context length not recorded; took 1,024 tokens.", about="context_length"),
         api.Assumption("BOS policy not recorded; took a BOS, not trained on.", about="bos"),
-        api.Assumption("dataset not recorded."),
+        DATASET,
     ]
     return unsaid if place.model else [api.Assumption("model not recorded.", about="model"), *unsaid]
 

@@ -8,15 +8,18 @@ from typing import NamedTuple
 from darkmatter import api
 from darkmatter_plugins.adapters._hooks import module_end
 from darkmatter_plugins.adapters._layers import chosen_layer, codes_alone, layer_files
+from darkmatter_plugins.adapters._names import match_in_folders
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 CONFIG = "config.json"
 WEIGHTS = "params.safetensors"
 LAYER_FILE = re.compile(r"params_layer_(\d{1,4})\.safetensors")
-TENSORS = {"w_enc", "w_dec", "b_enc", "b_dec", "threshold"}
+DECODER = "w_dec"
+TENSORS = {"w_enc", DECODER, "b_enc", "b_dec", "threshold"}
 SKIP = "affine_skip_connection"
 REPOSITORY = re.compile(r"gemma-scope-2-(270m|1b|4b|12b|27b)-(pt|it)")
 SITE = re.compile(r"(resid_post|attn_out|mlp_out|transcoder|clt|crosscoder)(?:_all)?")
-LAYER = re.compile(r"layer_(\d+)_")
+LAYER = re.compile(r"layer_(\d+)_.*")
 MLP = ("pre_feedforward_layernorm.output", "post_feedforward_layernorm.output")
 SITES = {
     "resid_post": ("output", "output"),
@@ -64,7 +67,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     if WEIGHTS in view.names():
         return _single(view.weights(WEIGHTS), config, place)
     layer, name = chosen_layer(view, LAYER_FILE)
-    return _cross_layer(view.weights(name), config, place._replace(layer=layer))
+    weights = view.weights(name, only=TENSORS - {DECODER})
+    return _cross_layer(weights, config, place._replace(layer=layer))
 
 
 def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
@@ -80,9 +84,9 @@ def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
     hook_in, hook_out, assumptions = _hooks(config, place)
     transcodes = hook_in != hook_out or "transcoder" in {config.text("type"), place.site}
     kind = ("skip_transcoder" if skip is not None else "transcoder") if transcodes else ""
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("w_enc", d_in, d_sae),
-        W_dec=weights.take("w_dec", d_sae, d_in),
+        W_dec=weights.take(DECODER, d_sae, d_in),
         b_enc=weights.take("b_enc", d_sae),
         b_dec=b_dec,
         activation=api.JumpRelu(threshold),
@@ -93,16 +97,18 @@ def _single(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
         metadata=_metadata("_".join(filter(None, ("jumprelu", kind))), config, place, weights),
         assumptions=(*assumptions, *_common(config, place)),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _cross_layer(weights: api.Weights, config: api.Fields, place: Place) -> api.SAE:
-    """The encoder; the decoder [d_sae, layers, d_in] is checked for its shape and left out."""
+    """The encoder; the decoder [d_sae, layers, d_in] is checked for its shape and left unread."""
     assert place.layer is not None
     threshold = weights.take("threshold", None, infinite=True)
     d_sae, d_in = threshold.shape[0], weights.take("b_dec", None).shape[0]
-    weights.take("w_dec", d_sae, None, d_in)
+    weights.sized(DECODER, d_sae, None, d_in)
     hook_in, _, assumptions = _hooks(config, place._replace(site=place.site or "clt"))
-    return api.EncodeOnlySAE(
+    sae = api.EncodeOnlySAE(
         W_enc=weights.take("w_enc", d_in, d_sae),
         b_enc=weights.take("b_enc", d_sae),
         activation=api.JumpRelu(threshold),
@@ -111,14 +117,14 @@ def _cross_layer(weights: api.Weights, config: api.Fields, place: Place) -> api.
         metadata=_metadata("jumprelu_cross_layer_transcoder", config, place, weights),
         assumptions=(*assumptions, *_common(config, place)),
     )
+    weights.nothing_else(SKIP)
+    return sae
 
 
 def _place(view: api.FileView) -> Place:
-    """Read the folder names, innermost first (the Hugging Face cache has the repository's among them)."""
-    folders = list(reversed(view.root.parts))
-    repository = next((match for name in folders if (match := REPOSITORY.search(name))), None)
-    site = next((match[1] for name in folders if (match := SITE.fullmatch(name))), None)
-    layer = next((int(match[1]) for name in folders if (match := LAYER.match(name))), None)
+    """Read the names of the folders, innermost first, the repository's among them."""
+    repository, named, folder = (match_in_folders(view, pattern) for pattern in (REPOSITORY, SITE, LAYER))
+    site, layer = named[1] if named else None, int(folder[1]) if folder else None
     if repository is None:
         return Place(None, "", site, layer)
     return Place(_model(f"gemma-3-{repository[1]}-{repository[2]}"), repository[1], site, layer)
@@ -182,6 +188,7 @@ def _common(config: api.Fields, place: Place) -> list[api.Assumption]:
     said = [
         api.Assumption("context length not recorded; took 1,024, as SAELens does.", about="context_length"),
         api.Assumption("BOS policy not recorded; took contexts that begin with BOS.", about="bos"),
+        DATASET,
     ]
     if "model_name" in config:
         return said

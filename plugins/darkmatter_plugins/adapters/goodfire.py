@@ -6,10 +6,11 @@ import re
 
 from darkmatter import api
 from darkmatter_plugins.adapters._names import match_in_path
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 TENSORS = {"encoder_linear.weight", "encoder_linear.bias", "decoder_linear.weight", "decoder_linear.bias"}
-REPOSITORY = re.compile(r"(Llama-[\d.]+-\d+B-Instruct)-SAE-l(\d+)")
+REPOSITORY = re.compile(r"(Llama-[\d.]+-\d+B-Instruct)-SAE-l(\d+)(?:\.pth?)?")
 
 
 def _names(view: api.FileView) -> list[str]:
@@ -20,7 +21,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A file with the four tensors; no other format calls them so."""
     names = _names(view)
     if not names:
-        return api.Refusal(f"no .pt or .pth file has all of the tensors {', '.join(sorted(TENSORS))}")
+        return none_found(view, f"has all of the tensors {', '.join(sorted(TENSORS))}")
     return api.Detection(f"{names[0]} has {', '.join(sorted(TENSORS))}")
 
 
@@ -31,7 +32,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     b_enc, b_dec = weights.take("encoder_linear.bias", None), weights.take("decoder_linear.bias", None)
     d_in, d_sae = b_dec.shape[0], b_enc.shape[0]
     model, hook, assumptions = _place(view, name)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder_linear.weight", d_sae, d_in).T,
         W_dec=weights.take("decoder_linear.weight", d_in, d_sae).T,
         b_enc=b_enc,
@@ -44,11 +45,13 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             model=model,
             dtype=str(weights["encoder_linear.weight"].dtype).removeprefix("torch."),
         ),
-        assumptions=assumptions,
+        assumptions=(*assumptions, DATASET),
     )
+    weights.nothing_else()
+    return sae
 
 
-def _place(view: api.FileView, name: str) -> tuple[str | None, str | None, tuple[str, ...]]:
+def _place(view: api.FileView, name: str) -> tuple[str | None, str | None, tuple[api.Assumption, ...]]:
     """(model, hook point, assumptions) from the name of the file or of the repository's folder."""
     unsaid = (
         api.Assumption("context length not recorded.", about="context_length"),

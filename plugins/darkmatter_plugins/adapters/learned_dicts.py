@@ -10,16 +10,18 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, TENSORS, reduce
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._learned_dict_classes import CLASSES, IDLE, TENSORS, reduce
+from darkmatter_plugins.adapters._names import folders
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG, MEANS = "config.yaml", "means.pt"
 PACKAGE = "autoencoders."
-STUBS = ("numpy.*", "sklearn.*", "_codecs.encode")
-"""What hyperparameters and other objects of the file may be made of; they are never read."""
+STUBS = ("autoencoders.*", "numpy.*", "sklearn.*", "_codecs.encode")
+"""The repository's classes, and what hyperparameters may be made of, which is never read."""
 
 STEP = re.compile(r"_\d+")
 HOOKS = {
@@ -69,14 +71,15 @@ class Entry(NamedTuple):
         numbers = [
             f"{key} {value:.4g}" if type(value) is float else f"{key} {value}" for key, value in recorded
         ]
-        return ", ".join([self.kind[:80], *numbers])
+        listed = ", ".join([self.kind[:80], *numbers])
+        return listed if self.kind in CLASSES else f"{listed} (not supported)"
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """Objects of the repository's package, alone or in a list."""
     found = ours(view, lambda name: _entries(view, name) is not None)
     if not found:
-        return api.Refusal(f"no .pt file holds objects of the package {PACKAGE.rstrip('.')}")
+        return none_found(view, f"holds objects of the package {PACKAGE.rstrip('.')}")
     count = len(_entries(view, found[0]) or ())
     return api.Detection(f"{found[0]} holds {count} learned dictionar{'y' if count == 1 else 'ies'}")
 
@@ -87,9 +90,12 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     entries = _entries(view, name) or []
     index = _chosen(view, name, entries)
     entry, where = entries[index], f"{view.file(name)}#{index}"
-    saved = {key: value for key, value in entry.object.state.items() if key in TENSORS}
-    tensors = {key: value.load() for key, value in saved.items() if isinstance(value, api.SavedTensor)}
-    parts = reduce(entry.kind, api.Fields(entry.object.state, where), api.Weights(tensors, where))
+    state = api.Fields(entry.object.state, where)
+    saved = {key: value for key, value in state.values.items() if isinstance(value, api.SavedTensor)}
+    tensors = {key: value.load() for key, value in saved.items() if key in TENSORS}
+    weights = api.Weights(tensors, where, {key: value.info for key, value in saved.items()})
+    parts = reduce(entry.kind, state, weights)
+    weights.nothing_else(*IDLE.get(entry.kind, ()))
     config, assumptions = _config(view)
     means, about_means = _means(view, config, parts.rows_in.shape[1])
     hook, about_hook = _hook(view, config)
@@ -104,11 +110,12 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook,
         metadata=api.SAEMetadata(
             format="learned_dicts",
-            architecture=entry.kind,
+            architecture=CLASSES[entry.kind].architecture,
             model=config.text("model_name"),
             dataset=config.text("dataset_name"),
             dtype=str(parts.rows_in.dtype).removeprefix("torch."),
-            extra={"index": index, "entries": len(entries), **entry.recorded()},
+            processing="compat",
+            extra={"class": entry.kind, "index": index, "entries": len(entries), **entry.recorded()},
         ),
         assumptions=(about_hook, *about_means, *assumptions, *_unsaid(config)),
     )
@@ -133,18 +140,18 @@ def _entry(item: Any) -> Entry | None:
 
 def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> int:
     """The index in the reference; a file with one dictionary needs none."""
-    last = len(entries) - 1
     index = view.index
-    if index is None and not last:
+    if index is None and len(entries) == 1:
         return 0
-    if index is not None and index <= last:
+    if index is not None and index < len(entries):
         return index
     problem = f"holds {len(entries)} dictionaries; say which by its index"
     if index is not None:
         problem = f"has no dictionary {index}; give one that it has"
     listed = [f"  #{number} {entry}" for number, entry in enumerate(entries[:LISTED])]
     more = [f"  ... and {len(entries) - LISTED} more"] if len(entries) > LISTED else []
-    nearest = 0 if index is None else last
+    supported = [number for number, entry in enumerate(entries) if entry.kind in CLASSES]
+    nearest = (supported or [0])[-1 if index is not None else 0]
     head = f"{view.file(name)}: {problem}, such as {view}#{nearest}. It holds:"
     raise api.SAEFileError("\n".join([head, *listed, *more]))
 
@@ -199,7 +206,7 @@ def _hook(view: api.FileView, config: api.Fields) -> tuple[str | None, api.Assum
     """The hook point, from the configuration's layer and layer_loc, else from the names of folders."""
     layer, place, source = config.integer("layer"), config.text("layer_loc"), CONFIG
     if layer is None or place is None:
-        names = [(name, pattern.fullmatch(name)) for name in reversed(view.root.parts) for pattern in FOLDERS]
+        names = [(name, pattern.fullmatch(name)) for name in folders(view) for pattern in FOLDERS]
         named = next(((name, match) for name, match in names if match), None)
         if named is None:
             said = f"hook point not recorded, neither in {CONFIG} nor in the names of folders; none taken."
@@ -222,11 +229,14 @@ def _unsaid(config: api.Fields) -> list[api.Assumption]:
         ),
         api.Assumption("BOS policy not recorded.", about="bos"),
         api.Assumption(
-            "the repository takes activations from TransformerLens with its defaults, which centre the "
-            "weights that write to the residual stream; activations of the weights as published differ.",
-            to_be_sure="how the run's activations were made",
+            "weight processing of the model not recorded; taken as compat: the repository takes activations "
+            "from TransformerLens with its defaults, which fold layer norms and centre the weights that "
+            "write to the residual stream.",
+            about="processing",
         ),
     ]
+    if "dataset_name" not in config:
+        said.append(DATASET)
     return said if "model_name" in config else [api.Assumption("model not recorded.", about="model"), *said]
 
 
@@ -237,6 +247,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("*.pt",),
     detect=detect,
     formats=frozenset({"pt"}),
+    companions=(MEANS,),
     layouts=(
         api.Layout(
             "HoagyC sparse_coding",

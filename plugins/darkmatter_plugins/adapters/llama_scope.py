@@ -14,9 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
+from darkmatter_plugins.adapters._names import match_in_folders
 from darkmatter_plugins.adapters._openmoss import (
     DEFAULTS,
+    NORMS_AT,
     Scales,
+    architecture,
     asked_for,
     average_norm,
     completed,
@@ -26,6 +29,7 @@ from darkmatter_plugins.adapters._openmoss import (
     positive,
     scales,
 )
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +40,13 @@ ACTIVATIONS = {"jumprelu": "a threshold", "topk": "the k largest", "relu": "all 
 R1_ACTIVATIONS = {"jumprelu": "a threshold each", "relu": "all positive"}
 R1_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 MODELS = (
-    (re.compile(r"Llama-Scope-R1-Distill", re.IGNORECASE), "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"),
-    (re.compile(r"Llama3_1-8B-Base"), "meta-llama/Llama-3.1-8B"),
+    (
+        re.compile(r"Llama-Scope-R1-Distill(?:-.*)?", re.IGNORECASE),
+        "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+    ),
+    (re.compile(r"Llama3_1-8B-Base(?:-.*)?"), "meta-llama/Llama-3.1-8B"),
 )
-"""Parts of the repositories' names, and the models they were trained on."""
+"""Names of repositories and folders, and the models they were trained on."""
 
 
 class Files(NamedTuple):
@@ -76,7 +83,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     files = files._replace(cfg=cfg)
     no_glu(cfg)
     d_in = cfg.size("d_model")
-    d_sae = cfg.size("d_sae", d_in * cfg.size("expansion_factor"))
+    d_sae = cfg.size("d_sae") if "d_sae" in cfg else d_in * cfg.size("expansion_factor")
     W_dec = weights.take("decoder.weight", d_in, d_sae).T
     b_dec = None
     if cfg.flag("use_decoder_bias", default=True):
@@ -87,8 +94,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     scale = scales(cfg, options, average, transcoder=hook_in != hook_out)
     norms = decoder_norms(cfg, W_dec)
     activation = _activation(files, weights, scale, d_sae, gated=norms is not None)
-    model = next((model for name, model in MODELS if name.search(view.root.as_posix())), None)
-    return api.CanonicalSAE(
+    model = next((model for name, model in MODELS if match_in_folders(view, name)), None)
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder.weight", d_sae, d_in).T,
         W_dec=W_dec / scale.decoder,
         b_enc=weights.take("encoder.bias", d_sae),
@@ -101,15 +108,17 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         hook_out=hook_out,
         metadata=api.SAEMetadata(
             format="llama_scope",
-            architecture=type(activation).__name__.lower() + ("_transcoder" if hook_in != hook_out else ""),
+            architecture=architecture(type(activation).__name__.lower(), transcoder=hook_in != hook_out),
             model=model,
             context_length=1024,
             prepend_bos=True,
             dtype=str(weights["encoder.weight"].dtype).removeprefix("torch."),
             extra=recorded.some("act_fn", "top_k", "norm_activation", "sparsity_include_decoder_norm"),
         ),
-        assumptions=(*taken, *_assumptions(model)),
+        assumptions=(*taken, *scale.said, *_assumptions(model)),
     )
+    weights.nothing_else(NORMS_AT.format("*"))
+    return sae
 
 
 def _files(view: api.FileView) -> Files | None:
@@ -181,7 +190,8 @@ def _activation(
         raise api.SAEFileError(message)
     # The threshold was measured behind OpenMOSS's loader, which folds the scales into the weights and,
     # with the decoder's norms, makes decoder rows unit vectors: there a latent's h is h n / s_out.
-    return api.JumpRelu(torch.tensor(threshold * (scale.out if gated else scale.into), dtype=torch.float64))
+    scaled = torch.tensor(threshold * (scale.out if gated else scale.into), dtype=torch.float64)
+    return api.Threshold(scaled) if threshold < 0 else api.JumpRelu(scaled)
 
 
 def _subtracted(files: Files, scale: Scales, b_dec: Tensor | None) -> Tensor | None:
@@ -203,10 +213,11 @@ def _assumptions(model: str | None) -> tuple[api.Assumption, ...]:
     source = "taken from the names of repository and folder" if model else "none taken"
     return (
         api.Assumption(f"model not recorded; {source}.", about="model"),
-        api.Assumption("context length and dataset not recorded; 1,024 tokens.", about="context_length"),
+        api.Assumption("context length not recorded; 1,024 tokens.", about="context_length"),
         api.Assumption(
             "BOS policy not recorded; contexts began with a BOS, on which it was not trained.", "bos"
         ),
+        DATASET,
     )
 
 
@@ -221,11 +232,12 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.llama_scope:load",
     filenames=(CONFIG, FINAL, R1_WEIGHTS),
     detect=detect,
+    follows=frozenset({"norm_factor"}),
     layouts=(
         api.Layout(
             "Llama Scope",
             (f"<name>/{CONFIG}", f"<name>/{FOLDER}/{FINAL}"),
-            tuple(ACTIVATIONS),
+            tuple(architecture(kind, transcoder=both) for both in (False, True) for kind in ACTIVATIONS),
             known_from=UNPUBLISHED.format("October 2024 (Language-Model-SAEs d16967b3)"),
             traps=(
                 (
@@ -237,6 +249,7 @@ ADAPTER = api.SAEAdapter(
                     "The threshold is in units of raw activations: on scaled ones it is threshold · s "
                     "(of the output, where norms are included)."
                 ),
+                "The threshold cuts h without a ReLU: below 0 it lets negative codes through.",
                 (
                     "Codes are in the units of the stored weights, as SAELens gives them; OpenMOSS's loader "
                     "of the time gives them divided by s and multiplied by the decoder's norms."
@@ -253,7 +266,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             "Llama Scope R1-Distill",
             (f"<name>/{R1_CONFIG}", f"<name>/{R1_WEIGHTS}"),
-            tuple(R1_ACTIVATIONS),
+            tuple(architecture(kind, transcoder=False) for kind in R1_ACTIVATIONS),
             known_from=UNPUBLISHED.format("March 2025 (Language-Model-SAEs bd1fec2c)"),
             traps=(
                 (

@@ -11,6 +11,8 @@ from __future__ import annotations
 from darkmatter import api
 from darkmatter_plugins.adapters._openmoss import (
     DEFAULTS,
+    NORMS_AT,
+    architecture,
     asked_for,
     average_norm,
     completed,
@@ -19,6 +21,8 @@ from darkmatter_plugins.adapters._openmoss import (
     positive,
     scales,
 )
+from darkmatter_plugins.adapters._unasked import refuse_unasked
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 CONFIG, MODEL, WEIGHTS = "config.json", "lm_config.json", "sae_weights.safetensors"
 THRESHOLD = "activation_function.log_jumprelu_threshold"
@@ -71,7 +75,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     if cfg.flag("use_decoder_bias", default=True):
         asked_for(weights, "b_D", cfg, "use_decoder_bias")
         b_dec = weights.take("b_D", d_in) / scale.decoder
-    assumptions: list[str] = [*taken, *([FOLDED] if scale.normalisation.kind == "scale" else [])]
+    folded = [FOLDED] if scale.normalisation.kind == "scale" else []
+    assumptions: list[api.Assumption] = [*taken, *scale.said, *folded]
     sae = api.CanonicalSAE(
         W_enc=weights.take("W_E", d_in, d_sae),
         W_dec=W_dec / scale.decoder,
@@ -85,15 +90,25 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         metadata=_metadata(view, recorded, weights, assumptions, transcoder=transcoder),
         assumptions=tuple(assumptions),
     )
-    if not cfg.flag("use_glu_encoder", default=False):
+    gate = None
+    if cfg.flag("use_glu_encoder", default=False):
+        gate = weights.take("W_E_glu", d_in, d_sae), weights.take("b_E_glu", d_sae)
+    else:
+        refuse_unasked(weights, "W_E_glu", cfg, "use_glu_encoder", "false")
+    weights.nothing_else(NORMS_AT.format("*"))
+    if gate is None:
         return sae
     from darkmatter_plugins.adapters._glu import GluSAE
 
-    return GluSAE(sae, weights.take("W_E_glu", d_in, d_sae), weights.take("b_E_glu", d_sae))
+    return GluSAE(sae, *gate)
 
 
-def _activation(cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: list[str]) -> api.Activation:
+def _activation(
+    cfg: api.Fields, weights: api.Weights, d_sae: int, assumptions: list[api.Assumption]
+) -> api.Activation:
     kind = cfg.choice("act_fn", ACTIVATIONS, default="relu")
+    if kind != "jumprelu":
+        refuse_unasked(weights, THRESHOLD, cfg, "act_fn", kind)
     if kind == "relu":
         return api.Relu()
     if kind == "jumprelu":
@@ -115,7 +130,7 @@ def _metadata(
     view: api.FileView,
     recorded: api.Fields,
     weights: api.Weights,
-    assumptions: list[str],
+    assumptions: list[api.Assumption],
     *,
     transcoder: bool,
 ) -> api.SAEMetadata:
@@ -128,10 +143,10 @@ def _metadata(
         assumptions.append(api.Assumption(f"model not recorded (no {MODEL}).", about="model"))
     if bos is None:
         assumptions.append(api.Assumption(f"BOS policy not recorded (no {MODEL}).", about="bos"))
-    assumptions.append(api.Assumption("context length and dataset not recorded.", about="context_length"))
+    assumptions += [api.Assumption("context length not recorded.", about="context_length"), DATASET]
     return api.SAEMetadata(
         format="llamascopium",
-        architecture=(recorded.text("act_fn") or DEFAULTS["act_fn"]) + ("_transcoder" if transcoder else ""),
+        architecture=architecture(recorded.text("act_fn") or DEFAULTS["act_fn"], transcoder=transcoder),
         model=model,
         prepend_bos=bos,
         dtype=str(weights["W_E"].dtype).removeprefix("torch."),
@@ -145,11 +160,12 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.llamascopium:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    follows=frozenset({"norm_factor"}),
     layouts=(
         api.Layout(
             "Llamascopium (OpenMOSS Language-Model-SAEs)",
             (f"<name>/{CONFIG}", f"<name>/{WEIGHTS}", f"<name>/{MODEL} (optional)"),
-            (*ACTIVATIONS, "with use_glu_encoder", "transcoders"),
+            tuple(architecture(kind, transcoder=both) for both in (False, True) for kind in ACTIVATIONS),
             known_from="llamascopium 2.0.0b34 (PyPI) writes and evaluates the samples; no published file "
             "could be had",
             traps=(

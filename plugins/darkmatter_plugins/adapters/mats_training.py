@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter import api
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-STUBS = ("transformer_lens.*",)
-"""Classes that a pickled module holds beside the library's own."""
+STUBS = ("sae_training.*", "mats_sae_training.*", "sae_lens.*", "transformer_lens.*")
+"""The library's classes under its three names, and what a pickled module holds beside them."""
 
 CONFIG = ".LanguageModelSAERunnerConfig"
 MODULE = ".SparseAutoencoder"
-TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "scaling_factor")
 EXTRA = ("hook_point_head_index", "l1_coefficient", "lp_norm", "seed", "model_class_name", "model_kwargs")
 
 
@@ -58,7 +58,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A pickled configuration of the training code, beside or inside the weights."""
     names = _names(view)
     if not names:
-        return api.Refusal(f"no .pt file holds a {CONFIG[1:]} and its weights")
+        return none_found(view, f"holds a {CONFIG[1:]} and its weights")
     entries = _entries(view, names[0])
     count = f" and {len(entries)} SAEs" if len(entries) > 1 else ""
     return api.Detection(f"{names[0]} holds a {entries[0].cfg.name}{count}")
@@ -67,15 +67,17 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
 def load(view: api.FileView, _options: object) -> api.SAE:
     """Codes f = relu((x - b_dec) W_enc + b_enc), x̂ = (f * scaling_factor) W_dec + b_dec."""
     name = the_one(view, _names(view))
-    entry = _chosen(view, name, _entries(view, name))
+    entries = _entries(view, name)
+    index = _chosen(view, name, entries)
+    entry = entries[index]
     cfg = api.Fields(entry.cfg.state, f"{view.file(name)}, {entry.cfg.name}")
     d_in = cfg.size("d_in")
     d_sae = cfg.size("d_sae") if "d_sae" in cfg else d_in * cfg.size("expansion_factor")
-    held = {key: entry.tensors[key] for key in TENSORS if hasattr(entry.tensors.get(key), "load")}
+    held = {key: saved for key, saved in entry.tensors.items() if isinstance(saved, api.SavedTensor)}
     weights = api.Weights({key: saved.load() for key, saved in held.items()}, str(view.file(name)))
     b_dec = weights.take("b_dec", d_in)
     hook = cfg.text("hook_point")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("W_enc", d_in, d_sae),
         W_dec=_decoder(weights, d_in, d_sae),
         b_enc=weights.take("b_enc", d_sae),
@@ -92,19 +94,25 @@ def load(view: api.FileView, _options: object) -> api.SAE:
             dataset=cfg.text("dataset_path"),
             dtype=str(weights["W_enc"].dtype).removeprefix("torch."),
             processing="compat",
-            extra={**cfg.some(*EXTRA), "configuration": entry.cfg.name},
+            extra={
+                **cfg.some(*EXTRA),
+                "configuration": entry.cfg.name,
+                **({"index": index, "entries": len(entries)} if len(entries) > 1 else {}),
+            },
         ),
         assumptions=_assumptions(cfg, hook),
     )
+    weights.nothing_else()
+    return sae
 
 
-def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> Entry:
-    """The SAE that the reference asks for; a group of several must be asked with #index."""
+def _chosen(view: api.FileView, name: str, entries: list[Entry]) -> int:
+    """Which SAE the reference asks for; a group of several must be asked with #index."""
     if len(entries) == 1:
-        return entries[0]
+        return 0
     index = view.index
     if index is not None and index < len(entries):
-        return entries[index]
+        return index
     listed = ", ".join(f"#{n} {entry.cfg.state.get('hook_point')}" for n, entry in enumerate(entries[:10]))
     asked = "" if index is None else f"there is no #{index}; "
     message = f"{view.file(name)}: holds {len(entries)} SAEs ({listed}); {asked}give one, {name}#0."
@@ -128,7 +136,7 @@ def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...
         api.Assumption(
             "weight processing of the model not recorded; taken as compat, TransformerLens's default of that "
             "time: layer norms folded, and weights that write to the residual stream centred.",
-            to_be_sure="the training script: did it load the model with HookedTransformer.from_pretrained?",
+            about="processing",
         )
     ]
     if hook is None:
@@ -136,6 +144,8 @@ def _assumptions(cfg: api.Fields, hook: str | None) -> tuple[api.Assumption, ...
     if "prepend_bos" not in cfg:
         sentence = "BOS policy not recorded; that code put a BOS before each document and each part of one."
         found.append(api.Assumption(sentence, about="bos"))
+    if "dataset_path" not in cfg:
+        found.append(DATASET)
     head = cfg.integer("hook_point_head_index")
     if head is not None:
         found.append(api.Assumption(f"reads head {head} of its hook point only."))

@@ -11,18 +11,20 @@ import re
 from typing import TYPE_CHECKING
 
 from darkmatter import api
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._names import match_in_folders
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MARKS = {"pre_bias", "latent_bias", "encoder.weight"}
 ENCODER, DECODER, TIED_DECODER = "encoder.weight", "decoder.weight", "decoder.linear.weight"
-ACTIVATIONS = {
-    "ReLU": "the positive ones",
-    "TopK": "the k largest, of a layer-normalised input",
-    "Identity": "all",
-}
+IDLE = ("latents_activation_frequency", "latents_mean_square", "stats_last_nonzero", "activation.k")
+"""Tensors that change no code: statistics of training, and a copy of what activation_state_dict says."""
+
+ACTIVATIONS = {"ReLU": "standard", "TopK": "topk", "Identity": "identity"}
+"""The architecture by the activation's class."""
 AFTER_TOPK = {"ReLU": True, "Identity": False}
 HOOKS = {
     "resid_post_mlp": "hook_resid_post",
@@ -40,7 +42,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     """A state dict with both of this format's biases."""
     found = ours(view, lambda name: _recognised(view, name))
     if not found:
-        return api.Refusal(f"no .pt file has the tensors {', '.join(sorted(MARKS))}")
+        return none_found(view, f"has the tensors {', '.join(sorted(MARKS))}")
     return api.Detection(f"{found[0]} has {', '.join(sorted(MARKS))}")
 
 
@@ -53,7 +55,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     pre_bias, latent_bias = weights.take("pre_bias", None), weights.take("latent_bias", None)
     d_in, d_sae = pre_bias.shape[0], latent_bias.shape[0]
     hook, about_hook = _hook(view, name)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take(ENCODER, d_sae, d_in).T,
         W_dec=_decoder(weights, d_in, d_sae),
         b_enc=latent_bias,
@@ -64,12 +66,15 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         hook_in=hook,
         metadata=api.SAEMetadata(
             format="openai",
-            architecture=kind.lower(),
-            model=MODEL,
+            architecture=ACTIVATIONS[kind],
+            model=MODEL if hook else None,
             dtype=str(weights[ENCODER].dtype).removeprefix("torch."),
+            processing="raw",
         ),
-        assumptions=(about_hook, *_unsaid(state, kind)),
+        assumptions=(about_hook, *_unsaid(state, kind, published=hook is not None)),
     )
+    weights.nothing_else(*IDLE)
+    return sae
 
 
 def _recognised(view: api.FileView, name: str) -> bool:
@@ -107,30 +112,30 @@ def _activation(state: api.Fields, kind: str, d_sae: int) -> api.Activation:
 def _hook(view: api.FileView, name: str) -> tuple[str | None, api.Assumption]:
     """The hook point, from the location two folders up and the layer in the file's name."""
     layer = LAYER.fullmatch(name)
-    locations = [match for match in map(LOCATION.fullmatch, reversed(view.root.parts)) if match]
-    if layer is None or not locations:
+    location = match_in_folders(view, LOCATION)
+    if layer is None or location is None:
         sentence = (
             "hook point not recorded, and the path is not LOCATION/autoencoders/LAYER.pt as published "
             f"(LOCATION begins with {', '.join(HOOKS)}); none taken."
         )
         return None, api.Assumption(sentence, about="hook")
-    hook = f"blocks.{int(layer[1])}.{HOOKS[locations[0][1]]}"
-    sentence = f"hook point not recorded; took {hook} from the path ({locations[0][0]}, {name})."
+    hook = f"blocks.{int(layer[1])}.{HOOKS[location[1]]}"
+    sentence = f"hook point not recorded; took {hook} from the path ({location[0]}, {name})."
     return hook, api.Assumption(sentence, about="hook")
 
 
-def _unsaid(state: api.Fields, kind: str) -> list[api.Assumption]:
+def _unsaid(state: api.Fields, kind: str, *, published: bool) -> list[api.Assumption]:
+    taken = f"took {MODEL}, the model of all SAEs published at such a path" if published else "none taken"
     said = [
+        api.Assumption(f"model not recorded; {taken}.", about="model"),
         api.Assumption(
-            f"model not recorded; took {MODEL}, the only one these SAEs exist for.", about="model"
-        ),
-        api.Assumption(
-            "trained on activations of the weights as published, not of weights centred by TransformerLens "
-            "(center_writing_weights=False).",
-            to_be_sure="how your activations were made",
+            "weight processing of the model not recorded; taken as raw: trained on activations of the "
+            "weights as published, not of weights centred by TransformerLens (center_writing_weights=False).",
+            about="processing",
         ),
         api.Assumption("context length not recorded.", about="context_length"),
-        api.Assumption("dataset and BOS policy not recorded.", about="bos"),
+        api.Assumption("BOS policy not recorded.", about="bos"),
+        DATASET,
     ]
     if kind == "TopK":
         said.append(
@@ -152,7 +157,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             "OpenAI sparse_autoencoder",
             files=("<location>/autoencoders/<layer>.pt",),
-            architectures=("relu", "topk", "identity"),
+            architectures=tuple(ACTIVATIONS.values()),
             known_from="openai/sparse_autoencoder at 4965b94, which wrote and evaluated the samples",
             traps=(
                 "The input is layer-normalised if and only if the activation is TopK; no key says so.",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from darkmatter import api
 from darkmatter_plugins.adapters._names import match_in_path
-from darkmatter_plugins.adapters._torch_files import ours, the_one
+from darkmatter_plugins.adapters._torch_files import none_found, ours, the_one
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,13 @@ def _names(view: api.FileView) -> list[str]:
 
 
 def detect(view: api.FileView) -> api.Detection | api.Refusal:
-    """A file named layerN.sae.pt with the four tensors of an SAE."""
+    """A file named layerN.sae.pt with the four tensors of an SAE, and no settings of a training script."""
     names = [name for name in _names(view) if FILE.fullmatch(name)]
     if not names:
-        return api.Refusal(f"no file layerN.sae.pt has the tensors {', '.join(sorted(TENSORS))}")
+        return none_found(view, f"is named layerN.sae.pt and has the tensors {', '.join(sorted(TENSORS))}")
+    settings = names[0].removesuffix(".pt") + "_cfg.json"
+    if view.has(settings):
+        return api.Refusal(f"{settings} lies beside {names[0]}; Qwen Scope's files come without settings")
     return api.Detection(f"{names[0]} has {', '.join(sorted(TENSORS))}")
 
 
@@ -38,7 +42,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     W_enc, W_dec = _matrices(weights, b_dec.shape[0], b_enc.shape[0], options)
     repository = match_in_path(view, name, REPOSITORY)
     hook, about_hook = _hook(view, name)
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=W_dec,
         b_enc=b_enc,
@@ -54,6 +58,8 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         ),
         assumptions=(about_hook, *_unsaid(repository)),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOptions) -> tuple[Tensor, Tensor]:
@@ -65,7 +71,7 @@ def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOpti
             f"[{d_sae}, {d_in}] and [{d_in}, {d_sae}]."
         )
         raise api.SAEFileError(message)
-    stored = options.override("orientation")
+    stored = options.overrides.orientation
     W_enc = weights.encoder("W_enc", d_in, d_sae, stored)
     flipped = stored == "d_sae,d_in" or (stored is None and weights["W_enc"].shape == (d_sae, d_in))
     W_dec = weights.take("W_dec", d_in, d_sae).T if flipped else weights.take("W_dec", d_sae, d_in)
@@ -73,7 +79,7 @@ def _matrices(weights: api.Weights, d_in: int, d_sae: int, options: api.LoadOpti
 
 
 def _k(view: api.FileView, name: str, repository: re.Match[str] | None, options: api.LoadOptions) -> int:
-    said: int | None = options.override("k")
+    said = options.overrides.k
     if said is not None:
         return said
     if repository is not None and int(repository.group(2)):
@@ -81,7 +87,7 @@ def _k(view: api.FileView, name: str, repository: re.Match[str] | None, options:
     message = (
         f"{view.file(name)}: does not hold k, the number of active latents per token; Qwen Scope says it "
         "only in the repository's name (SAE-Res-Qwen3-1.7B-Base-W32K-L0_50: k = 50), and no folder above "
-        "is named so. Give it: --override k=50."
+        "is named so. Give it: --override k=NUMBER."
     )
     raise api.SAEFileError(message)
 
@@ -107,6 +113,7 @@ def _unsaid(repository: re.Match[str] | None) -> tuple[api.Assumption, ...]:
             about="context_length",
         ),
         api.Assumption("BOS policy not recorded.", about="bos"),
+        DATASET,
     )
 
 
@@ -117,6 +124,7 @@ ADAPTER = api.SAEAdapter(
     filenames=("*.sae.pt",),
     detect=detect,
     formats=frozenset({"pt"}),
+    follows=frozenset({"orientation", "k"}),
     layouts=(
         api.Layout(
             name="Qwen Scope",

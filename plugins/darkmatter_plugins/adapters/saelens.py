@@ -79,7 +79,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     if hook_out is None and hook is not None:
         taken = "hook_name_out not recorded; taken as the hook point that is read."
         assumptions.append(api.Assumption(taken, about="hook_out"))
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=_scaled_decoder(cfg, weights, W_dec),
         b_enc=None if architecture == "gated" else weights.take("b_enc", d_sae),
@@ -94,6 +94,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         metadata=metadata_of(cfg, about, architecture),
         assumptions=tuple(assumptions),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _architecture(view: api.FileView, cfg: api.Fields) -> str:
@@ -189,7 +191,10 @@ def _scaled_decoder(cfg: api.Fields, weights: api.Weights, W_dec: Tensor) -> Ten
 def _unwhitened(
     view: api.FileView, W_enc: Tensor, W_dec: Tensor, b_dec: Tensor, subtract: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine."""
+    """Weights that read x, from weights that read (x - mean) @ matrix: both maps are affine.
+
+    They are float64, twice the memory: rounded, they would encode like float32 whatever is asked for.
+    """
     if not view.has(WHITENING):
         message = (
             f"{view}: {CONFIG} has normalize_activations covariance_whitening, but {WHITENING} is not beside "
@@ -201,10 +206,9 @@ def _unwhitened(
     mean = whitening.take("mean", d_in).double()
     matrix = whitening.take("matrix", d_in, d_in).double()
     inverse = whitening.take("inverse_matrix", d_out, d_out).double()
+    whitening.nothing_else()
     out = b_dec.double() @ inverse + mean
-    folded = (matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out)
-    W_enc, W_dec, b_dec, subtract = (tensor.float() for tensor in folded)
-    return W_enc, W_dec, b_dec, subtract
+    return matrix @ W_enc.double(), W_dec.double() @ inverse, out, mean if subtract is None else out
 
 
 ADAPTER = api.SAEAdapter(
@@ -213,6 +217,7 @@ ADAPTER = api.SAEAdapter(
     "darkmatter_plugins.adapters.saelens:load",
     filenames=(WEIGHTS,),
     detect=detect,
+    companions=(WHITENING,),
     layouts=(
         api.Layout(
             name="SAELens 6",

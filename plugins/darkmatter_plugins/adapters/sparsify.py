@@ -6,6 +6,7 @@ import re
 
 from darkmatter import api
 from darkmatter_plugins.adapters._hooks import module_input, module_output
+from darkmatter_plugins.adapters._names import folders
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae.safetensors"
@@ -43,14 +44,14 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     hook_in, hook_out, assumptions = _hooks(view, run.text("model"), transcode=transcode)
     metadata = api.SAEMetadata(
         format="sparsify",
-        architecture=("skip_" if skip is not None else "") + ("transcoder" if transcode else "topk"),
+        architecture=_architecture(cfg, skip=skip is not None, transcode=transcode),
         model=run.text("model"),
         context_length=run.integer("ctx_len"),
         dataset=run.text("dataset"),
         dtype=str(weights["b_dec"].dtype).removeprefix("torch."),
         extra=cfg.some("activation", "k", "multi_topk", "normalize_decoder") | run.some("split", "seed"),
     )
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=W_enc,
         W_dec=weights.take("W_dec", d_sae, d_in),
         b_enc=weights.take("encoder.bias", d_sae),
@@ -63,6 +64,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         metadata=metadata,
         assumptions=(*assumptions, *_defaults(cfg), *_unsaid(run)),
     )
+    weights.nothing_else()
+    return sae
 
 
 def _latents(cfg: api.Fields, d_in: int) -> int | None:
@@ -79,15 +82,20 @@ def _activation(cfg: api.Fields) -> api.Activation:
     return api.AbsTopK(k) if cfg.flag("signed", default=False) else api.TopK(k)
 
 
+def _architecture(cfg: api.Fields, *, skip: bool, transcode: bool) -> str:
+    kind = cfg.text("activation") or "topk"
+    kind = "abstopk" if kind == "topk" and cfg.flag("signed", default=False) else kind
+    return kind + ("_skip" if skip else "") + ("_transcoder" if transcode else "")
+
+
 def _hook_point(view: api.FileView) -> str:
     """The folder's name, or the one above where a run trained several seeds."""
-    name = view.root.name
-    return view.root.parent.name if SEED.fullmatch(name) else name
+    return next((name for name in folders(view) if not SEED.fullmatch(name)), "")
 
 
 def _hooks(
     view: api.FileView, model: str | None, *, transcode: bool
-) -> tuple[str | None, str | None, list[str]]:
+) -> tuple[str | None, str | None, list[api.Assumption]]:
     name = _hook_point(view)
     after, before = module_output(name, model), module_input(name)
     if after is None:
@@ -110,7 +118,7 @@ def _run(view: api.FileView) -> api.Fields:
     return api.Fields({}, str(view))
 
 
-def _defaults(cfg: api.Fields) -> list[str]:
+def _defaults(cfg: api.Fields) -> list[api.Assumption]:
     """Sparsify's defaults of fields that shape numbers, where they are not recorded."""
     taken = {
         "activation": "topk, sparsify's default",
@@ -126,7 +134,7 @@ def _defaults(cfg: api.Fields) -> list[str]:
     ]
 
 
-def _unsaid(run: api.Fields) -> list[str]:
+def _unsaid(run: api.Fields) -> list[api.Assumption]:
     fields = {"model": "model", "ctx_len": "context_length", "dataset": None}
     said = [
         api.Assumption(f"{name} not recorded (no run-level {RUN} above).", about=about)
@@ -147,7 +155,7 @@ ADAPTER = api.SAEAdapter(
         api.Layout(
             name="sparsify",
             files=("<hook point>/cfg.json", "<hook point>/sae.safetensors", "config.json of the run above"),
-            architectures=("topk", "groupmax", "transcoder", "skip_transcoder", "skip_topk"),
+            architectures=("topk", "abstopk", "groupmax", "each with _skip, _transcoder or _skip_transcoder"),
             known_from="eai-sparsify 1.3.3, which wrote and evaluated the samples",
             traps=(
                 "W_dec is stored as rows [d_sae, d_in], not as the transpose that nn.Linear keeps.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from darkmatter import api
+from darkmatter_plugins.adapters._names import match_in_folders
+from darkmatter_plugins.adapters._unsaid import DATASET
 
 CONFIG, WEIGHTS = "conf.yaml", "latest_ckpt.safetensors"
 LAYER = re.compile(r"layer_(\d+)")
@@ -44,7 +46,7 @@ def load(view: api.FileView, _options: object) -> api.SAE:
     tied = cfg.flag("tied_weights", default=True)
     normalisation = api.Normalisation(kind="scale", factor=_above_zero(cfg, "scaling_factor"))
     hook, assumptions = _hook(view)
-    return temporal.TemporalSAE(
+    sae = temporal.TemporalSAE(
         W_dec.T if tied else weights.take("E", d_in, d_sae),
         W_dec,
         weights.take("b", d_in),
@@ -62,6 +64,8 @@ def load(view: api.FileView, _options: object) -> api.SAE:
         ),
         assumptions=assumptions,
     )
+    weights.nothing_else()
+    return sae
 
 
 def _check_complete(cfg: api.Fields) -> None:
@@ -84,15 +88,16 @@ def _above_zero(cfg: api.Fields, name: str) -> float:
     return value
 
 
-def _hook(view: api.FileView) -> tuple[str | None, tuple[str, ...]]:
+def _hook(view: api.FileView) -> tuple[str | None, tuple[api.Assumption, ...]]:
     """The layer is in a folder's name only."""
-    layer = next(iter(reversed(LAYER.findall(view.root.as_posix()))), None)
-    hook = None if layer is None else f"blocks.{layer}.hook_resid_post"
+    layer = match_in_folders(view, LAYER)
+    hook = None if layer is None else f"blocks.{layer[1]}.hook_resid_post"
     taken = "no folder is named layer_N" if hook is None else f"took {hook} from the folder's name"
     return hook, (
         api.Assumption(f"hook point not recorded; {taken}.", about="hook"),
         api.Assumption("model not recorded.", about="model"),
         api.Assumption("BOS policy not recorded.", about="bos"),
+        DATASET,
     )
 
 

@@ -70,6 +70,10 @@ class Registry:
                 fields["path"] = fields["id"]
             yield Listed(release=release, **shared, **fields)
 
+    def by_id(self, release: str) -> Mapping[str, Listed]:
+        """The SAEs of one release by their ids."""
+        return {one.id: one for one in self.listed(release)}
+
     def everything(self) -> Iterator[Listed]:
         """The SAEs of all releases."""
         for release in self.releases:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from darkmatter import api
-from darkmatter_plugins.catalogues.registry import Listed, registry
+from darkmatter_plugins.catalogues.registry import Listed, Registry, registry
 
 ADAPTERS = {
     "sae_lens": "saelens",
@@ -28,9 +28,6 @@ ADAPTERS = {
 }
 """The adapter that reads what SAELens reads with the loader of this name."""
 
-OWN_SCALE = {"llama_scope", "temporal"}
-"""Loaders whose files state the scale themselves; the list's number would only repeat it."""
-
 STATED = {
     "model_name": "model",
     "hook_name": "hook",
@@ -47,23 +44,24 @@ HARMLESS = {"dataset_path", "model_from_pretrained_kwargs", "neuronpedia_id"}
 def by_release(target: str) -> api.CatalogueEntry:
     """``RELEASE/ID``; an id may have slashes itself."""
     release, _, sae = target.partition("/")
-    known = registry().releases
-    if release not in known:
-        message = f"saelens:{target}: there is no release {release!r}. {_nearest(release, known)}"
+    known = registry()
+    if release not in known.releases:
+        message = f"saelens:{target}: there is no release {release!r}. {_nearest(release, known.releases)}"
         raise api.ItemError(message)
-    listed = {one.id: one for one in registry().listed(release)}
+    listed = known.by_id(release)
     if sae not in listed:
-        hint = _nearest(sae, listed)
-        message = f"saelens:{target}: the release {release!r} has no SAE {sae!r}. {hint}"
+        said = f"the release {release!r} has no SAE {sae!r}" if sae else f"name an SAE of {release!r}"
+        message = f"saelens:{target}: {said}. {_nearest(sae, listed)}"
         raise api.ItemError(message)
-    return _entry(listed[sae], f"saelens:{target}")
+    return entry_of(listed[sae], f"saelens:{target}", known)
 
 
 def by_neuronpedia(target: str) -> api.CatalogueEntry:
     """``MODEL/SOURCE``, as in the addresses of Neuronpedia's pages."""
-    listed = {one.neuronpedia: one for one in registry().everything() if one.neuronpedia}
+    known = registry()
+    listed = {one.neuronpedia: one for one in known.everything() if one.neuronpedia}
     if target in listed:
-        return _entry(listed[target], f"neuronpedia:{target}")
+        return entry_of(listed[target], f"neuronpedia:{target}", known)
     model, _, source = target.partition("/")
     sources = {name.partition("/")[2] for name in listed if name.startswith(f"{model}/")}
     if sources:
@@ -75,7 +73,8 @@ def by_neuronpedia(target: str) -> api.CatalogueEntry:
     raise api.ItemError(message)
 
 
-def _entry(listed: Listed, asked: str) -> api.CatalogueEntry:
+def entry_of(listed: Listed, asked: str, known: Registry) -> api.CatalogueEntry:
+    """What is ``listed`` in ``known``, as the reference ``asked`` means it."""
     if listed.loader not in ADAPTERS:
         message = (
             f"{asked}: is read by SAELens's loader {listed.loader!r}, which this version does not know. Try "
@@ -94,9 +93,8 @@ def _entry(listed: Listed, asked: str) -> api.CatalogueEntry:
         reference=f"hf:{listed.repo}/{_place(listed)}",
         overrides=_overrides(listed),
         adapter=ADAPTERS[listed.loader],
-        processing=_processing(listed),
         notes=tuple(_notes(listed)),
-        extra=_extra(listed),
+        extra=_extra(listed, known),
     )
 
 
@@ -112,8 +110,7 @@ def _place(listed: Listed) -> str:
 
 def _overrides(listed: Listed) -> api.Overrides:
     stated = {ours: listed.overrides[theirs] for theirs, ours in STATED.items() if theirs in listed.overrides}
-    if listed.norm_scaling_factor is not None and listed.loader not in OWN_SCALE:
-        stated["norm_factor"] = listed.norm_scaling_factor
+    stated |= {"norm_factor": listed.norm_scaling_factor, "processing": _processing(listed)}
     return api.Overrides.model_validate(stated)
 
 
@@ -133,9 +130,9 @@ def _notes(listed: Listed) -> Iterable[str]:
         )
 
 
-def _extra(listed: Listed) -> dict[str, Any]:
+def _extra(listed: Listed, known: Registry) -> dict[str, Any]:
     stated = {
-        "version": registry().version,
+        "version": known.version,
         "release": listed.release,
         "id": listed.id,
         "model": listed.model,

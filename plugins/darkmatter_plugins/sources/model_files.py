@@ -75,8 +75,9 @@ def _no_folder(folder: Path) -> str:
     parent = folder.parent
     if not parent.is_dir():
         return f"There is no model folder {folder}: {parent} does not exist either."
-    siblings = [entry.name for entry in parent.iterdir() if entry.is_dir()]
-    return f"There is no model folder {folder}. {api.did_you_mean(folder.name, siblings[:200])}"
+    siblings = [entry.parent.name for entry in parent.glob("*/config.json")]
+    hint = api.did_you_mean(folder.name, siblings[:200]) if siblings else "No folder beside it holds a model."
+    return f"There is no model folder {folder}. {hint}"
 
 
 def _checked(folder: Path) -> Path:

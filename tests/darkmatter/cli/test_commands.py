@@ -1,6 +1,7 @@
 """The read-only commands on fabricated results."""
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from darkmatter.cli.main import main
 from darkmatter.results.rows import ROW_COLUMNS
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.store import ResultStore
+from darkmatter.sae.overrides import Overrides
 from darkmatter.testing.results import HOSTILE, sample_result, sample_units
 
 
@@ -190,3 +192,29 @@ def test_inspect_says_why_a_folder_is_no_sae(tmp_path, capsys):
 
     assert status == 1
     assert out or err
+
+
+def test_a_wrong_kind_names_the_nearest(capsys):
+    """`list adapter` and `list formats` lead to the adapters."""
+    for word in ("adapter", "formats"):
+        status, _, err = run(["list", word], capsys)
+        assert status == 2
+        assert "Did you mean 'adapters'" in err
+
+
+def test_an_adapter_is_described_with_its_layouts(capsys):
+    """Files, architectures, where it is known from and the traps, as text and as JSON."""
+    text = run(["describe", "openai"], capsys)[1]
+    (described,) = json.loads(run(["describe", "openai", "--json"], capsys)[1])
+
+    (layout,) = described["layouts"]
+    for said in (*layout["files"], *layout["traps"], layout["known_from"]):
+        assert said in text
+
+
+@pytest.mark.parametrize("command", ["inspect", "run", "plan", "convert"])
+def test_the_overrides_are_listed_in_the_help(command, capsys):
+    """Every field that --override takes stands in the help of the commands that have it."""
+    text = run([command, "--help"], capsys)[1]
+    for name in Overrides.model_fields:
+        assert re.search(rf"^    {name} +\S", text, re.MULTILINE), name

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from darkmatter.cli.main import main
 
@@ -135,3 +136,78 @@ def test_text_from_files_cannot_steer_the_terminal(call, tmp_path):
     (tmp_path / "sae_weights.safetensors").write_bytes((source / "sae_weights.safetensors").read_bytes())
 
     assert "\x1b" not in call("inspect", tmp_path)[1]
+
+
+class Printing:
+    """An object whose pickle calls a function."""
+
+    def __reduce__(self):
+        return print, ("called",)
+
+
+def section(out: str, title: str) -> str:
+    """The lines under a heading."""
+    return out.partition(f"\n{title}\n")[2].partition("\n\n")[0]
+
+
+def test_what_is_assumed_does_not_stand_under_recorded(call):
+    """A model, context length or BOS that was taken is not shown as a word of the file."""
+    _, out, _ = call("inspect", SAMPLES / "qwen_scope" / "res" / json_path("qwen_scope/res"))
+
+    assert "model not recorded" in section(out, "assumed")
+    assert "  format " in section(out, "recorded")
+    assert not re.search(r"^  (model|context_length|prepend_bos) ", section(out, "recorded"), re.MULTILINE)
+    assert re.search(r"^  hook point +\S+ \(assumed\)$", out, re.MULTILINE)
+
+
+def test_what_the_user_states_is_not_an_assumption(call):
+    """An override stands once, under a heading of its own."""
+    place = SAMPLES / "sae_lens" / "standard_expected_average" / "sae"
+    _, out, _ = call("inspect", place, "--override", "norm_factor=0.3", "--override", "model=mine")
+
+    assert "norm_factor 0.3 was given by the user" in section(out, "stated")
+    assert out.count("norm_factor") == 1
+    assert "was given" not in section(out, "assumed")
+    assert not re.search(r"^  model ", section(out, "recorded"), re.MULTILINE)
+
+
+def test_one_sae_of_a_file_of_several_is_named(call):
+    """The heading has the index, the metadata too, and a file that was read is no problem."""
+    (file,) = (SAMPLES / "mats_training" / "group_of_two" / "sae").iterdir()
+    _, out, _ = call("inspect", f"{file}#1")
+
+    assert out.splitlines()[0] == f"{file}#1"
+    assert re.search(r"^  extra.index +1$", section(out, "recorded"), re.MULTILINE)
+    assert "not read further" not in out
+
+
+def test_one_layer_shows_its_own_files_and_why_it_has_codes_alone(call):
+    """Of a cross-layer transcoder the tensors of other layers are left out, and no x̂ is explained."""
+    folder = (SAMPLES / "gemma_scope_2" / "clt" / json_path("gemma_scope_2/clt")).parent
+    _, out, _ = call("inspect", f"{folder}#1")
+
+    assert "no x̂: It is layer 1 of a cross-layer transcoder" in section(out, "computes")
+    assert re.search(
+        r"params_layer_0.safetensors .*not read for this SAE$", section(out, "files"), re.MULTILINE
+    )
+    assert "params_layer_1.safetensors:w_enc" in section(out, "tensors")
+    assert "params_layer_0" not in section(out, "tensors")
+
+
+def test_a_dangerous_file_beside_the_sae_stays_a_problem(call, tmp_path):
+    """Only files that the SAE was read from are excused."""
+    for file in (SAMPLES / "sae_lens" / "standard" / "sae").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    torch.save(Printing(), tmp_path / "other.pt")
+    status, out, _ = call("inspect", tmp_path)
+
+    assert status == 0
+    assert "not read further" in section(out, "files")
+
+
+def test_no_normalisation_is_said_in_a_word(call):
+    """How a normalisation is undone says nothing where there is none."""
+    _, out, _ = call("inspect", SAMPLES / "sae_lens" / "standard" / "sae")
+
+    assert re.search(r"^  normalisation +none$", section(out, "settings"), re.MULTILINE)
+    assert "invert" not in out

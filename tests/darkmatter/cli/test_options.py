@@ -235,7 +235,7 @@ def test_overrides_are_of_one_sae_or_of_all():
         ("good.hok=x", "no override 'hok'. Did you mean 'hook'"),
         ("god.hook=x", "no --sae 'god' that is read from files. Did you mean 'good'"),
         ("mean.hook=x", "no --sae 'mean' that is read from files"),
-        ("good.bos=ture", "Did you mean 'true'"),
+        ("good.bos=ture", "expected true or false"),
         ("good.hook", "expected [NAME.]FIELD=VALUE"),
     ],
 )

@@ -211,7 +211,7 @@ def test_a_failure_after_a_success_is_shown_until_it_is_mended(run, acts, tmp_pa
         (["--set", "density.active_above=-3"], "density"),
         (["--set", "nonsense"], "EVALUATOR.FIELD=VALUE"),
         (["--sae", "baseline:pcaa"], "Did you mean 'pca"),
-        (["--sae", "baseline:pca,k=many"], "valid integer"),
+        (["--sae", "baseline:pca,k=many"], "it cannot be 'many'; expected a whole number."),
         (["--model", "somewhere"], "cannot be combined"),
         (["--seed", "x"], "not a valid integer"),
         (["--no-such-option"], "No such option"),
@@ -225,6 +225,36 @@ def test_wrong_usage_exits_2_with_the_nearest_valid_choice(run, acts, tmp_path, 
     assert out == ""
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_option_that_is_missing_is_named(run):
+    """A model without a text, or the other way round, says which of the two is missing."""
+    assert "--text is missing." in run("plan", "--model", "m", "--sae", "a")[2]
+    assert "--model is missing." in run("plan", "--text", "t.txt", "--sae", "a")[2]
+
+
+def test_a_failure_is_said_in_full_once(run, acts, tmp_path):
+    """The table and the last lines have the first line of a long reason, stderr has all of it."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "sae_weights.safetensors").write_text("{")
+    status, out, err = run("run", "--activations", acts, "--sae", tmp_path / "bad")
+
+    assert status == 1
+    assert "no adapter recognises this" in out
+    assert "saelens" not in out
+    assert err.count("no adapter recognises this") == 2
+    assert err.count("more adapters found none of their files") == 1
+
+
+def test_files_of_another_kind_are_not_suggested(run, tmp_path):
+    """Only files of the same ending with a name like it are offered instead of one that is not there."""
+    (tmp_path / "acts.safetensors").write_text("")
+    (tmp_path / "Makefile").write_text("")
+    near = run("run", "--activations", tmp_path / "act.safetensors", "--sae", "a")[2]
+    far = run("run", "--activations", tmp_path / "nothere.safetensors", "--sae", "a")[2]
+
+    assert "Did you mean 'acts.safetensors'?" in near
+    assert far.rstrip().endswith("nothere.safetensors.")
 
 
 def test_without_anything_the_next_step_is_named(run):
@@ -365,7 +395,7 @@ def test_plan_says_what_would_be_made_reused_and_fail(run, acts, tmp_path):
 
     assert actions(before)["good", "density"] == "make"
     assert actions(after)["good", "density"] == "reuse"
-    assert actions(before)["gone", "density"] == "fail"
+    assert actions(before)["gone", "all"] == "fail"
     assert not json.loads(before)["needs"]["model forward"].endswith("tokens")
 
 

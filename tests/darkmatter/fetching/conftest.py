@@ -47,6 +47,7 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     garbled: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    sizeless: set[str] = field(default_factory=set)
     address: str = ""
 
     def repository(self, name: str, files: dict[str, bytes] | None = None) -> Repository:
@@ -109,6 +110,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if found is not None:
             commit, files = found
             siblings = [sibling(path, content) for path, content in files.items()]
+            for about in siblings:
+                if about["rfilename"] in self.hub.sizeless:
+                    del about["size"]
             self.send(200, json.dumps({"id": name, "sha": commit, "siblings": siblings}).encode())
 
     def content(self, name, revision, file, *, body):

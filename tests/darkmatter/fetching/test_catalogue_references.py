@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from darkmatter.fetching.record import read_record
 from darkmatter.sae.load import load_sae
 
 FACTOR = 2.5
+SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 LIST = """
 toy-release:
   conversion_func: null
@@ -40,7 +42,7 @@ def test_a_catalogues_name_is_fetched_and_loaded(reference, listed):
     assert read_record("hf:org/saes/run/a") is not None
     stated = load_sae(reference).metadata.extra["source"]["catalogue"]
     assert (stated["release"], stated["id"], stated["l0"]) == ("toy-release", "layer/7", 10.5)
-    assert stated["overrides"] == {"model": "other", "norm_factor": FACTOR}
+    assert stated["overrides"] == {"model": "other", "norm_factor": FACTOR, "processing": "compat"}
     assert stated["model_from_pretrained_kwargs"] == {"center_writing_weights": True}
     assert "center_writing_weights=True" in stated["notes"][0]
     assert "SHA-256" in stated["version"]
@@ -58,6 +60,25 @@ def test_the_lists_norm_factor_is_applied(listed, sample):
 
     torch.testing.assert_close(scaled.encode(x).to_dense(), plain.encode(FACTOR * x).to_dense())
     torch.testing.assert_close(scaled.reconstruct(x), plain.reconstruct(FACTOR * x) / FACTOR)
+
+
+@pytest.mark.parametrize("sample_name", ["sae_lens/standard", "llama_scope/r1_lm_saes_inference"])
+def test_the_lists_norm_factor_fills_open_scales_only(sample_name, hub, sample, listed, tmp_path):
+    """Files that need no scale, or state theirs, are not scaled again; the results say what was left out."""
+    golden = json.loads((SAMPLES / sample_name / "golden.json").read_text())
+    inner = golden["path"].partition("/")[2]
+    loader = {"saelens": "null", "llama_scope": "llama_scope_r1_distill"}[golden["adapter"]]
+    text = LIST.replace("conversion_func: null", f"conversion_func: {loader}")
+    (tmp_path / "list.yaml").write_text(text.replace("path: run/a", f"path: run/b/{inner}".rstrip("/")))
+    hub.repository("org/saes", sample(sample_name, "run/b/"))
+    done = listed("saelens:toy-release/layer/7")
+    assert done.returncode == 0, done.stderr
+    sae = load_sae("saelens:toy-release/layer/7")
+
+    assert sae.fingerprint == load_sae(SAMPLES / sample_name / golden["path"]).fingerprint
+    assert any("states norm_factor 2.5, which is left out" in each for each in sae.assumptions)
+    assert "norm_factor" not in sae.overrides.given()
+    assert sae.metadata.model == "other"
 
 
 def test_what_the_user_states_comes_before_the_list(listed):

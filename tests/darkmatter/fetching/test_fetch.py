@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import socket
+import threading
 
 import pytest
 
-from darkmatter.fetching.record import read_record
+from darkmatter.fetching import fetch as fetching
+from darkmatter.fetching.record import read_record, write_record
+from darkmatter.fetching.select import RemoteFile
+from darkmatter.references import parse_reference
 from darkmatter.sae.load import load_sae
 
 WEIGHTS = "sae_weights.safetensors"
@@ -45,12 +50,23 @@ def test_a_branch_is_resolved_to_a_commit_and_loads(saes, darkmatter):
     assert (source["repo"], source["commit"], source["files"][name]) == ("org/saes", commit, digest)
 
 
+def test_what_came_is_found_from_every_folder(saes, darkmatter):
+    """Where HF_HOME is relative, the record holds the folder that it meant."""
+    done = darkmatter("fetch", "hf:org/saes/run/a", HF_HOME="here")
+
+    assert done.returncode == 0, done.stderr
+    load_sae("hf:org/saes/run/a")
+
+
 def test_only_what_an_sae_needs_is_fetched(saes, hub, darkmatter):
     """The weights, their configurations and those above; no training state, no neighbour, no long log."""
     done = darkmatter("fetch", "hf:org/saes/run/a")
 
     assert sorted(hub.downloads()) == ["config.yaml", "run/a/cfg.json", f"run/a/{WEIGHTS}", "run/config.json"]
     assert f"run/a/{WEIGHTS}" in done.stderr  # the plan
+    assert (
+        "parts of the training: run/a/activations_store_state.safetensors, run/a/optimizer.pt" in done.stderr
+    )
 
 
 def test_a_branch_moves_when_it_is_fetched_again_and_not_before(saes, sample, darkmatter):
@@ -177,6 +193,47 @@ def test_too_much_is_refused_before_anything_is_downloaded(saes, hub, darkmatter
     assert "more than 1 kB" in done.stderr
     assert "--max-size" in done.stderr
     assert hub.downloads() == []
+
+
+def test_a_size_that_the_hub_does_not_state_is_said_before_anything_is_downloaded(saes, hub, darkmatter):
+    """It is not taken for 0, which --max-size would let through and every download would contradict."""
+    hub.sizeless.add("run/a/cfg.json")
+    done = darkmatter("fetch", "hf:org/saes/run/a")
+
+    assert done.returncode == 1
+    assert "the hub states no size of run/a/cfg.json" in done.stderr
+    assert hub.downloads() == []
+
+
+def test_two_fetches_of_a_moving_branch_leave_the_newer_commit(cache, tmp_path, monkeypatch):
+    """The second waits for the first; else a slow download of the old commit would replace its record."""
+    commits, recorded = iter(["1" * 40, "2" * 40]), threading.Event()
+    (tmp_path / "params.npz").write_bytes(b"x" * 10)
+    started = threading.Event()
+
+    def download(_repo, commit, _file, _advance, *, force):
+        started.set()
+        if commit == "1" * 40:
+            recorded.wait(0.5)  # until the other is done, if it does not wait for this one
+        return tmp_path / "params.npz", tmp_path
+
+    def note_record(record):
+        write_record(record)
+        recorded.set()
+
+    monkeypatch.setattr(fetching, "said_plainly", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(fetching, "listing", lambda *_: (next(commits), [RemoteFile("params.npz", 10)]))
+    monkeypatch.setattr(fetching, "download", download)
+    monkeypatch.setattr(fetching, "write_record", note_record)
+    reference = parse_reference("hf:org/saes/params.npz")
+    both = [threading.Thread(target=fetching.fetch, args=(reference,)) for _ in range(2)]
+    both[0].start()
+    started.wait()
+    both[1].start()
+    for thread in both:
+        thread.join()
+
+    assert read_record("hf:org/saes/params.npz").commit == "2" * 40
 
 
 def test_a_hub_that_cannot_be_reached_is_said_so(darkmatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -13,11 +14,12 @@ from safetensors.torch import save_file
 
 from darkmatter.cli.main import main
 from darkmatter.errors import ItemError, SAEFileError
+from darkmatter.fetching import checked
 from darkmatter.fetching.locate import FetchedView, Origin
 from darkmatter.fetching.record import FetchedFile, Record, records_folder, sha256_of, write_record
 from darkmatter.plugins import host
 from darkmatter.references import parse_reference
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for
 from darkmatter.sae.inspection import inspect_reference
 from darkmatter.sae.load import LoadOptions, load_sae, open_view, read
 from darkmatter.sae.overrides import Overrides
@@ -121,6 +123,67 @@ def test_files_that_are_not_as_they_came_are_found_before_loading(damage, snapsh
     assert str(caught.value).endswith(": darkmatter fetch hf:org/saes/run/a")
 
 
+def reads(monkeypatch):
+    """The names of the files that are read to be hashed, as it happens."""
+    seen = []
+    monkeypatch.setattr(checked, "sha256_of", lambda path: seen.append(path.name) or sha256_of(path))
+    return seen
+
+
+def test_a_hash_stands_in_results_only_if_the_file_has_it(snapshot):
+    """Other bytes of the same length, with the old time put back, are not passed off as what came."""
+    path = snapshot / "run" / "a" / "sae_weights.safetensors"
+    load_sae("hf:org/saes/run/a")
+    before, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(SAEFileError, match=r"sae_weights\.safetensors: its content has changed") as caught:
+        load_sae("hf:org/saes/run/a")
+    assert str(caught.value).endswith(": darkmatter fetch hf:org/saes/run/a")
+
+
+def test_files_are_read_once_to_be_hashed(snapshot, monkeypatch):
+    """Loading again costs nothing while the system says that they are the same files."""
+    seen = reads(monkeypatch)
+    load_sae("hf:org/saes/run/a")
+    assert sorted(seen) == ["cfg.json", "sae_weights.safetensors"]
+    load_sae("hf:org/saes/run/a")
+    assert len(seen) == 2
+    os.utime(snapshot / "run" / "a" / "cfg.json")
+    load_sae("hf:org/saes/run/a")
+    assert seen[2:] == ["cfg.json"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"run/a/cfg.json": 1}', '{"run/a/cfg.json": ["x"]}'])
+def test_notes_that_cannot_be_understood_are_made_anew(content, snapshot, monkeypatch):
+    """What was checked is only remembered: without it the files are read again."""
+    load_sae("hf:org/saes/run/a")
+    (note,) = (records_folder() / "checked").iterdir()
+    note.write_text(content)
+    seen = reads(monkeypatch)
+    load_sae("hf:org/saes/run/a")
+
+    assert "cfg.json" in seen
+    assert note.read_text() != content
+
+
+def test_files_that_were_not_fetched_are_not_seen(snapshot):
+    """What lies in the snapshot without being recorded was never checked: no reader gets to see it."""
+    for name in ("run/a/darkmatter.json", "run/a/ae.pt", "run/config.json", "run/a/b/ae.pt"):
+        (snapshot / name).parent.mkdir(exist_ok=True)
+        (snapshot / name).write_text("{}")
+    view = open_view(parse_reference("hf:org/saes/run/a"))
+
+    assert view.names() == ("cfg.json", "sae_weights.safetensors")
+    assert not view.has("ae.pt")
+    assert not view.parent().has("config.json")
+    assert list(view.subfolders()) == []
+    assert [folder.root.name for folder in view.parent().subfolders()] == ["a"]
+    with pytest.raises(SAEFileError, match="there is no such file"):
+        view.json("darkmatter.json")
+
+
 def test_a_damaged_record_is_an_error_that_names_it(snapshot):
     """A record that is no longer JSON is not taken for one that is not there."""
     (record,) = records_folder().iterdir()
@@ -130,7 +193,8 @@ def test_a_damaged_record_is_an_error_that_names_it(snapshot):
 
 
 def origin(top, **known):
-    return Origin(top=top, source={"repo": "org/saes"}, **known)
+    files = frozenset(path for path in top.rglob("*") if path.is_file())
+    return Origin(top=top, files=files, source={"repo": "org/saes"}, **known)
 
 
 def test_the_adapter_that_a_catalogue_names_is_used_unless_the_user_names_one(snapshot):
@@ -142,7 +206,7 @@ def test_the_adapter_that_a_catalogue_names_is_used_unless_the_user_names_one(sn
         ("not_installed", None, "saelens"),
     ]:
         view = FetchedView(snapshot / "run" / "a", None, origin(snapshot, adapter=named))
-        assert choose(view, detect(view, adapters), asked).name == used
+        assert adapter_for(view, adapters, asked).name == used
 
 
 def test_what_a_catalogue_states_is_followed_and_the_user_comes_first(snapshot):
@@ -163,6 +227,15 @@ def test_what_a_catalogue_states_is_followed_and_the_user_comes_first(snapshot):
     )
 
     assert seen == [{"model": "mine", "context_length": 64}]
+
+
+def test_a_statement_of_a_catalogue_that_nobody_follows_is_its_fault(snapshot):
+    """The user did not give it and cannot leave it out; the message says whose it is."""
+    known = origin(snapshot, overrides=Overrides(k=3), stated_by="the catalogue toys")
+    view = FetchedView(snapshot / "run" / "a", None, known)
+
+    with pytest.raises(ItemError, match=r"the catalogue toys states k 3.*The entry is wrong; name its files"):
+        read(view, host().adapters()["saelens"], LoadOptions())
 
 
 def test_an_index_reaches_the_adapter(snapshot):

@@ -55,9 +55,26 @@ def test_a_wrong_size_fails_already_in_the_plan(job, tmp_path):
     """An SAE of another width than the activations is said to fail, with both sizes."""
     found = plan_job(job({"mine": SAE}, d=8), tmp_path / "out").results
 
-    assert (found[0].sae, found[0].action) == ("mine", "fail")
+    assert (found[0].sae, found[0].evaluator, found[0].action) == ("mine", "all", "fail")
     assert "d_in = 128" in found[0].reason
     assert "8 features" in found[0].reason
+
+
+def test_a_stated_hook_is_not_said_to_be_the_files(job, tmp_path):
+    """Where sizes differ, the message says whose word the hook point is."""
+    stated = plan_job(job({"mine": {"ref": SAE, "hook": "blocks.1.hook_mlp_out"}}, d=8), tmp_path / "out")
+    recorded = plan_job(job({"mine": SAE}, d=8), tmp_path / "out")
+
+    assert "blocks.1.hook_mlp_out was stated, the file does not decide" in stated.results[0].reason
+    assert "the file says blocks." in recorded.results[0].reason
+
+
+def test_a_failing_sae_is_one_row_of_the_plan(job, tmp_path):
+    """What hinders every evaluator is said once, not once for each of them."""
+    several = job({"mine": SAE}, d=8, evaluators=["reconstruction", "density"])
+    found = plan_job(several, tmp_path / "out").results
+
+    assert [(each.sae, each.evaluator) for each in found if each.action == "fail"] == [("mine", "all")]
 
 
 def test_baselines_and_matched_controls_are_reused(job, tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 
 import darkmatter as dm
 from darkmatter import api
@@ -11,9 +14,11 @@ from darkmatter.errors import ResultWarning, UsageError
 from darkmatter.plugins import host
 from darkmatter.progress import Progress
 from darkmatter.results.compare import compare_saes
+from darkmatter.runs.items import Facts
 from darkmatter.runs.job import Job
 from darkmatter.runs.suite import make_suite
 from darkmatter.runs.trained import bos_of_all, departures, may_be_same
+from darkmatter.sae.overrides import Overrides, apply_overrides
 from darkmatter_plugins import world
 
 SAE = str(world.sae_paths()["topk-w256-k16"])
@@ -21,6 +26,8 @@ SAE = str(world.sae_paths()["topk-w256-k16"])
 
 SILENT = str(world.sae_paths()["topk-w1024-k8"])
 """It records nothing about BOS."""
+
+SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 
 MODEL = ModelSpec(name="gpt2")
 
@@ -74,6 +81,49 @@ def test_each_departure_says_how_to_follow():
     assert "--processing compat (model: {name: NAME, processing: compat})" in processing.sentence
     assert "'gpt2-xl', this run's is 'gpt2-small'" in model.sentence
     assert [each.warn for each in (bos, processing, model)] == [True, True, False]
+
+
+def test_a_departure_from_what_is_assumed_says_so():
+    """A reader's guess is warned of like a record, and not called one."""
+    taken = api.SAEMetadata(model="gpt2-xl", prepend_bos=False, processing="compat")
+    found = departures(taken, MODEL, bos=True, assumed={"bos", "processing", "model"})
+
+    assert ["(assumed, not recorded)" in each.sentence for each in found] == [True, True, True]
+    assert "--override NAME.processing=raw" in found[1].sentence
+
+
+def test_what_is_assumed_is_not_recorded():
+    """Values behind an open assumption go; what somebody stated in their place stays."""
+    generator = torch.Generator().manual_seed(0)
+    sae = api.CanonicalSAE(
+        W_enc=torch.randn(4, 6, generator=generator),
+        W_dec=torch.randn(6, 4, generator=generator),
+        activation=api.Relu(),
+        metadata=api.SAEMetadata(model="m", context_length=128, prepend_bos=False, processing="raw"),
+        assumptions=(
+            api.Assumption("128 taken.", about="context_length"),
+            api.Assumption("no BOS taken.", about="bos"),
+            api.Assumption("raw taken.", about="processing"),
+        ),
+    )
+    facts = Facts.of(apply_overrides(sae, Overrides(bos=False)))
+
+    assert facts.assumed == {"context_length", "processing"}
+    assert facts.recorded == api.SAEMetadata(model="m", prepend_bos=False)
+    assert facts.metadata.context_length == 128
+
+
+def test_an_assumed_context_length_does_not_steer_a_run(suite):
+    """A reader's guess of 128 tokens leaves contexts at their default length; a statement does not."""
+    assumed = str(next((SAMPLES / "hook_z_attention").rglob("*.pt")))
+    fields = suite({"assumed": assumed})
+    fields["text"]["context_length"] = None
+    guessed = job(fields)
+    stated = job(fields | {"saes": {"assumed": {"ref": assumed, "context_length": 128}}})
+
+    assert guessed.files[0].facts.metadata.context_length == 128
+    assert guessed.context_length() == 256
+    assert stated.context_length() == 128
 
 
 @pytest.fixture

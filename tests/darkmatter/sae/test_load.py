@@ -1,6 +1,7 @@
 """From a reference to an SAE: detection, conflicts, errors, inspection."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_two_exact_claims_are_an_error_that_lists_every_reason(sample):
     adapters = table(adapter("one", Detection("I know it")), adapter("two", Detection("so do I")),
                      adapter("three", Refusal("not mine")))  # fmt: skip
     with pytest.raises(
-        SAEFileError, match=r"(?s)--adapter one.*one: claims it: I know it.*not mine.*so do I"
+        SAEFileError,
+        match=r"(?s)--adapter one.*one claims it: I know it.*two claims it: so do I.*three does not claim it",
     ):
         load_sae(sample, adapters=adapters)
 
@@ -108,8 +110,31 @@ def test_a_broken_load_names_the_adapter(sample):
 
 def test_a_folder_of_saes_says_which_there_are():
     """Pointing above the SAEs lists folders that hold one."""
-    with pytest.raises(SAEFileError, match=r"It holds SAEs; give one of them: .*sae_lens"):
+    with pytest.raises(SAEFileError, match=r"It holds SAEs; give one of them: .*sae_lens") as caught:
         load_sae(SAMPLES / "sae_lens", adapters=BUILT_IN)
+    assert re.search(r" and \d+ more\.$", str(caught.value))
+    assert "none of their files" not in str(caught.value)
+
+
+def test_the_nearest_misses_come_first(sample):
+    """Unreadable files, then the most precise names, with their reasons; the others are only counted."""
+    (sample / "cfg.json").write_text("{")
+    with pytest.raises(SAEFileError) as caught:
+        load_sae(sample, adapters=BUILT_IN)
+    head, nearest, *_, others = str(caught.value).splitlines()
+    assert "no adapter recognises this. Files there: cfg.json, sae_weights.safetensors." in head
+    assert re.search(r"saelens failed to look: .*cfg.json: is not valid JSON", nearest)
+    assert re.search(r"^  \d+ more adapters found none of their files", others)
+
+
+def test_a_file_called_as_one_format_does_is_compared_with_it_first(tmp_path):
+    """Of the adapters that refuse ae.pt, the one that looks for ae.pt speaks before those for *.pt."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / "ae.pt")
+    with pytest.raises(SAEFileError) as caught:
+        load_sae(tmp_path, adapters=BUILT_IN)
+    assert (
+        "dictionary_learning does not claim it: there is no config.json" in str(caught.value).splitlines()[1]
+    )
 
 
 def test_a_file_of_an_sae_points_to_its_folder(sample):
@@ -247,3 +272,46 @@ def test_inspection_of_a_damaged_file_still_answers(sample):
     (sample / "sae_weights.safetensors").write_bytes(b"PK nonsense")
     found = inspect_reference(sample, adapters=BUILT_IN)
     assert "starts like a zip archive" in found.error
+
+
+def test_a_device_that_is_not_there_is_said_in_words():
+    """Without the device a user gets one sentence, not what torch raises inside."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(ItemError, match="cannot be moved to the device 'cuda': "):
+        load_sae(SAMPLES / "sae_lens" / "standard" / "sae", device="cuda", adapters=BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ("{here}/saez", "Did you mean 'sae'?"),
+        ("{here}/sae#x", "The index after # must be a number, such as {here}/sae#0."),
+        ("{here}/sae#-1", "The index after # must be a number, such as {here}/sae#0."),
+        ("nobody/such-repository", "write hf:nobody/such-repository."),
+        ("{here}/quite-another", "there is no such file or folder."),
+    ],
+)
+def test_a_path_to_nothing_says_what_may_have_been_meant(place, hint):
+    """Only names that are really near are suggested; a hub repository and a bad index are told."""
+    here = SAMPLES / "sae_lens" / "standard"
+    with pytest.raises(SAEFileError) as caught:
+        load_sae(place.format(here=here))
+    assert str(caught.value).endswith(hint.format(here=here))
+
+
+def test_every_sae_has_a_short_name_of_itself():
+    """An SAE without a repr of its own shows kind, sizes and hook point."""
+    sae = load_sae(SAMPLES / "sae_lens" / "temporal" / "sae", adapters=BUILT_IN)
+    assert repr(sae) == "<TemporalSAE temporal, 8 -> 24, blocks.7.hook_resid_post>"
+
+
+@pytest.mark.parametrize(
+    "name", ["sae_lens/temporal", "llamascopium/jumprelu_glu", "sae_lens/matching_pursuit"]
+)
+def test_the_formula_of_a_special_sae_begins_with_its_input(name):
+    """What x' is, and how x̂ is made, is said of SAEs outside the canonical form too."""
+    semantics = inspect_reference(SAMPLES / name / "sae").semantics
+    assert semantics.startswith("x' = x")
+    assert "; x̂ = " in semantics
+    assert "4 d" not in semantics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from darkmatter import api
 from darkmatter.errors import ItemError, SAEFileError, UsageError
+from darkmatter.plugins import host
 from darkmatter.sae.load import load_sae
 from darkmatter.sae.overrides import Overrides, apply_overrides
 
@@ -80,18 +82,34 @@ def test_the_sae_that_was_given_stays_as_it_was(x):
     assert changed.overrides == everything
 
 
-def test_a_hook_alone_is_read_and_predicted():
-    """A hook moves both ends, as a suite's hook always did; hook_out names another end."""
-    transcoder = made(hook_in="in", hook_out="out")
+@pytest.mark.parametrize(
+    ("recorded", "stated", "hooks"),
+    [
+        (("in", "out"), {"hook": "h"}, ("h", "out")),
+        (("in", "out"), {"hook_out": "o"}, ("in", "o")),
+        (("in", "out"), {"hook": "h", "hook_out": "o"}, ("h", "o")),
+        (("in", "out"), {"bos": True}, ("in", "out")),
+        ((None, "out"), {"hook": "h"}, ("h", "out")),
+        (("in", "in"), {"hook": "h"}, ("h", "h")),
+        ((None, None), {"hook": "h"}, ("h", "h")),
+    ],
+)
+def test_a_hook_takes_along_only_what_is_the_same(recorded, stated, hooks):
+    """An SAE is read and predicted at the new hook; what a transcoder predicts stays, and that is said."""
+    changed = apply_overrides(made(hook_in=recorded[0], hook_out=recorded[1]), Overrides(**stated))
 
-    for stated, hooks in (
-        (Overrides(hook="h"), ("h", "h")),
-        (Overrides(hook_out="o"), ("in", "o")),
-        (Overrides(hook="h", hook_out="o"), ("h", "o")),
-        (Overrides(bos=True), ("in", "out")),
-    ):
-        changed = apply_overrides(transcoder, stated)
-        assert (changed.hook_in, changed.hook_out) == hooks
+    assert (changed.hook_in, changed.hook_out) == hooks
+    kept = [each for each in changed.assumptions if "predicts stays out" in each]
+    assert len(kept) == (set(stated) == {"hook"} and "out" in recorded)
+
+
+def test_a_hook_keeps_what_a_catalogue_says_is_predicted():
+    """A stated hook_out stays, even where it is the hook point that the file says is read."""
+    stated = apply_overrides(made(hook_in="a"), Overrides(hook="b", hook_out="a"), given_by="the catalogue")
+    same = apply_overrides(made(hook_in="a"), Overrides(hook_out="a"), given_by="the catalogue")
+
+    assert apply_overrides(stated, Overrides(hook="h")).hook_out == "a"
+    assert apply_overrides(same, Overrides(hook="h")).hook_out == "a"
 
 
 def test_each_override_takes_the_place_of_the_assumption_about_it():
@@ -157,12 +175,14 @@ def test_functions_take_no_override_of_their_numbers(stated):
     [
         ({"norm_facto": 1}, "no override 'norm_facto'. Did you mean 'norm_factor'"),
         ({"dtype": "float23"}, "Did you mean 'float32'"),
-        ({"bos": "flase"}, "Did you mean 'false'"),
         ({"orientation": "d_in,d_sea"}, "Did you mean 'd_in,d_sae'"),
         ({"norm_factor": 0}, "norm_factor cannot be 0"),
         ({"norm_factor": float("inf")}, "finite number"),
         ({"k": 0}, "k cannot be 0"),
         ({"hook": ""}, "hook cannot be ''"),
+        ({"bos": "maybe"}, "bos cannot be 'maybe'; expected true or false."),
+        ({"norm_factor": "abc"}, "norm_factor cannot be 'abc'; expected a number."),
+        ({"context_length": 1}, "context_length cannot be 1; expected at least 2."),
     ],
 )
 def test_bad_overrides_are_wrong_usage(values, message):
@@ -182,10 +202,68 @@ def test_loading_follows_overrides():
     assert scaled.dtype == torch.float64
 
 
-def test_an_override_that_no_reader_asks_for_is_refused():
-    """Overrides k and orientation change nothing unless the adapter asks, so they are refused."""
-    with pytest.raises(SAEFileError, match="needs no k from you"):
-        load_sae(SAMPLES / "sae_lens" / "standard" / "sae", overrides={"k": 3})
+@pytest.mark.parametrize("stated", [{"k": 3}, {"orientation": "d_in,d_sae"}])
+def test_an_override_that_no_reader_follows_is_refused_before_loading(stated):
+    """It is wrong usage and no fault of the file: what was stated, by whom, and who has no use of it."""
+    ((name, value),) = stated.items()
+    said = (
+        f"the user states {name} {value}, of which the adapter 'saelens' has no use. Leave the override out"
+    )
+
+    def load(_view, _options):
+        pytest.fail("the file was read first")
+
+    adapter = dataclasses.replace(host().adapters()["saelens"], implementation=load)
+    with pytest.raises(ItemError, match=said) as caught:
+        load_sae(SAMPLES / "sae_lens" / "standard" / "sae", adapters={"saelens": adapter}, overrides=stated)
+    assert not isinstance(caught.value, SAEFileError)
+
+
+def test_a_factor_that_the_reader_has_followed_is_not_applied_again(x):
+    """Where the scale enters other tensors, the reader puts it there; the core records it alone."""
+    file = made(api.Normalisation("scale", factor=0.25))
+    changed = apply_overrides(file, Overrides(norm_factor=0.5), followed={"norm_factor"})
+
+    assert changed.normalisation.factor == 0.25
+    assert list(changed.assumptions) == ["norm_factor 0.5 was given by the user."]
+    assert changed.overrides == Overrides(norm_factor=0.5)
+
+
+def test_the_processing_of_the_models_weights_can_be_stated():
+    """It replaces what was assumed, in the metadata and among the assumptions."""
+    guessed = made(
+        metadata=api.SAEMetadata(processing="compat"),
+        assumptions=(api.Assumption("taken as compat.", about="processing"),),
+    )
+    changed = apply_overrides(guessed, Overrides(processing="raw"))
+
+    assert "processing=raw or processing=compat" in guessed.assumptions[0].to_be_sure
+    assert changed.metadata.processing == "raw"
+    said = "processing raw was given by the user (without it, compat would be assumed)."
+    assert list(changed.assumptions) == [said]
+
+
+@pytest.mark.parametrize(
+    ("sample", "stated"),
+    [
+        ("llamascopium/jumprelu_glu", {"dtype": "bfloat16"}),
+        ("sae_lens/temporal", {"dtype": "bfloat16"}),
+        ("sae_lens/temporal", {"norm_factor": 2.0}),
+        ("sae_lens/matching_pursuit", {"dtype": "bfloat16"}),
+        ("sae_lens/matching_pursuit", {"norm_factor": 2.0}),
+    ],
+)
+def test_what_has_an_arithmetic_of_its_own_refuses_another(sample, stated):
+    """An override that would be recorded and change nothing is refused, for a reason that is true."""
+    with pytest.raises(ItemError, match=f"{next(iter(stated))}.* cannot be followed") as caught:
+        load_sae(SAMPLES / sample / "sae", overrides=stated)
+    assert "known only by what it does" not in str(caught.value)
+
+
+def test_codes_alone_follow_a_precision():
+    """An encoder without a decoder computes in what is asked for, as the canonical form does."""
+    encoder = api.EncodeOnlySAE(W_enc=torch.eye(D), activation=api.Relu(), reason="none.")
+    assert apply_overrides(encoder, Overrides(dtype="float64")).dtype == torch.float64
 
 
 def test_an_sae_that_cannot_follow_is_named():

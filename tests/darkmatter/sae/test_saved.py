@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,26 @@ def test_every_sample_is_read_back_bit_for_bit(name, tmp_path):
         format="darkmatter",
         extra={
             **json.loads(json.dumps(sae.metadata.extra)),
-            "converted_from": {"reference": name, "format": sae.metadata.format},
+            "converted_from": {
+                "reference": name,
+                "format": sae.metadata.format,
+                **{key: sae.metadata.extra[key] for key in ["converted_from"] if key in sae.metadata.extra},
+            },
         },
     )
+
+
+def test_converting_again_keeps_where_the_first_conversion_came_from(tmp_path):
+    """The chain of conversions stays on record, the latest outside."""
+    sample = SAMPLES / "sae_lens" / "gated" / "sae"
+    dm.save_sae(dm.load_sae(sample), tmp_path / "one", reference="the original")
+    dm.save_sae(dm.load_sae(tmp_path / "one"), tmp_path / "two", reference="one")
+
+    assert dm.load_sae(tmp_path / "two").metadata.extra["converted_from"] == {
+        "reference": "one",
+        "format": "darkmatter",
+        "converted_from": {"reference": "the original", "format": "saelens"},
+    }
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
@@ -241,13 +259,64 @@ def test_a_writing_that_breaks_off_leaves_nothing_to_read(tmp_path, monkeypatch)
     assert not (tmp_path / CONFIG).exists()
 
 
-def test_success_is_reported_only_after_reading_back(tmp_path, monkeypatch):
-    """A disk that loses bits is noticed, and what it holds cannot be taken for the SAE."""
-    other = generated(W_dec=torch.ones(10, 6))
-    monkeypatch.setattr("darkmatter.sae.saved.read_saved", lambda _view: other)
+def lossy(monkeypatch, sae):
+    """Let what is written be another SAE's files."""
+    from darkmatter.sae import saved
+
+    write, document = saved._write, saved._document(sae, None)
+    monkeypatch.setattr(saved, "_write", lambda _sae, _document, place: write(sae, document, place))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"W_dec": torch.ones(10, 6)},
+        {"hook_in": "elsewhere"},
+        {"metadata": api.SAEMetadata(model="another")},
+        {"assumptions": ("odd.",)},
+    ],
+)
+def test_success_is_reported_only_after_reading_back(tmp_path, monkeypatch, other):
+    """A disk that loses bits, of weights or of what is said, is noticed and leaves nothing to read."""
+    lossy(monkeypatch, generated(**other))
     with pytest.raises(ItemError, match="does not read back as the same SAE"):
         dm.save_sae(generated(), tmp_path)
     assert not (tmp_path / CONFIG).exists()
+
+
+def test_weights_that_do_not_arrive_are_noticed(tmp_path, monkeypatch):
+    """The description alone reads back well, and its weights are not those that it speaks of."""
+    from darkmatter.files import tensors
+
+    def lose(path, pieces, whole=tensors.write_pieces):
+        written = b"".join(pieces)
+        whole(path, [written[:-8], bytes(8)])
+
+    monkeypatch.setattr(tensors, "write_pieces", lose)
+    with pytest.raises(ItemError, match=r"does not read back as the same SAE.*fingerprint"):
+        dm.save_sae(generated(), tmp_path)
+    assert not (tmp_path / CONFIG).exists()
+
+
+def test_files_that_were_changed_are_refused(tmp_path):
+    """The weights are those that the description speaks of, or nothing is loaded."""
+    dm.save_sae(generated(), tmp_path)
+    tensors = load_file(tmp_path / WEIGHTS)
+    save_file({**tensors, "W_dec": 2 * tensors["W_dec"]}, tmp_path / WEIGHTS)
+
+    with pytest.raises(SAEFileError, match=r"'fingerprint' is .*changed after it was written") as caught:
+        dm.load_sae(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_another_formats_folder_is_not_made_ambiguous(tmp_path):
+    """Even with overwrite nothing is written beside an SAE that another adapter reads."""
+    shutil.copytree(SAMPLES / "sae_lens" / "gated" / "sae", tmp_path / "sae")
+    sae = dm.load_sae(tmp_path / "sae")
+
+    with pytest.raises(UsageError, match=r"the adapter 'saelens' reads an SAE there.*Name another folder"):
+        dm.save_sae(sae, tmp_path / "sae", overwrite=True)
+    assert dm.load_sae(tmp_path / "sae").fingerprint == sae.fingerprint
 
 
 def damaged(folder: Path, change) -> None:

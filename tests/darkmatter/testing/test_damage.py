@@ -23,7 +23,7 @@ def detect(view):
     return api.Detection("ours")
 
 
-def load(view, _options, *, tensors=None, gain=None, floor=None, hook=None):
+def load(view, _options, *, tensors=None, gain=None, floor=None, hook=None, known=("frequencies",)):
     """A careful reader; the arguments replace what it reads."""
     fields = api.Fields(view.json("w.json"), str(view.file("w.json")))
     weights = api.Weights(tensors or view.tensors("w.safetensors"), str(view.file("w.safetensors")))
@@ -36,7 +36,7 @@ def load(view, _options, *, tensors=None, gain=None, floor=None, hook=None):
     if floor is None:
         raise SAEFileError(f"{fields.where}: field 'floor' is missing; expected a number.")
     factor = gain or fields.number("gain")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("W_enc", d_in, d_sae),
         W_dec=weights.take("W_dec", d_sae, d_in) * (1 if factor is None else factor),
         b_enc=weights.take("b_enc", d_sae),
@@ -44,11 +44,18 @@ def load(view, _options, *, tensors=None, gain=None, floor=None, hook=None):
         hook_in=hook or fields.text("hook"),
         assumptions=tuple(said),
     )
+    weights.nothing_else(*known)
+    return sae
 
 
 def with_zeros(view, options):
     """A missing bias becomes zeros."""
     return load(view, options, tensors={"b_enc": torch.zeros(6)} | view.tensors("w.safetensors"))
+
+
+def with_any_tensor(view, options):
+    """Tensors that the format does not have are passed over."""
+    return load(view, options, known=("*",))
 
 
 def with_any_shape(view, options):
@@ -131,6 +138,7 @@ def test_a_careful_adapter_passes(sample):
     ("implementation", "says"),
     [
         (with_zeros, r"tensor 'b_enc' left out: loaded without a complaint, with another fingerprint"),
+        (with_any_tensor, r"tensor 'unknown_gain' added: loaded without a complaint"),
         (with_any_shape, r"tensor 'W_enc' transposed: loaded without a complaint"),
         (with_nan, r"tensor '\w+' with a NaN: loaded without a complaint"),
         (with_integers, r"tensor '\w+' as integers: loaded without a complaint"),
@@ -232,7 +240,7 @@ def test_every_part_of_every_kind_of_file_is_damaged(tmp_path, name):
         torch.save({"state": {"W": W}, **settings}, file)
     else:
         file.write_text(json.dumps(settings) if name == "a.json" else yaml.safe_dump(settings))
-    tensors = {("W", how) for how in TENSOR}
+    tensors = {("W", how) for how in TENSOR} | {("unknown_gain", "added")}
     found = {"a.pt": tensors | fields - {(None, "reduced to {}")}, "a.json": fields, "a.yaml": fields}
     whole = {(None, "cut in half")} if name == "a.yaml" else set()
     assert told(file) == BYTES - whole | found.get(name, tensors)

@@ -32,12 +32,14 @@ def load(view, options, *, shift=0.0, name="w"):
     """A TopK SAE."""
     fields = api.Fields(view.json("w.json"), str(view.file("w.json")))
     weights = view.weights("w.safetensors")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("W", fields.size("d"), None),
         W_dec=weights["W"].T + shift,
         activation=api.TopK(fields.size("k")),
         metadata=api.SAEMetadata(format=name),
     )
+    weights.nothing_else()
+    return sae
 
 
 def other_every_time(view, options):

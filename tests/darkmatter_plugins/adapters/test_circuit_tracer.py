@@ -86,11 +86,11 @@ def test_what_no_configuration_says_is_said():
     """Without config.yaml hook points and model are unknown, and among the assumptions."""
     sae = load_sae(folder_of("circuit_tracer/per_layer_no_config"))
     assert (sae.hook_in, sae.hook_out, sae.metadata.model) == (None, None, None)
-    assert [a.about for a in sae.assumptions] == ["hook", "model", "context_length", "bos", None]
+    assert [a.about for a in sae.assumptions] == ["hook", "model", "context_length", "bos", None, None]
     assert "position 0" in sae.assumptions[-1]
     assert "--skip-first 1" in sae.assumptions[-1].to_be_sure
     known = load_sae(folder_of("circuit_tracer/per_layer_relu"))
-    assert [a.about for a in known.assumptions] == ["context_length", "bos", None]
+    assert [a.about for a in known.assumptions] == ["context_length", "bos", None, None]
 
 
 def test_the_training_batch_is_no_context_length():

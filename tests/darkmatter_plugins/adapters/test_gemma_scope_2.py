@@ -65,14 +65,14 @@ def test_without_a_configuration_the_folders_say_it(tmp_path, name, place, hook_
     sae = load_sae(folder)
     assert (sae.hook_in, sae.hook_out) == (f"blocks.3.{hook_in}", f"blocks.3.{hook_out}")
     assert sae.metadata.model == "google/gemma-3-1b-pt"
-    assert {a.about for a in sae.assumptions} == {"hook", "model", "context_length", "bos"}
+    assert {a.about for a in sae.assumptions} == {"hook", "model", "context_length", "bos", None}
 
 
 def test_the_configuration_is_believed_before_the_folders(tmp_path):
     """A recorded hook point counts, whatever the folder is called, and is no assumption."""
     sae = load_sae(placed(tmp_path, "resid_post", f"{REPOSITORY}/mlp_out/layer_3_width_16k_l0_big"))
     assert sae.hook_in == "blocks.7.hook_resid_post"
-    assert [a.about for a in sae.assumptions] == ["context_length", "bos"]
+    assert [a.about for a in sae.assumptions] == ["context_length", "bos", None]
 
 
 def test_a_file_far_from_its_repository_says_what_is_unknown(tmp_path):
@@ -214,6 +214,6 @@ def test_capital_names_are_another_format(tmp_path):
         {key.replace("w_", "W_"): value for key, value in tensors.items()}, folder / "params.safetensors"
     )
     with pytest.raises(
-        SAEFileError, match=r"gemma_scope_2: does not: params.safetensors has no tensor w_dec, w_enc"
+        SAEFileError, match=r"gemma_scope_2 does not claim it: params.safetensors has no tensor w_dec, w_enc"
     ):
         load_sae(folder)

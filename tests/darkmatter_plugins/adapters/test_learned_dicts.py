@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -86,7 +87,7 @@ def test_an_index_chooses_the_dictionary(tmp_path, tied):
     for index, (made, hyperparameters) in enumerate(content):
         sae = read(path, index)
         torch.testing.assert_close(sae.W_dec, torch.nn.functional.normalize(made.encoder))
-        assert sae.metadata.extra == {"index": index, "entries": 3, **hyperparameters}
+        assert sae.metadata.extra == {"class": "TiedSAE", "index": index, "entries": 3, **hyperparameters}
         assert read(path.parent, index).fingerprint == sae.fingerprint
 
 
@@ -105,6 +106,16 @@ def test_an_index_beyond_the_last_names_the_last(tmp_path, tied):
     with pytest.raises(SAEFileError, match="has no dictionary 3") as caught:
         read(path, 3)
     assert f"{path}#2" in str(caught.value)
+
+
+def test_an_index_that_cannot_be_read_is_not_suggested():
+    """The reference to give is one that loads, and classes that are not supported are marked."""
+    samples = Path(__file__).parents[2] / "golden" / "samples" / "hoagyc"
+    folder = samples / "beside_refused" / "sae" / "tied_residual_l2_r4" / "_9"
+    with pytest.raises(SAEFileError, match=rf"such as {folder}#2") as caught:
+        read(folder)
+    assert "#0 AddedNoise, dict_size 24 (not supported)" in str(caught.value)
+    assert read(folder, 2).d_sae == 24
 
 
 def test_one_dictionary_needs_no_index(tmp_path, tied):
@@ -127,7 +138,7 @@ def test_hyperparameters_that_are_no_numbers_are_left_out(tmp_path, tied):
 
     odd = {"l1_alpha": np.float64(1e-3), "huge": 10**400, "bad\x1b[31m": 1, "nan": float("nan"), "seed": 3}
     sae = read(saved(tmp_path, [(tied(), odd)]))
-    assert sae.metadata.extra == {"index": 0, "entries": 1, "dict_size": D_SAE, "seed": 3}
+    assert sae.metadata.extra == {"class": "TiedSAE", "index": 0, "entries": 1, "dict_size": D_SAE, "seed": 3}
 
 
 def test_norm_encoder_decides_how_codes_are_made(tmp_path, tied):
@@ -226,6 +237,13 @@ def test_a_configuration_that_cannot_be_read_stops_nothing(tmp_path, tied, confi
     assert sentences(sae, "config.yaml cannot be read")
 
 
+def test_the_processing_of_the_models_weights_is_assumed(tmp_path, tied):
+    """The repository takes its activations from TransformerLens, whose defaults centre weights."""
+    sae = read(saved(tmp_path, tied()))
+    assert sae.metadata.processing == "compat"
+    assert [each.about for each in sae.assumptions if "taken as compat" in each] == ["processing"]
+
+
 def test_the_model_is_recorded_or_said_to_be_missing(tmp_path, tied):
     """A model in config.yaml is metadata; without one, that it is missing is an assumption."""
     named = read(saved(tmp_path, tied(), run="a", config="model_name: pythia-70m\n"))
@@ -309,5 +327,7 @@ def test_only_the_chosen_dictionary_is_loaded(tmp_path, monkeypatch, tied):
     monkeypatch.setattr(torch_files, "load_tensors", lambda saved: loaded.append(saved) or load(saved))
     assert "4 learned dictionaries" in BY_NAME["learned_dicts"].detect(FileView(path)).reason
     assert loaded == []
-    read(path, 3)
+    read(path, 2)
     assert len(loaded) == 2
+    with pytest.raises(SAEFileError, match="has tensor 'optimiser', which this format does not have"):
+        read(path, 3)

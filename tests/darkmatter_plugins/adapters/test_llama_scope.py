@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from darkmatter.errors import SAEFileError
 from darkmatter.files.view import FileView
-from darkmatter.sae.detect import choose, detect
+from darkmatter.sae.detect import adapter_for, detect
 from darkmatter.sae.load import LoadOptions, load_sae, read
 from darkmatter.sae.overrides import Overrides
 from darkmatter_plugins.adapters import ADAPTERS
@@ -40,7 +40,7 @@ def copied(tmp_path, sample, **changes):
 def loaded(folder, adapter=None, **overrides):
     """The SAE of a folder, read with overrides."""
     view = FileView(folder)
-    chosen = choose(view, detect(view, BY_NAME), adapter)
+    chosen = adapter_for(view, BY_NAME, adapter)
     return read(view, chosen, LoadOptions(overrides=Overrides(**overrides)))
 
 
@@ -62,6 +62,18 @@ def test_the_threshold_is_in_units_of_raw_activations():
     """jump_relu_threshold is multiplied by the scale of the activations before it meets scaled ones."""
     sae = load_sae(SAMPLES / "base" / "sae" / "Llama3_1-8B-Base-LXR-8x" / "Llama3_1-8B-Base-L7R-8x")
     assert float(sae.activation.threshold) == pytest.approx(0.9 * math.sqrt(12) / 7.5)
+
+
+@pytest.mark.parametrize("sample", ["base", "lm_saes_jumprelu"])
+def test_a_negative_threshold_lets_negative_codes_through(tmp_path, sample):
+    """OpenMOSS of October 2024 keeps h where h > threshold and has no ReLU."""
+    sae, x = load_sae(copied(tmp_path, sample, jump_relu_threshold=-0.5)), expected(sample)["x"]
+    h = (sae.normalisation.apply(x).x - (0 if sae.subtract is None else sae.subtract)) @ sae.W_enc + sae.b_enc
+    compared = h if sae.gate_scale is None else h * sae.gate_scale
+    kept = compared > -0.5 * math.sqrt(12) / 7.5
+    codes = sae.encode(x).to_dense()
+    assert bool((codes < 0).any())
+    torch.testing.assert_close(codes, torch.where(kept, h, 0))
 
 
 def test_codes_are_those_of_the_stored_weights_not_of_the_folded_ones():
@@ -116,19 +128,26 @@ def test_a_missing_decoder_bias_is_none(tmp_path):
     assert load_sae(folder).b_dec is None
 
 
+def test_a_recorded_width_needs_no_expansion_factor(tmp_path):
+    """d_sae says what expansion_factor would; without both, the field to add is named."""
+    assert load_sae(copied(tmp_path / "one", "base", d_sae=24, expansion_factor=None)).d_sae == 24
+    with pytest.raises(SAEFileError, match="'expansion_factor' is missing; expected a positive integer"):
+        load_sae(copied(tmp_path / "two", "base", d_sae=None, expansion_factor=None))
+
+
 def test_a_batch_wise_sae_needs_a_scale(tmp_path):
     """A batch-wise norm has no value for a row, so it is refused unless the user gives the scale."""
     folder = copied(tmp_path, "lm_saes_topk", norm_activation="batch-wise")
     with pytest.raises(SAEFileError, match=r"'batch-wise'.*--override norm_factor=NUMBER"):
         load_sae(folder)
-    assert loaded(folder, norm_factor=0.5).normalisation.kind == "none"  # the core puts it there
+    assert loaded(folder, norm_factor=0.5).normalisation.factor == 0.5
 
 
 def test_what_the_names_do_not_say_is_assumed(tmp_path):
     """Model, context length and BOS policy stand in no file; the model is known by the folders' names."""
     sae = load_sae(copied(tmp_path, "lm_saes_topk"))
     assert sae.metadata.model == "meta-llama/Llama-3.1-8B"
-    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos"}
+    assert {assumption.about for assumption in sae.assumptions} == {"model", "context_length", "bos", None}
     renamed = tmp_path / "other"
     shutil.copytree(tmp_path / "sae" / "Llama3_1-8B-Base-L7R-8x", renamed)
     assert load_sae(renamed).metadata.model is None

@@ -84,7 +84,7 @@ def test_a_default_that_is_taken_is_said(tmp_path):
         "sparsity_include_decoder_norm not recorded; taken as true.",
         "use_glu_encoder not recorded; taken as false.",
     ]
-    assert sae.metadata.architecture == "relu"
+    assert sae.metadata.architecture == "standard"
     assert set(sae.metadata.extra) == {"top_k"}
     assert not any("taken as" in sentence for sentence in own("topk_token_wise").assumptions)
 

@@ -81,6 +81,8 @@ def test_a_path_that_says_nothing_gives_no_hook_point(tmp_path, folder, name):
     sae = read(saved(tmp_path, folder, name))
     assert sae.hook_in is None
     assert "none taken" in sentences(sae, "hook")[0]
+    assert sae.metadata.model is None
+    assert "none taken" in sentences(sae, "model")[0]
 
 
 def test_what_the_file_leaves_out_is_said(tmp_path):
@@ -90,7 +92,8 @@ def test_what_the_file_leaves_out_is_said(tmp_path):
     assert sentences(sae, "model")
     assert sentences(sae, "bos")
     assert sentences(sae, "context_length")
-    assert any("center_writing_weights=False" in sentence for sentence in sae.assumptions)
+    assert any("center_writing_weights=False" in sentence for sentence in sentences(sae, "processing"))
+    assert sae.metadata.processing == "raw"
     assert any("layer norm" in sentence for sentence in sae.assumptions)
 
 
@@ -120,7 +123,7 @@ def test_the_eps_of_the_layer_norm_is_not_undone():
 def test_a_missing_activation_is_relu_and_said(tmp_path):
     """A file without an activation is read as the library reads it."""
     sae = read(saved(tmp_path, activation=None, activation_state_dict=None))
-    assert sae.metadata.architecture == "relu"
+    assert sae.metadata.architecture == "standard"
     assert any("activation not recorded" in sentence for sentence in sae.assumptions)
 
 

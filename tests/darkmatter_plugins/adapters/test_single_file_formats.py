@@ -85,11 +85,24 @@ def test_two_files_in_one_folder_ask_which(tmp_path):
         load_sae(tmp_path, adapters=BY_NAME)
 
 
+def test_files_that_were_not_looked_into_are_not_denied(tmp_path):
+    """Behind many other files an SAE is not found, and the answer does not say that it is not there."""
+    for number in range(80):
+        torch.save({"x": torch.ones(1)}, tmp_path / f"a{number:02}.pt")
+    shutil.copy(GOODFIRE, tmp_path / "z.pt")
+    with pytest.raises(SAEFileError, match=r"none of the first 64 .* 17 more were not looked into"):
+        load_sae(tmp_path, adapters=BY_NAME)
+    assert load_sae(tmp_path / "z.pt", adapters=BY_NAME).metadata.format == "goodfire"
+    shutil.copy(GOODFIRE, tmp_path / "a00.pt")
+    with pytest.raises(SAEFileError, match=r"1 file with an SAE among its first 64 of 81 \(a00\.pt\)"):
+        load_sae(tmp_path, adapters=BY_NAME)
+
+
 def test_qwen_scope_without_its_repositorys_name_needs_k(tmp_path):
     """The file does not hold k: without the name it is an error that says how to give it."""
     path = tmp_path / "layer5.sae.pt"
     shutil.copy(QWEN, path)
-    with pytest.raises(SAEFileError, match=r"layer5\.sae\.pt: does not hold k.*--override k=50"):
+    with pytest.raises(SAEFileError, match=r"layer5\.sae\.pt: does not hold k.*--override k=NUMBER"):
         load_sae(path, adapters=BY_NAME)
     sae = given(path, k=4)
     assert (sae.activation.k, sae.hook_in, sae.metadata.model) == (4, "blocks.5.hook_resid_post", None)
@@ -167,7 +180,7 @@ def test_attention_settings_are_read_from_the_file_beside(tmp_path):
     (tmp_path / "run_cfg.json").write_text(json.dumps(settings))
     sae = load_sae(tmp_path, adapters=BY_NAME)
     assert (sae.hook_in, sae.metadata.model) == ("blocks.0.attn.hook_z", "gelu-2l")
-    assert (sae.metadata.context_length, about(sae)) == (64, ["bos"])
+    assert (sae.metadata.context_length, about(sae)) == (64, [None, "bos", None])
 
 
 def test_the_one_layer_script_that_records_no_hook_point_is_read(tmp_path):
@@ -175,7 +188,7 @@ def test_the_one_layer_script_that_records_no_hook_point_is_read(tmp_path):
     shutil.copy(HOOK_Z, tmp_path / "25.pt")
     (tmp_path / "25_cfg.json").write_text(json.dumps({"d_mlp": 12, "dict_mult": 2, "seq_len": 128}))
     sae = load_sae(tmp_path / "25.pt", adapters=BY_NAME)
-    assert (sae.d_sae, sae.hook_in, about(sae)) == (24, None, ["hook", "model", "bos"])
+    assert (sae.d_sae, sae.hook_in, about(sae)) == (24, None, ["hook", "model", None, "bos", None])
 
 
 def test_settings_that_do_not_fit_the_weights_name_the_tensor(tmp_path):

@@ -42,7 +42,7 @@ def test_rows_are_refused_and_a_run_reports_the_reason():
     sae = load_sae(FOLDER)
     with pytest.raises(ItemError, match=r"reads whole sequences.*cannot be evaluated row by row"):
         sae.encode(torch.zeros(5, 8))
-    with pytest.raises(ItemError, match=r"whole sequences \[\.\.\., tokens, 8\]"):
+    with pytest.raises(ItemError, match=r"whole sequences \[contexts, tokens, 8\], at least 3 dimensions"):
         sae.reconstruct(torch.zeros(2, 5, 7))
     plain = dm.SAE.from_functions(lambda x: x, lambda codes: codes, d_in=8, d_sae=8)
     x = torch.randn(40, 16, 8, generator=torch.Generator().manual_seed(0))

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from darkmatter.errors import ItemError
+from darkmatter.errors import ItemError, UsageError
 from darkmatter.plugins import host
 from darkmatter.references import parse_reference
 from darkmatter.testing import check_catalogue
 from darkmatter_plugins.catalogues import registry as lists
+from darkmatter_plugins.catalogues import saelens
 from darkmatter_plugins.catalogues.registry import SNAPSHOT, compressed, pack, registry
-from darkmatter_plugins.catalogues.saelens import ADAPTERS, by_neuronpedia, by_release
+from darkmatter_plugins.catalogues.saelens import ADAPTERS, by_neuronpedia, by_release, entry_of
 
 LIST = {
     "r": {
@@ -67,10 +68,10 @@ def test_a_layer_of_a_cross_layer_transcoder_is_its_encoders_file():
 
 def test_every_entry_is_a_reference_or_a_reason():
     """All SAEs of the list parse as hf: references, but for those of which it says why not."""
-    refused = {}
-    for one in registry().everything():
+    refused, known = {}, registry()
+    for one in known.everything():
         try:
-            entry = by_release(f"{one.release}/{one.id}")
+            entry = entry_of(one, f"saelens:{one.release}/{one.id}", known)
         except ItemError as error:
             refused.setdefault(one.release, str(error))
         else:
@@ -80,22 +81,28 @@ def test_every_entry_is_a_reference_or_a_reason():
     assert "normalize_activations = 'constant_norm_rescale'" in refused["mistral-7b-res-wg"]
 
 
+@pytest.mark.parametrize(
+    ("resolve", "target"),
+    [(by_release, "gpt2-small-res-jb/blocks.0.hook_resid_pre"), (by_neuronpedia, "gpt2-small/0-res-jb")],
+)
+def test_a_name_is_looked_up_in_one_list(resolve, target, monkeypatch):
+    """One entry comes from one reading of the list: finding it may take a while, and it may change."""
+    asked = []
+    monkeypatch.setattr(saelens, "registry", lambda: asked.append(1) or registry())
+    resolve(target)
+
+    assert len(asked) == 1
+
+
 def test_what_the_files_do_not_say_becomes_overrides_and_notes():
     """The norm factor, the model's settings and statements on model and hook point are carried over."""
     scaled = by_release("gpt2-small-mlp-tm/blocks.0.hook_mlp_out")
-    assert scaled.overrides.given() == {"norm_factor": 1.049317316132615}
+    assert scaled.overrides.given() == {"norm_factor": 1.049317316132615, "processing": "compat"}
     assert scaled.extra["model_from_pretrained_kwargs"] == {"center_writing_weights": True}
     assert "center_writing_weights=True" in scaled.notes[0]
     temporal = by_release("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post")
-    assert temporal.overrides.given() == {"hook": "blocks.12.hook_resid_post", "model": "gemma-2-2b"}
-
-
-def test_files_that_state_their_scale_are_not_overruled():
-    """Llama Scope's hyperparams.json has the norm; its thresholds are scaled by the same number."""
-    entry = by_release("llama_scope_lxr_8x/l0r_8x")
-    assert entry.overrides.given() == {}
-    assert entry.extra["norm_scaling_factor"] == pytest.approx(58.935251798561154)
-    assert "norm_factor" in by_release("llama_scope_r1_distill/l0r_800m_slimpajama").overrides.given()
+    stated = temporal.overrides.without("norm_factor").given()
+    assert stated == {"hook": "blocks.12.hook_resid_post", "model": "gemma-2-2b"}
 
 
 def test_neuronpedias_name_leads_to_the_same_entry():
@@ -176,3 +183,16 @@ def test_a_loader_that_is_not_known_yet_is_refused(monkeypatch):
     )
     with pytest.raises(ItemError, match="brand_new"):
         by_release("r/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("saelens:gpt2-small-res-j", "expected saelens:RELEASE/ID. There is no release .*gpt2-small-res-jb'"),
+        ("saelens:gpt2-small-res-jb", "Name an SAE of 'gpt2-small-res-jb'. Known: blocks.0.hook_resid_pre, "),
+    ],
+)
+def test_half_a_reference_is_answered_with_what_may_follow(text, message):
+    """A release alone lists its SAEs, and a misspelt one names the nearest releases."""
+    with pytest.raises(UsageError, match=message):
+        parse_reference(text)

@@ -32,7 +32,9 @@ def test_fingerprint_follows_the_bytes_and_not_the_place(models, tmp_path):
 def test_missing_folder_names_the_nearest(models, tmp_path):
     """A misspelt folder is answered with its nearest sibling, not with the Hub's grammar."""
     (tmp_path / "my_model").mkdir()
-    with pytest.raises(UsageError, match="Did you mean 'my_model'"):
+    (tmp_path / "my_model" / "config.json").write_text("{}")
+    (tmp_path / "my_models").mkdir()  # holds none itself
+    with pytest.raises(UsageError, match=r"Did you mean 'my_model'\?$"):
         find_model(ModelSpec(name=str(tmp_path / "my_modle")))
     with pytest.raises(UsageError, match="does not exist either"):
         find_model(ModelSpec(name=str(tmp_path / "no" / "such" / "model")))

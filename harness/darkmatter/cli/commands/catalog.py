@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -21,8 +22,18 @@ LOCAL_EXECUTOR = {
 CHOICES = (*dict.fromkeys([*KINDS, "executors"]),)
 
 
+def _kind(_context: click.Context, _argument: click.Parameter, value: str | None) -> str | None:
+    """One of the kinds of what plugins offer, or none."""
+    if value is None or value in CHOICES:
+        return value
+    meant = "adapters" if value in {"format", "formats"} else value
+    hint = f"Did you mean '{meant}'?" if meant in CHOICES else did_you_mean(value, CHOICES)
+    message = f"there is no kind {value!r} to list. {hint}"
+    raise UsageError(message)
+
+
 @click.command("list")
-@click.argument("kind", required=False, type=click.Choice(CHOICES), metavar="[KIND]")
+@click.argument("kind", required=False, callback=_kind, metavar="[KIND]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list for one kind, else an object.")
 def list_(kind: str | None, *, as_json: bool) -> None:
     """List adapters, evaluators, baselines, sources, reporters, figures, suites, catalogues, executors."""
@@ -94,6 +105,8 @@ def _full(owned: Owned) -> dict[str, Any]:
     if isinstance(descriptor, Evaluator):
         full["source"] = descriptor.source
         full["metrics"] = [_metric(metric) for metric in descriptor.metrics]
+    if isinstance(descriptor, SAEAdapter):
+        full["layouts"] = [asdict(layout) for layout in descriptor.layouts]
     config = getattr(descriptor, "config", None)
     if isinstance(config, type) and issubclass(config, Config):
         full["config"] = config.model_json_schema()
@@ -127,6 +140,10 @@ def _describe(kind: str, owned: Owned) -> None:
         say(f"  reads {', '.join(full['filenames'])}")
     if full.get("form"):
         say(f"  used as {full['form']}, such as {full['example']}")
+    for layout in full.get("layouts", ()):
+        _describe_layout(layout)
+    if isinstance(owned.descriptor, SAEAdapter):
+        say("\n`darkmatter inspect --help` lists what --override can state that the files do not say.")
     if full.get("metrics"):
         say("\nMetrics (* = headline, ↑ = higher is better, ↓ = lower is better)")
         say_columns([_metric_line(metric) for metric in full["metrics"]])
@@ -138,6 +155,26 @@ def _describe(kind: str, owned: Owned) -> None:
         say(f"\nOptions ({option})")
         required = set(full["config"].get("required", ()))
         say_columns([_field_line(name, field, required) for name, field in fields.items()])
+
+
+def _describe_layout(layout: dict[str, Any]) -> None:
+    """One way in which a format lies on disk, and what other readers get wrong about it."""
+    say(f"\nLayout {layout['name']}")
+    say_columns(
+        [
+            ("files", ", ".join(layout["files"])),
+            ("architectures", ", ".join(layout["architectures"])),
+            ("known from", layout["known_from"]),
+            (
+                "published",
+                "a published file has been read"
+                if layout["published"]
+                else "no published file has been read",
+            ),
+        ]
+    )
+    for trap in layout["traps"]:
+        say(f"  - {trap}")
 
 
 def _metric_line(metric: dict[str, Any]) -> tuple[str, str, str]:

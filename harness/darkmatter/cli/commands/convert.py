@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from darkmatter.cli.options import override_option, read_overrides
+from darkmatter.cli.options import override_option, overrides_help, read_overrides
 from darkmatter.cli.output import say, say_assumptions
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @click.argument("reference", metavar="REF")
 @click.argument("out", type=click.Path(path_type=Path))
 @override_option(

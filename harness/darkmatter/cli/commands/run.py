@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from darkmatter.cli.options import AnyCommand, executor, override_option, overrides_by_name, results_folder
+from darkmatter.cli.options import (
+    AnyCommand,
+    executor,
+    override_option,
+    overrides_by_name,
+    overrides_help,
+    results_folder,
+)
 from darkmatter.cli.output import say_assumed
 from darkmatter.errors import UsageError
 from darkmatter.references import WITH_FILES, check_name, parse_named, unique_names
@@ -120,7 +128,7 @@ def _with_options(command: AnyCommand) -> AnyCommand:
     return command
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @_with_options
 @click.option("--all", "all_metrics", is_flag=True, help="Show every metric, not only the primary ones.")
 def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
@@ -131,7 +139,7 @@ def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **op
     return execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
 
 
-@click.command()
+@click.command(epilog=overrides_help())
 @_with_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", is_flag=True, hidden=True, expose_value=False, help="As in run; changes no plan.")
@@ -151,15 +159,18 @@ def plan(*, recompute: bool, as_json: bool, out: Path, jobs: int | None, **optio
         return
     from tabulate import tabulate
 
-    from darkmatter.printable import printable
-
-    rows = [[r.sae, r.evaluator, r.action, printable(r.reason)] for r in planned.results]
-    click.echo(
-        tabulate(rows, headers=["SAE", "evaluator", "action", "why"], maxcolwidths=[None, None, None, 60])
-    )
+    rows = [[r.sae, r.evaluator, r.action, _wrapped(r.reason)] for r in planned.results]
+    click.echo(tabulate(rows, headers=["SAE", "evaluator", "action", "why"]))
     click.echo()
     for name, text in planned.needs.items():
         click.echo(f"{name}: {text}")
+
+
+def _wrapped(reason: str) -> str:
+    """A reason in lines of a table cell; paths are kept whole."""
+    from darkmatter.printable import brief, printable
+
+    return textwrap.fill(printable(brief(reason)), 60, break_long_words=False, break_on_hyphens=False)
 
 
 @click.command()
@@ -222,8 +233,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(message)
         return fields
     if not options["model"] or not options["text"]:
+        one = next((name for name in ("model", "text") if options[name]), None)
+        missing = {"model": "--text is missing. ", "text": "--model is missing. "}.get(one or "", "")
         message = (
-            "Give a SUITE.yaml, or --model and --text, or --activations; and at least one --sae. "
+            f"{missing}Give a SUITE.yaml, or --model and --text, or --activations; and at least one --sae. "
             "`darkmatter init` writes a suite to start from; `darkmatter demo` runs the embedded one."
         )
         raise UsageError(message)
@@ -300,7 +313,7 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
 def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_metrics: bool) -> int:
     """Run, print the table and what failed; returns the exit status."""
     from darkmatter.plugins import host
-    from darkmatter.printable import printable
+    from darkmatter.printable import brief, printable
     from darkmatter.progress import Progress
     from darkmatter.runs.job import Job
 
@@ -321,7 +334,7 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
     if outcome.failures:
         click.echo(f"{len(outcome.failures)} failed:", err=True)
         for failure in outcome.failures:
-            click.echo(f"  {failure.sae}: {printable(failure.reason)}", err=True)
+            click.echo(f"  {failure.sae}: {printable(brief(failure.reason))}", err=True)
         click.echo("What is done is kept. Mend the above and run the same command again to go on.", err=True)
         return 1
     return 0

@@ -38,7 +38,7 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
     d_in, d_sae, k = fields.size("d_in"), fields.size("d_sae"), fields.size("k")
     weights = view.weights(name)
     bias, hook = weights.take("bias", d_in), fields.text("hook")
-    return api.CanonicalSAE(
+    sae = api.CanonicalSAE(
         W_enc=weights.take("encoder", d_in, d_sae),
         W_dec=weights.take("decoder", d_sae, d_in),
         b_dec=bias,
@@ -46,8 +46,13 @@ def load(view: api.FileView, options: api.LoadOptions) -> api.SAE:
         activation=api.TopK(k),
         hook_in=hook,
         metadata=api.SAEMetadata(format="toysae", architecture="topk"),
-        assumptions=() if hook else ("hook point not recorded.",),
+        assumptions=(
+            api.Assumption("scale of the activations not recorded; none taken.", about="norm_factor"),
+            *(() if hook else (api.Assumption("hook point not recorded.", about="hook"),)),
+        ),
     )
+    weights.nothing_else()
+    return sae
 
 
 ADAPTER = api.SAEAdapter(
