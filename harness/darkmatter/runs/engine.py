@@ -389,10 +389,12 @@ class Engine:
         if not usable.members:
             made = skipped_result(draft, "needs SAEs that can be evaluated")
         else:
-            first = usable.members[0]
+            whole = [each for each in usable.members if each.facts.reconstructs]
+            first = (whole or usable.members)[0]
             try:
                 evaluator = chosen.evaluator.resolve()(chosen.config)
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 evaluator = Broken(error)
-            made = self._one(draft, first, evaluator, usable.members[1:])
+            beside = [each for each in usable.members if each is not first]
+            made = self._one(draft, first, evaluator, beside)
         self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})

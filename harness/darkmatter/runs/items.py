@@ -40,12 +40,13 @@ class Facts:
     hook_out: str | None
     metadata: SAEMetadata
     assumed: frozenset[str] = frozenset()
+    reconstructs: bool = True
 
     @classmethod
     def of(cls, sae: SAE) -> Facts:
         """The facts of a loaded SAE."""
         hooks = sae.hook_in, sae.hook_out
-        return cls(sae.d_in, sae.d_out, sae.d_sae, *hooks, sae.metadata, assumed(sae))
+        return cls(sae.d_in, sae.d_out, sae.d_sae, *hooks, sae.metadata, assumed(sae), sae.reconstructs)
 
     @property
     def recorded(self) -> SAEMetadata:

@@ -201,7 +201,7 @@ def test_members_at_another_l0_are_left_out_and_named():
 
 
 def member(name: str, width: int, l0: float):
-    return SimpleNamespace(name=name, l0=l0, sae=SimpleNamespace(d_sae=width))
+    return SimpleNamespace(name=name, l0=l0, sae=SimpleNamespace(d_sae=width, reconstructs=True))
 
 
 def test_of_each_width_the_member_nearest_in_l0_is_taken():

@@ -74,7 +74,8 @@ class CrossLayer:
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
         out = ctx.output()
-        sources = [each for each in (*ctx.family, *ctx.others) if each.name != ctx.sae_name]
+        seen = [each for each in (*ctx.family, *ctx.others) if each.name != ctx.sae_name]
+        sources = [each for each in seen if each.sae.reconstructs]
         linear = ctx.error_map(bias=self.config.bias)
         plan = plan_all(ctx, self.config, sources, self._live(ctx, sources))
         plan.refused |= self._absent(ctx, sources)
