@@ -32,6 +32,8 @@ def append(self, *arguments):
     real_append(self, *arguments); kill_at("mid pass")
 store.write_bytes, store.write_json, spool.ShardSpool.append = write_bytes, write_json, append
 from darkmatter.cli.main import main
+# Who starts the tests in the background hands Ctrl-C down as ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[4:]))
 """
 
