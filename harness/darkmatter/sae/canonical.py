@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,16 +16,9 @@ from darkmatter.sae.check import check_vector, check_weights
 from darkmatter.sae.codes import Codes
 from darkmatter.sae.linear import decode_codes
 from darkmatter.sae.normalisation import Normalisation
-from darkmatter.sae.preactivations import Encoder, PreActivations
+from darkmatter.sae.preactivations import Encoder
 from darkmatter.sae.reference import reference_codes
-from darkmatter.sae.rows import Rows, as_rows
-from darkmatter.sae.select import select
 from darkmatter.sae.weights import CanonicalWeights, Decoder
-
-TILE = 4096
-"""Latents whose pre-activations are held at once."""
-
-COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class CanonicalSAE(CanonicalWeights):
@@ -98,7 +92,6 @@ class CanonicalSAE(CanonicalWeights):
         self.head_shape = head_shape
         self.hook_in, self.hook_out = hook_in, hook_out or hook_in
         self.metadata, self.assumptions = metadata or SAEMetadata(), tuple(assumptions)
-        self._dtype = torch.float32
         self._decoder = Decoder.build(W_dec, b_dec, W_skip)
         self._encoder = Encoder.build(
             W_enc, b_enc, subtract, normalisation or Normalisation(), code_scale, gate_scale, activation
@@ -109,21 +102,15 @@ class CanonicalSAE(CanonicalWeights):
         where = self.hook_in or "no hook point recorded"
         return f"<CanonicalSAE {kind}, {self.d_in} -> {self.d_sae} -> {self.d_out}, {where}>"
 
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> CanonicalSAE:
+    def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same SAE on another device, or computing in another precision.
 
         Raises:
             ItemError: the precision is none of float32, float64, bfloat16, float16.
         """
-        if dtype is not None and dtype not in COMPUTE_DTYPES:
-            message = f"An SAE computes in one of {', '.join(map(str, COMPUTE_DTYPES))}, not in {dtype}."
-            raise ItemError(message)
-        moved = copy.copy(self)
-        vars(moved)["_dtype"] = dtype or self._dtype
+        moved = super().to(device=device, dtype=dtype)
         if device is not None:
-            vars(moved).update(_encoder=self._encoder.to(device), _decoder=self._decoder.to(device))
+            vars(moved)["_decoder"] = self._decoder.to(device)
         return moved
 
     def with_normalisation(self, normalisation: Normalisation) -> CanonicalSAE:
@@ -132,22 +119,6 @@ class CanonicalSAE(CanonicalWeights):
         vars(changed)["_encoder"] = replace(self._encoder, normalisation=normalisation)
         vars(changed).pop("fingerprint", None)  # found again when it is asked for
         return changed
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Codes:
-        """Codes of x [..., d_in] or [..., heads, d_head].
-
-        Raises:
-            ItemError: the last dimension is not d_in, or a row is not finite.
-        """
-        rows = self._rows(x)
-        pre = PreActivations(self._encoder, rows.x, self._dtype, TILE)
-        found = select(pre, TILE)
-        codes = Codes.from_entries(*found, self.d_sae, rows.batch_shape)
-        if not self.normalisation.per_row:
-            return codes
-        scale, shift = (None if part is None else part.float() for part in (pre.scale, pre.shift))
-        return replace(codes, row_scale=scale, row_shift=shift)
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
@@ -201,11 +172,6 @@ class CanonicalSAE(CanonicalWeights):
         if self.W_skip is not None:
             out = out + rows.x.double() @ self.W_skip.double()
         return codes.reshape(*rows.batch_shape, self.d_sae), rows.restore(out)
-
-    def _rows(self, x: Tensor) -> Rows:
-        """Rows of x on the device of the weights, float32 or wider."""
-        rows = as_rows(x.detach(), self.d_in, heads=self.head_shape, any_heads=False, hook=self.hook_in)
-        return rows._replace(x=rows.x.to(self.device, torch.promote_types(x.dtype, torch.float32)))
 
     def _decoded(self, codes: Codes, scale: Tensor | None, shift: Tensor | None) -> Tensor:
         """Decoder output [n, d_out] in float32 (float64 where that is the compute precision)."""

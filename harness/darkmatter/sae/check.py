@@ -36,11 +36,8 @@ def check_weights(
         ItemError: they do not.
     """
     for name, matrix in (("W_enc", W_enc), ("W_dec", W_dec), ("W_skip", W_skip)):
-        if matrix is not None and (matrix.ndim != 2 or not matrix.is_floating_point() or not matrix.numel()):
-            message = (
-                f"{name} must be a non-empty floating-point matrix, not {matrix.dtype} {list(matrix.shape)}."
-            )
-            raise ItemError(message)
+        if matrix is not None:
+            check_matrix(name, matrix)
     (d_in, d_sae), (rows, d_out) = W_enc.shape, W_dec.shape
     if rows != d_sae:
         message = (
@@ -55,6 +52,15 @@ def check_weights(
         message = f"head_shape {head_shape} does not multiply to d_in = {d_in}."
         raise ItemError(message)
     return d_in, d_sae, d_out
+
+
+def check_matrix(name: str, matrix: Tensor) -> None:
+    """Raise an ItemError unless a tensor is a floating-point matrix with numbers in it."""
+    if matrix.ndim != 2 or not matrix.is_floating_point() or not matrix.numel():
+        message = (
+            f"{name} must be a non-empty floating-point matrix, not {matrix.dtype} {list(matrix.shape)}."
+        )
+        raise ItemError(message)
 
 
 def check_vector(name: str, vector: Tensor | None, size: int, *, negative: bool = True) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor
 
 from darkmatter.errors import ItemError
 from darkmatter.sae.activation import Activation
-from darkmatter.sae.base import SAE, SAEMetadata
-from darkmatter.sae.canonical import COMPUTE_DTYPES, TILE
-from darkmatter.sae.check import check_vector
+from darkmatter.sae.affine import AffineSAE
+from darkmatter.sae.base import SAEMetadata
+from darkmatter.sae.check import check_matrix, check_vector
 from darkmatter.sae.codes import Codes
 from darkmatter.sae.fingerprint import fingerprint
 from darkmatter.sae.normalisation import Normalisation
-from darkmatter.sae.preactivations import Encoder, PreActivations
-from darkmatter.sae.rows import as_rows
-from darkmatter.sae.select import select
+from darkmatter.sae.preactivations import Encoder
 
 
-class EncodeOnlySAE(SAE):
+class EncodeOnlySAE(AffineSAE):
     """The encoder of something whose decoder does not predict one hook point.
 
     f = activation(x W_enc + b_enc), as in ``CanonicalSAE``. A layer of a cross-layer transcoder is
@@ -59,11 +55,7 @@ class EncodeOnlySAE(SAE):
         metadata: SAEMetadata | None = None,
         assumptions: tuple[str, ...] = (),
     ) -> None:
-        if W_enc.ndim != 2 or not W_enc.is_floating_point() or not W_enc.numel():
-            message = (
-                f"W_enc must be a non-empty floating-point matrix, not {W_enc.dtype} {list(W_enc.shape)}."
-            )
-            raise ItemError(message)
+        check_matrix("W_enc", W_enc)
         self.d_in, self.d_sae = W_enc.shape
         self.d_out = self.d_in
         check_vector("b_enc", b_enc, self.d_sae)
@@ -71,66 +63,11 @@ class EncodeOnlySAE(SAE):
         self.no_reconstruction = reason
         self.hook_in = self.hook_out = hook
         self.metadata, self.assumptions = metadata or SAEMetadata(), tuple(assumptions)
-        self._dtype = torch.float32
         self._encoder = Encoder.build(W_enc, b_enc, None, Normalisation(), None, None, activation)
 
     def __repr__(self) -> str:
         kind, where = type(self.activation).__name__, self.hook_in or "no hook point recorded"
         return f"<EncodeOnlySAE {kind}, {self.d_in} -> {self.d_sae}, {where}>"
-
-    @property
-    def W_enc(self) -> Tensor:  # noqa: N802 - the field's name for it
-        """Encoder [d_in, d_sae] (a transposed view)."""
-        return self._encoder.weight.T
-
-    @property
-    def b_enc(self) -> Tensor | None:
-        """[d_sae], or None."""
-        return self._encoder.bias
-
-    @property
-    def activation(self) -> Activation:
-        """The activation function."""
-        return self._encoder.activation
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and the codes will be."""
-        return self._encoder.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision in which it encodes."""
-        return self._dtype
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> EncodeOnlySAE:
-        """The same SAE on another device, or computing in another precision.
-
-        Raises:
-            ItemError: the precision is none of float32, float64, bfloat16, float16.
-        """
-        if dtype is not None and dtype not in COMPUTE_DTYPES:
-            message = f"An SAE computes in one of {', '.join(map(str, COMPUTE_DTYPES))}, not in {dtype}."
-            raise ItemError(message)
-        moved = copy.copy(self)
-        vars(moved)["_dtype"] = dtype or self._dtype
-        if device is not None:
-            vars(moved)["_encoder"] = self._encoder.to(device)
-        return moved
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Codes:
-        """Codes of x [..., d_in].
-
-        Raises:
-            ItemError: the last dimension is not d_in, or a row is not finite.
-        """
-        rows = as_rows(x.detach(), self.d_in, heads=None, any_heads=False, hook=self.hook_in)
-        wide = rows.x.to(self.device, torch.promote_types(x.dtype, torch.float32))
-        found = select(PreActivations(self._encoder, wide, self._dtype, TILE), TILE)
-        return Codes.from_entries(*found, self.d_sae, rows.batch_shape)
 
     def decode(self, codes: Codes) -> NoReturn:
         """Raise an ItemError that says why there is nothing to decode to."""

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darkmatter.sae.activation import Activation
-from darkmatter.sae.base import SAE
+from darkmatter.sae.affine import AffineSAE
 from darkmatter.sae.check import row_norms
 from darkmatter.sae.fingerprint import fingerprint
 from darkmatter.sae.normalisation import Normalisation
-from darkmatter.sae.preactivations import Encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +39,10 @@ class Decoder:
         return Decoder(self.weight.to(device), bias, skip)
 
 
-class CanonicalWeights(SAE):
+class CanonicalWeights(AffineSAE):
     """What ``CanonicalSAE`` knows of its weights, by the names of its constructor."""
 
-    _encoder: Encoder
     _decoder: Decoder
-    _dtype: torch.dtype
-
-    @property
-    def W_enc(self) -> Tensor:  # noqa: N802 - the field's name for it
-        """Encoder [d_in, d_sae] (a transposed view)."""
-        return self._encoder.weight.T
 
     @property
     def W_dec(self) -> Tensor:  # noqa: N802 - the field's name for it
@@ -62,11 +53,6 @@ class CanonicalWeights(SAE):
     def W_skip(self) -> Tensor | None:  # noqa: N802 - the field's name for it
         """Skip connection [d_in, d_out], or None."""
         return self._decoder.skip
-
-    @property
-    def b_enc(self) -> Tensor | None:
-        """[d_sae], or None."""
-        return self._encoder.bias
 
     @property
     def b_dec(self) -> Tensor | None:
@@ -92,21 +78,6 @@ class CanonicalWeights(SAE):
     def gate_scale(self) -> Tensor | None:
         """[d_sae], or None."""
         return self._encoder.gate_scale
-
-    @property
-    def activation(self) -> Activation:
-        """The activation function."""
-        return self._encoder.activation
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of computation."""
-        return self._dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and the codes will be."""
-        return self._decoder.weight.device
 
     @property
     def nbytes(self) -> int:

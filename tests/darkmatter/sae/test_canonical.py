@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from darkmatter.errors import ItemError
-from darkmatter.sae import canonical
+from darkmatter.sae import affine
 from darkmatter.sae.activation import AbsTopK, Gated, GroupMax, JumpRelu, Relu, TanhRelu, Threshold, TopK
 from darkmatter.sae.canonical import CanonicalSAE
 from darkmatter.sae.linear import DENSE_ABOVE, decode_codes
@@ -279,7 +279,7 @@ def test_codes_do_not_depend_on_the_tile(name, tile, monkeypatch):
     sae = CanonicalSAE(**weights(), activation=activation_of(name, parts_of()))
     x = draw(25, D_IN)
     expected, _ = sae.reference(x)
-    monkeypatch.setattr(canonical, "TILE", tile)
+    monkeypatch.setattr(affine, "TILE", tile)
     found = sae.encode(x)
     assert torch.equal(found.to_dense() != 0, expected != 0)
     torch.testing.assert_close(found.to_dense().double(), expected, rtol=1e-5, atol=1e-6)
@@ -326,7 +326,7 @@ def test_a_wide_encode_never_holds_all_preactivations(monkeypatch):
         sae = CanonicalSAE(W_enc=matrix, W_dec=matrix.T, activation=activation)
         with Watch():
             sae.encode(x)
-    assert largest <= n * canonical.TILE
+    assert largest <= n * affine.TILE
 
 
 def test_no_rows_and_no_codes():
