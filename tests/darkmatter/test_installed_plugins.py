@@ -7,37 +7,16 @@ import types
 
 import pytest
 
-from darkmatter import api, plugins
+from darkmatter import plugins
 from darkmatter.hookspecs import hookimpl
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, Selection, make_host
 
 
-class NoOptions(api.Config):
-    """No options."""
-
-
-def evaluator(name="good", **changes):
-    """A sound evaluator's descriptor, with fields changed."""
-    made = api.Evaluator(
-        name,
-        "Counts.",
-        "nowhere:Nothing",
-        config=NoOptions,
-        metrics=(api.Metric("count", "how many", primary=True),),
-    )
-    return dataclasses.replace(made, **changes)
-
-
-def module(**hooks):
-    """A module with these functions as hook implementations."""
-    made = types.ModuleType("a_plugin")
-    vars(made).update({name: hookimpl(function) for name, function in hooks.items()})
-    return made
-
-
-def plugin(*offers, hook="darkmatter_evaluators"):
-    """A plugin whose one hook returns these descriptors."""
-    return module(**{hook: lambda: list(offers)})
+def plugin(*names):
+    """A plugin that offers sound evaluators of these names."""
+    sound = plugins.host().evaluators()["density"]
+    offers = [dataclasses.replace(sound, name=name) for name in names]
+    return types.SimpleNamespace(darkmatter_evaluators=hookimpl(lambda: offers))
 
 
 @pytest.fixture
@@ -90,7 +69,7 @@ def test_a_plugin_that_cannot_be_imported_does_not_stop_the_others(entry_points,
 
 def test_a_built_in_name_cannot_be_taken(entry_points, modules):
     """A plugin that offers a built-in name is reached by its qualified name only, wherever it sorts."""
-    modules(aaa=plugin(evaluator("reconstruction"), evaluator("own")))
+    modules(aaa=plugin("reconstruction", "own"))
     entry_points(("aaa", "aaa", "a-dist"))
     host = make_host(Selection())
     assert host.get("evaluators", "reconstruction").distribution == BUILTIN_DISTRIBUTION
@@ -107,7 +86,7 @@ def test_a_rival_of_a_built_in_does_not_change_what_runs_by_default(entry_points
     from darkmatter.runs.job import choose_evaluators
 
     usual = [chosen.owned.qualified for chosen in choose_evaluators(make_host(Selection()), None)]
-    modules(aaa=plugin(evaluator("reconstruction")))
+    modules(aaa=plugin("reconstruction"))
     entry_points(("aaa", "aaa", "a-dist"))
     found = [chosen.owned.qualified for chosen in choose_evaluators(make_host(Selection()), None)]
     assert found == usual
@@ -126,7 +105,7 @@ def test_a_rival_of_a_built_in_does_not_change_what_runs_by_default(entry_points
 )
 def test_what_may_load(entry_points, modules, environment, blocked, expected):
     """-p no:NAME blocks anyone; the allow-list speaks about what others installed."""
-    modules(one=plugin(evaluator("a")), two=plugin(evaluator("b")))
+    modules(one=plugin("a"), two=plugin("b"))
     entry_points(("one", "one", "dist-1"), ("two", "two", "dist-2"))
     host = make_host(Selection.from_environment(environment, blocked))
     assert {each.name for each in host.loaded} == expected
@@ -142,7 +121,7 @@ def test_strictness_is_asked_for_by_the_environment(value, strict):
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_order_of_installation_changes_neither_listing_nor_failures(entry_points, modules, order):
     """Entry points are taken in the order of their names, not of the metadata."""
-    modules(one=plugin(evaluator("same")), two=plugin(evaluator("same")))
+    modules(one=plugin("same"), two=plugin("same"))
     entry_points(("one", "one", "dist-1"), ("two", "two", "dist-2"), order=order)
     host = make_host(Selection())
     assert [each.name for each in host.loaded] == ["builtin", "one", "two"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from darkmatter.activations import ActivationStore, Shard
+from darkmatter.activations import RAW_HOOK, ActivationStore, Shard
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.sae.activation import AbsTopK, Relu, TopK
 from darkmatter.sae.base import SAE, SAEMetadata
@@ -137,6 +138,34 @@ class SmallShards:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class AtHooks:
+    """A store of the same tokens at several hook points; tokens are numbered, so that each is known.
+
+    Args:
+        x: activations [contexts, positions, d] by hook point; d may differ.
+        skip: positions left out by default at the start and at the end of a context.
+    """
+
+    def __init__(self, x: Mapping[str, Tensor], *, skip: int = 0) -> None:
+        shape = next(iter(x.values())).shape[:2]
+        tokens = torch.arange(shape.numel()).view(shape)
+        self._stores = {hook: tensor_activations(each, tokens=tokens) for hook, each in x.items()}
+        self.hooks = tuple(x)
+        self.key = " ".join(store.key for store in self._stores.values())
+        self.default_skip_first = self.default_skip_last = skip
+
+    def dim(self, hook: str) -> int:
+        """Features per row."""
+        return self._stores[hook].dim(RAW_HOOK)
+
+    def read(self, hook: str, start: int, stop: int) -> Tensor:
+        """Rows of contexts ``start:stop`` [contexts, positions, d]."""
+        return self._stores[hook].read(RAW_HOOK, start, stop)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stores[self.hooks[0]], name)
 
 
 def synthetic_store(tensors: dict[str, Tensor], *, shards: int = 5) -> ActivationStore:

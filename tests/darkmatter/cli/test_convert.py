@@ -7,22 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from darkmatter.cli.main import main
-
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
 SCALED = SAMPLES / "sae_lens" / "standard_expected_average" / "sae"
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command line; gives (status, stdout, stderr)."""
-
-    def call(*arguments):
-        status = main([*map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def fingerprint(call, place) -> str:

@@ -9,21 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkmatter.cli.main import main
-
 SAMPLES = Path(__file__).parents[2] / "golden" / "samples"
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command line; gives (status, stdout, stderr)."""
-
-    def call(*arguments):
-        status = main([*map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def test_the_text_says_what_is_computed_from_what(call):

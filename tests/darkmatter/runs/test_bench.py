@@ -17,46 +17,16 @@ from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine, open_results
 from darkmatter.runs.recorder import Chosen
-from darkmatter.testing.synthetic import SmallShards
+from darkmatter.testing.synthetic import AtHooks, SmallShards
 
 D, CONTEXTS, POSITIONS = 6, 60, 8
 HOOKS = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_post")
 
 
-class TwoHooks:
+def two_hooks():
     """A store with two hook points: what stands at the second is three times the first."""
-
-    key = "two hooks"
-    hooks = HOOKS
-    n_contexts, n_positions = CONTEXTS, POSITIONS
-    independent_rows, shuffled, has_model = False, False, False
-    default_skip_first = default_skip_last = 1
-
-    def __init__(self) -> None:
-        self.description = {"kind": "test"}
-        self.x = torch.randn(CONTEXTS, POSITIONS, D, generator=torch.Generator().manual_seed(1))
-
-    def shards(self):
-        return [api.Shard(0, 0, CONTEXTS)]
-
-    def dim(self, hook):
-        return D
-
-    def read(self, hook, start, stop):
-        return self.x[start:stop] * (1 if hook == HOOKS[0] else 3)
-
-    def tokens(self, start=0, stop=None):
-        return torch.arange(CONTEXTS * POSITIONS).view(CONTEXTS, POSITIONS)[start:stop]
-
-    def nothing(self, start=0, stop=None):
-        return None
-
-    loss = labels = nothing
-
-    def mask(self):
-        return None
-
-    documents = model = mask
+    x = torch.randn(CONTEXTS, POSITIONS, D, generator=torch.Generator().manual_seed(1))
+    return AtHooks(dict(zip(HOOKS, (x, 3 * x), strict=True)), skip=1)
 
 
 def relu(hook: str = HOOKS[0], scale: float = 1.0) -> api.SAE:
@@ -132,7 +102,7 @@ def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=5
     ]
     with open_results(out) as results:
         engine = make_engine(
-            SmallShards(TwoHooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
+            SmallShards(two_hooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
             host=host(), results=results, jobs=2, progress=Progress(),
         )  # fmt: skip
         items = [SAEItem(name, name, lambda sae=sae: sae) for name, sae in saes.items()]
@@ -249,7 +219,8 @@ def test_rows_beside_can_be_shuffled_whatever_the_chunks():
 def test_rows_of_other_tokens_are_no_neighbours(monkeypatch):
     """A store that gives other tokens for the same rows is found out, not compared."""
     calls = iter(range(10**6))
-    monkeypatch.setattr(TwoHooks, "tokens", lambda *_: torch.full((CONTEXTS, POSITIONS), next(calls))[:7])
+    others = lambda *_: torch.full((CONTEXTS, POSITIONS), next(calls))[:7]
+    monkeypatch.setattr(AtHooks, "tokens", others, raising=False)
     found, _ = run({"a": TRIO["a"], "up": TRIO["up"]}, [LOOKER])
 
     assert "not those of the SAE" in found["a", "looker"].reason
@@ -375,7 +346,7 @@ def test_rows_are_known_by_their_number(chunk_rows):
             numbers = []
             for rows in ("train", "test"):
                 for chunk in ctx.chunks(rows):
-                    assert torch.equal(chunk.row, chunk.tokens)  # TwoHooks numbers its tokens so
+                    assert torch.equal(chunk.row, chunk.tokens)  # AtHooks numbers its tokens so
                     assert torch.equal(chunk.row % POSITIONS, chunk.position)
                     numbers += chunk.row.tolist()
             assert len(set(numbers)) == ctx.n_train + ctx.n_test

@@ -19,7 +19,7 @@ from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import choose_evaluators, make_engine
 from darkmatter.split import make_split
 from darkmatter.testing import check_evaluator
-from darkmatter.testing.synthetic import SmallShards
+from darkmatter.testing.synthetic import AtHooks, SmallShards
 
 CONTEXTS, POSITIONS, D = 200, 100, 8
 RELU_R2 = 0.25 / (0.5 - 1 / (2 * math.pi))
@@ -101,41 +101,6 @@ def test_shuffled_rows_know_nothing():
     assert found.value["fvu_after[other:shuffled]"] == pytest.approx(0.5 - 1 / (2 * math.pi), rel=2e-2)
 
 
-class TwoHooks:
-    """Activations at two hook points; ``late`` shifts the tokens at the lower one."""
-
-    key, hooks = "two hooks", (LOW, HIGH)
-    n_contexts, n_positions = CONTEXTS, POSITIONS
-    independent_rows, shuffled, has_model = False, False, False
-    default_skip_first = default_skip_last = 0
-
-    def __init__(self, low: torch.Tensor, high: torch.Tensor, late: int = 0) -> None:
-        self.description = {"kind": "test"}
-        self.rows = {LOW: low.roll(late, dims=1), HIGH: high}
-
-    def shards(self):
-        return [api.Shard(0, 0, CONTEXTS)]
-
-    def dim(self, hook):
-        return self.rows[hook].shape[2]
-
-    def read(self, hook, start, stop):
-        return self.rows[hook][start:stop]
-
-    def tokens(self, start=0, stop=None):
-        return torch.arange(CONTEXTS * POSITIONS).view(CONTEXTS, POSITIONS)[start:stop]
-
-    def nothing(self, start=0, stop=None):
-        return None
-
-    loss = labels = nothing
-
-    def mask(self):
-        return None
-
-    documents = model = mask
-
-
 def run(saes, store, **options):
     """Metrics by name of every SAE, over two hook points."""
     engine = make_engine(
@@ -151,7 +116,7 @@ def test_every_number_is_what_whole_arrays_give():
     """Reconstruction, activation and codes of a lower hook point, alone and jointly with x, in float64."""
     low = gaussian() + 0.3
     high = torch.tanh(low @ invertible()) + 0.5 * gaussian(2)
-    store = TwoHooks(low, high)
+    store = AtHooks({LOW: low, HIGH: high})
     found = run({"relu": relu(HIGH), "below": relu(LOW)}, store, per_dim=True)["relu"]
     split = make_split(tensor_activations(high)).train(0, CONTEXTS).numpy().ravel()
     x, below = (rows.double().numpy().reshape(-1, D) for rows in (high, low))
@@ -188,8 +153,11 @@ def test_every_number_is_what_whole_arrays_give():
 def test_a_source_that_is_one_token_late_knows_nothing():
     """Alignment is what makes the number: shifted by one token, an exact copy predicts nothing."""
     x = gaussian()
-    aligned = run({"relu": relu(HIGH), "below": linear(invertible(), LOW)}, TwoHooks(2 * x, x))
-    late = run({"relu": relu(HIGH), "below": linear(invertible(), LOW)}, TwoHooks(2 * x, x, late=1))
+    aligned = run({"relu": relu(HIGH), "below": linear(invertible(), LOW)}, AtHooks({LOW: 2 * x, HIGH: x}))
+    late = run(
+        {"relu": relu(HIGH), "below": linear(invertible(), LOW)},
+        AtHooks({LOW: 2 * x.roll(1, dims=1), HIGH: x}),
+    )
 
     assert aligned["relu"]["r2.error[below]"].value == pytest.approx(RELU_R2, rel=2e-2)
     assert late["relu"]["r2.error[below]"].value == pytest.approx(0, abs=5e-3)
@@ -204,7 +172,7 @@ def test_several_sources_together_know_what_each_knows_of_its_half():
     )
     second = linear(torch.diag((torch.arange(D) >= D // 2).float()), HIGH)
     found = run(
-        {"relu": relu(HIGH), "first": first, "second": second}, TwoHooks(x @ half, x),
+        {"relu": relu(HIGH), "first": first, "second": second}, AtHooks({LOW: x @ half, HIGH: x}),
         sources=["first", "second", "gone"],
     )["relu"]  # fmt: skip
 
@@ -218,7 +186,7 @@ def test_what_is_too_wide_is_undefined_with_its_reason():
     """Codes and joint fits beyond their limits say so, the rest is there."""
     x = gaussian()
     saes = {"relu": relu(HIGH), "below": relu(LOW), "lower": linear(invertible(), LOW)}
-    found = run(saes, TwoHooks(x, x), max_code_width=D - 1, max_joint_width=2 * D)["relu"]
+    found = run(saes, AtHooks({LOW: x, HIGH: x}), max_code_width=D - 1, max_joint_width=2 * D)["relu"]
 
     assert "max_code_width 7" in found["r2.error[below:codes]"].reason
     assert "max_joint_width 16" in found["fvu_nonlinear_after[all]"].reason

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from darkmatter.cache.spec import ModelSpec
 from darkmatter_plugins.sources.resumed import Junction, skipped
-from darkmatter_plugins.sources.transformer_lens import TransformerLensProvider
 
 ARCHITECTURES = ["gpt2", "llama", "neox", "gemma2"]
 PLACES = [
@@ -20,21 +18,6 @@ PLACES = [
     "blocks.1.attn.hook_z",
     "unembed.hook_in",
 ]
-
-
-@pytest.fixture(scope="module")
-def load(models):
-    """A function from architecture and options to a loaded model, each loaded once."""
-    loaded = {}
-
-    def get(architecture, **options):
-        key = (architecture, *sorted(options.items()))
-        if key not in loaded:
-            spec = ModelSpec(name=str(models(architecture)), device="cpu", **options)
-            loaded[key] = TransformerLensProvider().load(spec)
-        return loaded[key]
-
-    return get
 
 
 def some_tokens():
