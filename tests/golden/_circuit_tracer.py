@@ -7,7 +7,6 @@ whoever publishes one; here by hand, with the fields that the library reads from
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from unittest.mock import MagicMock
 import torch
 import yaml
 from _common import (
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -50,8 +50,6 @@ VERSION = "circuit-tracer " + version("circuit-tracer")
 D_MODEL, D_SAE, LAYERS = 12, 24, 3
 CPU = torch.device("cpu")
 MODEL = "meta-llama/Llama-3.2-1B"
-
-Build = Callable[[Path, str], None]
 
 
 def thresholds(gen: torch.Generator) -> Tensor:

@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+D_IN, D_SAE = 12, 24
+"""Sizes of most samples."""
+
 N_ROWS = 32
 MAX_BYTES = 24_000
 
@@ -29,6 +32,8 @@ ADAPTERS = {
 """Which adapter reads a folder of samples; elsewhere the folder has the adapter's name."""
 
 Encode = Callable[[Tensor], Tensor]
+Build = Callable[[Path, str], None]
+"""Writes one sample: (where samples lie, its name)."""
 
 
 @dataclass

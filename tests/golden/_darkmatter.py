@@ -7,11 +7,10 @@ this repository is installed, after the originals are there.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _common import Golden, sae_folder, write
+from _common import Build, Golden, sae_folder, write
 from safetensors.torch import load_file
 
 from darkmatter import load_sae, save_sae
@@ -32,8 +31,6 @@ ORIGINALS = (
     "gemma_scope/att",
 )
 """Each shows something that the format must hold: a normalisation, scales, heads, a skip, infinities."""
-
-Build = Callable[[Path, str], None]
 
 
 def build(original: str, out: Path, name: str) -> None:

@@ -20,6 +20,9 @@ from typing import Any
 
 import torch
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     candidate_inputs,
@@ -71,11 +74,10 @@ from dictionary_learning.utils import load_dictionary  # noqa: E402
 
 LIBRARY = "dictionary_learning"
 VERSION = version("dictionary-learning")
-D_IN, D_SAE, K = 12, 24, 7
+K = 7
 LAYER, MODEL, SUBMODULE, CONTEXT = 5, "EleutherAI/pythia-70m-deduped", "resid_post_layer_5", 96
 CUTOFF = 0.62
 
-Build = Callable[[Path, str], None]
 Weights = dict[str, Tensor]
 
 

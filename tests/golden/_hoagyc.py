@@ -18,7 +18,19 @@ from typing import Any
 import torch
 import torchopt
 import yaml
-from _common import Golden, affine_weights, generator, randn, sae_folder, stable_inputs, uniform, write
+from _common import (
+    D_IN,
+    D_SAE,
+    Build,
+    Golden,
+    affine_weights,
+    generator,
+    randn,
+    sae_folder,
+    stable_inputs,
+    uniform,
+    write,
+)
 from autoencoders.ensemble import DictSignature, FunctionalEnsemble
 from autoencoders.learned_dict import (
     AddedNoise,
@@ -39,10 +51,9 @@ from torch import Tensor
 
 LIBRARY = "hoagyc"
 VERSION = "HoagyC/sparse_coding 69c5ae0"
-D_IN, D_SAE, K = 12, 24, 6
+K = 6
 CENTRING = ("center_trans", "center_rot", "center_scale")
 
-Build = Callable[[Path, str], None]
 Entry = tuple[LearnedDict, dict[str, Any]]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -13,6 +12,9 @@ from typing import Any
 
 import torch
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -31,15 +33,13 @@ from llamascopium.backend.language_model import LanguageModelConfig  # noqa: E40
 from llamascopium.models.sae import SAEConfig, SparseAutoEncoder  # noqa: E402
 
 VERSION = "llamascopium " + version("llamascopium")
-D_IN, D_SAE, K = 12, 24, 6
+K = 6
 NORM_IN, NORM_OUT = 7.5, 2.5
 RESIDUAL, MLP_IN, MLP_OUT = (
     "blocks.5.hook_resid_post",
     "blocks.5.ln2.hook_normalized",
     "blocks.5.hook_mlp_out",
 )
-
-Build = Callable[[Path, str], None]
 
 
 @dataclass

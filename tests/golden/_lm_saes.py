@@ -12,7 +12,6 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,24 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from _common import Golden, affine_weights, generator, sae_folder, set_parameters, stable_inputs, write
+from _common import (
+    D_IN,
+    D_SAE,
+    Build,
+    Golden,
+    affine_weights,
+    generator,
+    sae_folder,
+    set_parameters,
+    stable_inputs,
+    write,
+)
 from torch import Tensor
 
 warnings.filterwarnings("ignore")
 
 COMMIT = "d16967b3711daaf1e044d4ee4664418829b007ff"
-D_IN, D_SAE, K = 12, 24, 6
+K = 6
 NORMS, NORMS_APART = {"in": 7.5, "out": 7.5}, {"in": 7.5, "out": 2.5}
 RESIDUAL, MLP_IN, MLP_OUT = (
     "blocks.7.hook_resid_post",
@@ -35,8 +45,6 @@ RESIDUAL, MLP_IN, MLP_OUT = (
 )
 NAME = "Llama3_1-8B-Base-L7R-8x"
 RECORDED = {"context_size": 1024, "model_name": "meta-llama/Llama-3.1-8B", "prepend_bos": True}
-
-Build = Callable[[Path, str], None]
 
 
 def library(module: str) -> ModuleType:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,22 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from _common import Golden, generator, sae_folder, set_parameters, stable_inputs, uniform, write
-from _lm_saes import D_IN, D_SAE, MLP_IN, MLP_OUT, NORMS, NORMS_APART, RESIDUAL, library, weights
+from _common import (
+    D_IN,
+    D_SAE,
+    Build,
+    Golden,
+    generator,
+    sae_folder,
+    set_parameters,
+    stable_inputs,
+    uniform,
+    write,
+)
+from _lm_saes import MLP_IN, MLP_OUT, NORMS, NORMS_APART, RESIDUAL, library, weights
 
 COMMIT = "bd1fec2c04e6214113f9f3735b8b2359148ce54e"
 MODEL = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"
-
-Build = Callable[[Path, str], None]
 
 
 @dataclass

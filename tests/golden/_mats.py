@@ -9,7 +9,6 @@ serves all, as with ``sae_lens``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from typing import Any
 import torch
 import wandb
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -28,9 +30,7 @@ from _common import (
 )
 from torch import Tensor
 
-D_IN, D_SAE = 12, 24
 LIBRARY = "mats_training"
-Build = Callable[[Path, str], None]
 
 
 # Configurations name their folder by a random id of wandb's, which must not vary here.

@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     candidate_inputs,
@@ -33,7 +36,7 @@ from sparse_autoencoder.model import Autoencoder, TopK  # noqa: E402
 
 LIBRARY = "openai"
 VERSION = "openai/sparse_autoencoder 4965b94"
-D_IN, D_SAE, K = 12, 24, 6
+K = 6
 ADDED_BY_TORCH = ("activation.k", "activation.postact_fn")
 HOOKS = {
     "resid_post_mlp": "hook_resid_post",
@@ -42,8 +45,6 @@ HOOKS = {
     "resid_delta_attn": "hook_attn_out",
     "mlp_post_act": "mlp.hook_post",
 }
-
-Build = Callable[[Path, str], None]
 
 
 def made(name: str, activation: nn.Module, *, tied: bool = False) -> Autoencoder:

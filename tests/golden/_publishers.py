@@ -21,6 +21,9 @@ import numpy as np
 import torch
 import yaml
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -42,10 +45,8 @@ from sae_lens.saes import sae as sae_module  # noqa: E402
 from sae_lens.saes.sae import SAE  # noqa: E402
 
 VERSION: str = sae_lens.__version__
-D_IN, D_SAE = 12, 24
 K = 6
 
-Build = Callable[[Path, str], None]
 Weights = dict[str, Tensor]
 
 

@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 import torch
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     candidate_inputs,
@@ -36,13 +39,12 @@ import sae_lens  # noqa: E402
 from sae_lens.saes.sae import SAE, SAEMetadata, TrainingSAE  # noqa: E402
 from sae_lens.training.activation_scaler import ActivationScaler  # noqa: E402
 
-D_IN, D_SAE, D_OUT = 12, 24, 10
+D_OUT = 10
 K = 10
 VERSION: str = sae_lens.__version__
 NEWER = tuple(int(part) for part in VERSION.split(".")[:2]) >= (6, 54)
 LIBRARY = "sae_lens_6_54" if NEWER else "sae_lens"
 
-Build = Callable[[Path, str], None]
 Weights = dict[str, Tensor]
 
 

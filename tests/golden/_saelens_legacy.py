@@ -16,6 +16,9 @@ from typing import Any
 import torch
 import wandb
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -34,12 +37,11 @@ vars(wandb.util)["generate_id"] = lambda: "run"
 
 import sae_lens  # noqa: E402
 
-D_IN, D_SAE, K = 12, 24, 6
+K = 6
 LIBRARY = "sae_lens_legacy"
 VERSION: str = sae_lens.__version__
 MAJOR = int(VERSION.split(".", maxsplit=1)[0])
 
-Build = Callable[[Path, str], None]
 Weights = dict[str, Tensor]
 
 FIELDS: dict[str, Any] = {

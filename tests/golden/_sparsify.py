@@ -7,7 +7,6 @@ and it saves; ``SparseCoder.load_from_disk`` reads them back. No step is trained
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,9 @@ os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 
 import torch
 from _common import (
+    D_IN,
+    D_SAE,
+    Build,
     Golden,
     affine_weights,
     generator,
@@ -35,10 +37,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 LIBRARY = "sparsify"
 VERSION = version("eai-sparsify")
-D_IN, D_SAE = 12, 24
 CONTEXT = 96
-
-Build = Callable[[Path, str], None]
 
 
 def model() -> LlamaForCausalLM:
