@@ -222,10 +222,6 @@ class PluginHost:
         """All activation sources by name."""
         return self._descriptors("sources")
 
-    def reporters(self) -> dict[str, Reporter]:
-        """All reporters by name."""
-        return self._descriptors("reporters")
-
     def catalogues(self) -> dict[str, SAECatalogue]:
         """All catalogues of SAEs by name."""
         return self._descriptors("catalogues")

@@ -20,7 +20,6 @@ STUBS = ("sae_training.*", "mats_sae_training.*", "sae_lens.*", "transformer_len
 """The library's classes under its three names, and what a pickled module holds beside them."""
 
 CONFIG = ".LanguageModelSAERunnerConfig"
-MODULE = ".SparseAutoencoder"
 EXTRA = ("hook_point_head_index", "l1_coefficient", "lp_norm", "seed", "model_class_name", "model_kwargs")
 
 

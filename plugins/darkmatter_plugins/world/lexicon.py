@@ -85,7 +85,6 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "foods": _words("mushroom bean tomato radish walnut herb cracker apricot"),
     },
 }
-TOPIC_NAMES = tuple(TOPICS)
 SPOTS = _words(
     """in/box under/table behind/door in/basket on/shelf in/drawer under/bed in/bag behind/curtain on/chair
     in/chest under/bench on/desk in/cupboard behind/tree under/carpet in/jar on/roof behind/fence in/trunk
