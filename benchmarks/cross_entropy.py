@@ -67,7 +67,7 @@ def compare(vocabulary: int, arguments: argparse.Namespace) -> None:
 
     def run_reference() -> list[Tensor]:
         options = {"return_type": "loss", "loss_per_token": True}
-        hooked = [[(hook, lambda _there, hook, patch=patch: patch)] for patch in patches]  # noqa: ARG005
+        hooked = [[(hook, lambda _there, hook, patch=patch: patch)] for patch in patches]  # noqa: ARG005 - TransformerLens' signature
         with torch.no_grad():
             return [
                 model.bridge.run_with_hooks(tokens, fwd_hooks=hooks, **options) for hooks in ([], *hooked)

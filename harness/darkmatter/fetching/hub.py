@@ -44,8 +44,9 @@ def download(
     options: dict[str, Any] = {"force_download": force}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         options["tqdm_class"] = _bar(advance)
+    came = hf_hub_download(repo, file.path, revision=commit, **options)
     # The settings may name a folder relative to where we are now; the record is read elsewhere too.
-    found = Path(os.path.abspath(hf_hub_download(repo, file.path, revision=commit, **options)))  # noqa: PTH100
+    found = Path(os.path.abspath(came))  # noqa: PTH100 - resolve() would follow links, out of the snapshot
     snapshot = found.parents[file.path.count("/")]
     if found != snapshot.joinpath(*file.path.split("/")) or snapshot.name != commit:
         message = f"{repo}: {file.path} came to {found}, which is not in the snapshot of {commit}."
@@ -162,7 +163,7 @@ def _bar(advance: Callable[[int], None]) -> type[Any]:
     """A progress bar that shows nothing and reports bytes."""
     from tqdm.auto import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "disable": True})
 

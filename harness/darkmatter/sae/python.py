@@ -55,7 +55,7 @@ def without_working_directory() -> Iterator[None]:
 
     A folder of downloaded SAEs may hold a ``numpy.py``; to stand in it must not mean to run it.
     """
-    here = os.path.realpath(os.getcwd())  # noqa: PTH109
+    here = os.path.realpath(os.getcwd())  # noqa: PTH109 - compared with entries of sys.path
     saved = list(sys.path)
     if here not in _installed_paths():
         sys.path[:] = [entry for entry in saved if entry and os.path.realpath(entry) != here]

@@ -137,13 +137,13 @@ def undisturbed(what: str, *, first: bool = False) -> Iterator[None]:
 def other_seed() -> Iterator[None]:
     """Global generators in another state than usual, restored afterwards."""
     # Written to fail whoever depends on global seeds; fine for everybody else.
-    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the global one is meant
     random.seed(987)
-    np.random.seed(987)  # noqa: NPY002
+    np.random.seed(987)  # noqa: NPY002 - the same
     torch.manual_seed(987)
     try:
         yield
     finally:
         random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
+        np.random.set_state(kept[1])  # noqa: NPY002 - the same
         torch.set_rng_state(kept[2])

@@ -182,5 +182,6 @@ def _open_dataset(spec: TextSpec) -> Documents:
             f"{spec.path}: has no field {spec.field!r}. {did_you_mean(spec.field, dataset.column_names)}"
         )
         raise UsageError(message)
-    identity = content_hash("hf", name, config, split, spec.field, str(dataset._fingerprint))  # noqa: SLF001
+    of_content = dataset._fingerprint  # noqa: SLF001 - nothing public says whether the content is the same
+    identity = content_hash("hf", name, config, split, spec.field, str(of_content))
     return Documents(_DatasetColumn(dataset, spec.field), identity, spec.path)

@@ -78,7 +78,8 @@ class FragmentSampler:
         self.seen += len(cut_tokens)
         cut = cut.permute(2, 0, 1)
         fires = (cut != 0).any(dim=2)
-        chances = [random.Random(f"{self.seed}/{each}").random() for each in number.tolist()]  # noqa: S311
+        seeds = [f"{self.seed}/{each}" for each in number.tolist()]
+        chances = [random.Random(seed).random() for seed in seeds]  # noqa: S311 - no secret
         chance = torch.tensor(chances, dtype=torch.float64).expand(fires.shape)
         allowed = fires if self.draw == "active" else torch.ones_like(fires)
         self._top.offer(torch.where(fires, cut.amax(dim=2).double(), -torch.inf), number, cut_tokens, cut)
