@@ -212,6 +212,18 @@ def test_an_adapter_is_described_with_its_layouts(capsys):
         assert said in text
 
 
+def test_an_adapter_is_described_with_what_can_be_stated(capsys):
+    """The overrides that its SAEs can follow, and no k where its files always say it."""
+    (qwen,) = json.loads(run(["describe", "qwen_scope", "--json"], capsys)[1])
+    (openai,) = json.loads(run(["describe", "openai", "--json"], capsys)[1])
+    text = run(["describe", "openai"], capsys)[1]
+
+    assert set(qwen["overrides"]) == set(Overrides.model_fields)
+    assert set(qwen["overrides"]) - set(openai["overrides"]) == {"k", "orientation"}
+    for name, meaning in openai["overrides"].items():
+        assert re.search(rf"^  {name} +{re.escape(meaning)}$", text, re.MULTILINE), name
+
+
 @pytest.mark.parametrize("command", ["inspect", "run", "plan", "convert"])
 def test_the_overrides_are_listed_in_the_help(command, capsys):
     """Every field that --override takes stands in the help of the commands that have it."""

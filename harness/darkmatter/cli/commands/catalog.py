@@ -11,6 +11,7 @@ from darkmatter.cli.output import say, say_columns, say_json
 from darkmatter.descriptors import Config, Evaluator, Figure, Metric, SAEAdapter, SAECatalogue
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.plugins import KINDS, Owned, host
+from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides
 
 LOCAL_EXECUTOR = {
     "name": "local",
@@ -107,10 +108,18 @@ def _full(owned: Owned) -> dict[str, Any]:
         full["metrics"] = [_metric(metric) for metric in descriptor.metrics]
     if isinstance(descriptor, SAEAdapter):
         full["layouts"] = [asdict(layout) for layout in descriptor.layouts]
+        full["overrides"] = _overrides(descriptor)
     config = getattr(descriptor, "config", None)
     if isinstance(config, type) and issubclass(config, Config):
         full["config"] = config.model_json_schema()
     return full
+
+
+def _overrides(adapter: SAEAdapter) -> dict[str, str]:
+    """What can be stated of an SAE that this adapter reads, and what it means."""
+    unread = set(FOR_ADAPTERS) - adapter.follows
+    fields = Overrides.model_fields.items()
+    return {name: field.description or "" for name, field in fields if name not in unread}
 
 
 def _metric(metric: Metric) -> dict[str, Any]:
@@ -142,8 +151,10 @@ def _describe(kind: str, owned: Owned) -> None:
         say(f"  used as {full['form']}, such as {full['example']}")
     for layout in full.get("layouts", ()):
         _describe_layout(layout)
-    if isinstance(owned.descriptor, SAEAdapter):
-        say("\n`darkmatter inspect --help` lists what --override can state that the files do not say.")
+    if full.get("overrides"):
+        say("\nWhat can be stated where the files do not say it (--override FIELD=VALUE)")
+        say_columns(list(full["overrides"].items()))
+        say("`darkmatter inspect REF` says which of these one SAE leaves open.")
     if full.get("metrics"):
         say("\nMetrics (* = headline, ↑ = higher is better, ↓ = lower is better)")
         say_columns([_metric_line(metric) for metric in full["metrics"]])
