@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from darkmatter.sae.activation import Threshold as Threshold
     from darkmatter.sae.activation import TopK as TopK
     from darkmatter.sae.canonical import CanonicalSAE as CanonicalSAE
+    from darkmatter.sae.check import require_finite as require_finite
     from darkmatter.sae.codes import Codes as Codes
     from darkmatter.sae.encode_only import EncodeOnlySAE as EncodeOnlySAE
     from darkmatter.sae.fingerprint import fingerprint as fingerprint
@@ -130,6 +131,7 @@ _WITH_TORCH = {
     "fingerprint": "darkmatter.sae.fingerprint",
     "fit_error_map": "darkmatter.collectors",
     "one_thread_each": "darkmatter.stream.shards",
+    "require_finite": "darkmatter.sae.check",
     "tensor_activations": "darkmatter.raw_activations",
 }
 

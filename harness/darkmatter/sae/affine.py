@@ -77,7 +77,7 @@ class AffineSAE(SAE):
         Raises:
             ItemError: the last dimension is not d_in, or a row is not finite.
         """
-        rows = self._rows(x)
+        rows = self.rows(x)
         pre = PreActivations(self._encoder, rows.x, self._dtype, TILE)
         codes = Codes.from_entries(*select(pre, TILE), self.d_sae, rows.batch_shape)
         if not self._encoder.normalisation.per_row:
@@ -85,7 +85,11 @@ class AffineSAE(SAE):
         scale, shift = (None if part is None else part.float() for part in (pre.scale, pre.shift))
         return replace(codes, row_scale=scale, row_shift=shift)
 
-    def _rows(self, x: Tensor) -> Rows:
-        """Rows of x on the device of the weights, float32 or wider."""
+    def rows(self, x: Tensor) -> Rows:
+        """Rows [n, d_in] of x on the device of the weights, float32 or wider, and the shape of the batch.
+
+        Raises:
+            ItemError: x has another last dimension than d_in, or is not floating-point.
+        """
         rows = as_rows(x.detach(), self.d_in, heads=self.head_shape, any_heads=False, hook=self.hook_in)
         return rows._replace(x=rows.x.to(self.device, torch.promote_types(x.dtype, torch.float32)))

@@ -141,7 +141,7 @@ class CanonicalSAE(CanonicalWeights):
         Raises:
             ItemError: the codes are not of as many rows as x.
         """
-        rows = self._rows(x)
+        rows = self.rows(x)
         if rows.x.shape[0] != codes.n_rows:
             message = f"reconstruct_from got codes of {codes.n_rows} rows, but x has {rows.x.shape[0]} rows."
             raise ItemError(message)
@@ -159,7 +159,7 @@ class CanonicalSAE(CanonicalWeights):
 
         Codes are ``batch_shape`` + [d_sae], the reconstruction has x's shape.
         """
-        rows = self._rows(x)
+        rows = self.rows(x)
         codes = reference_codes(self._encoder, rows.x)
         scaled = codes
         if self.code_scale is not None:

@@ -77,6 +77,18 @@ def check_vector(name: str, vector: Tensor | None, size: int, *, negative: bool 
         raise ItemError(message)
 
 
+def require_finite(rows: Tensor) -> None:
+    """Raise an ItemError unless activations [n, d] (or the lengths of their rows [n, 1]) are finite."""
+    finite = rows.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        bad = int((~finite).nonzero()[0])
+        message = (
+            f"Row {bad} of {len(rows)} holds NaN or infinite activations; an SAE says nothing about "
+            "them. Mask such positions, or look for an overflow in the model's dtype (float16?)."
+        )
+        raise ItemError(message)
+
+
 def _refuse_non_finite(what: str) -> None:
     message = f"{what} holds NaN or infinite numbers: the file is damaged, or the training diverged."
     raise ItemError(message)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from darkmatter.errors import ItemError
 from darkmatter.sae.base import SAE, SAEMetadata
+from darkmatter.sae.check import require_finite
 from darkmatter.sae.codes import Codes
 from darkmatter.sae.rows import as_rows
 
@@ -146,6 +147,7 @@ class OpaqueSAE(SAE):
             )
             raise ItemError(message)
         if not bool(out.isfinite().all()):
+            require_finite(rows)
             message = f"The SAE's {name} function returned NaN or infinite numbers for finite activations."
             raise ItemError(message)
         return out.detach().to(rows.device, torch.float32)

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darkmatter.errors import ItemError
 from darkmatter.sae.activation import Activation, Columns
-from darkmatter.sae.check import row_norms
+from darkmatter.sae.check import require_finite, row_norms
 from darkmatter.sae.normalisation import Normalisation, Normalised
 
 EXACT_ELEMENTS = 1 << 21
@@ -128,13 +127,7 @@ class PreActivations:
         prepared = Normalised(x, None, None) if plain else encoder.prepare(x)
         self.scale, self.shift = prepared.scale, prepared.shift
         self.norms = torch.linalg.vector_norm(prepared.x, dim=-1, dtype=torch.float64)
-        if not bool(self.norms.isfinite().all()):
-            bad = int((~self.norms.isfinite()).nonzero()[0])
-            message = (
-                f"Row {bad} of {x.shape[0]} holds NaN or infinite activations; an SAE says nothing about "
-                "them. Mask such positions, or look for an overflow in the model's dtype (float16?)."
-            )
-            raise ItemError(message)
+        require_finite(self.norms[:, None])
         self.x = prepared.x.to(dtype)
         self.dtype = dtype
         self.rechecks = dtype == torch.float32

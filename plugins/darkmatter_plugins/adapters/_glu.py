@@ -65,18 +65,16 @@ class GluSAE(api.SAE):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> api.Codes:
-        """Codes of x [..., d_in].
+        """Codes of x, of any shape that ``plain`` takes.
 
         Raises:
-            ItemError: the last dimension is not d_in.
+            ItemError: the last dimension is not d_in, or a row is not finite.
         """
-        if x.ndim == 0 or x.shape[-1] != self.d_in:
-            message = f"This SAE reads activations [..., {self.d_in}], but got {list(x.shape)}."
-            raise api.ItemError(message)
-        rows = x.detach().reshape(-1, self.d_in).to(self._plain.device)
+        rows, batch_shape, _ = self._plain.rows(x)
+        api.require_finite(rows)
         starts = range(0, max(1, rows.shape[0]), ROWS)
         dense = [self._codes(rows[start : start + ROWS].double()) for start in starts]
-        codes = api.Codes.from_dense(torch.cat(dense).reshape(*x.shape[:-1], self.d_sae))
+        codes = api.Codes.from_dense(torch.cat(dense).reshape(*batch_shape, self.d_sae))
         if not self._plain.normalisation.per_row:
             return codes
         normalised = self._plain.normalisation.apply(rows.float())

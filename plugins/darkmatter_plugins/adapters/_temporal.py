@@ -130,7 +130,7 @@ class TemporalSAE(api.SAE):
         """Novel codes of whole sequences x [..., L, d].
 
         Raises:
-            ItemError: x are rows, or of another width.
+            ItemError: x are rows, of another width, or not finite.
         """
         normalised, scale, shift = self._prepared(x)
         rest, _ = self._predicted(normalised)
@@ -171,6 +171,7 @@ class TemporalSAE(api.SAE):
             )
             raise api.ItemError(message)
         rows = x.detach().reshape(-1, self.d_in).to(self._D.device, torch.float32)
+        api.require_finite(rows)
         normalised, scale, shift = self._form.normalisation.apply(rows)
         normalised = normalised - self._b if self._form.subtract else normalised
         return normalised.reshape(-1, *x.shape[-2:]), scale, shift

@@ -193,3 +193,11 @@ def test_objects_that_flatten_heads_are_shown_heads():
     sae = from_object(obj)
     assert torch.equal(sae.encode(X).to_dense(), encode(X))
     torch.testing.assert_close(sae.reconstruct(X.reshape(4, 3, 2, 3)).flatten(-2), decode(encode(X)))
+
+
+def test_activations_that_are_not_finite_are_named_as_the_cause():
+    """Functions that give NaN for NaN are not blamed for it: the row of the activations is named."""
+    x = X.clone()
+    x[1, 2] = torch.nan
+    with pytest.raises(ItemError, match="Row 5 of 12 holds NaN or infinite activations"):
+        wrapped().encode(x)

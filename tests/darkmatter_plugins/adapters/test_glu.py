@@ -62,3 +62,17 @@ def test_of_equal_latents_the_first_are_kept():
     assert len(active) > ROWS
     assert bool(active[:, :5].all())
     assert not bool(active[:, 5:].any())
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.full((2, D_IN), torch.nan), "Row 0 of 2 holds NaN or infinite activations"),
+        (torch.ones(2, D_IN, dtype=torch.int64), "reads floating-point activations"),
+        (torch.ones(2, D_IN + 1), f"d_in = {D_IN}"),
+    ],
+)
+def test_what_is_no_activation_is_refused_as_by_any_sae(x, said):
+    """Rows that are not finite, not floating-point or of another width are an error, not a row of zeros."""
+    with pytest.raises(api.ItemError, match=said):
+        glu(api.Relu()).encode(x)

@@ -56,6 +56,12 @@ def test_rows_are_refused_and_a_run_reports_the_reason():
     assert failed.reason.str.contains("cannot be evaluated row by row").all()
 
 
+def test_sequences_that_are_not_finite_are_refused():
+    """Activations with NaN are an error that names the row, not codes of NaN."""
+    with pytest.raises(ItemError, match="Row 0 of 10 holds NaN or infinite activations"):
+        load_sae(FOLDER).encode(torch.full((2, 5, 8), torch.nan))
+
+
 def test_later_tokens_do_not_change_earlier_ones():
     """The prediction of a token comes from the tokens before it only, and the first has none."""
     sae, x = load_sae(FOLDER), sequences()
