@@ -9,7 +9,6 @@ EMBEDDINGS = {"embed_tokens", "wte", "embed_in", "word_embeddings"}
 MLP = {"mlp", "feed_forward", "ffn", "block_sparse_moe"}
 ATTENTION = {"attn", "attention", "self_attn", "self_attention"}
 
-
 NORM_BEHIND = re.compile(r"gemma-?[23]|gemma-v[23]", re.IGNORECASE)
 """Models with a norm behind MLP and attention: what TransformerLens calls mlp_out lies behind that norm."""
 

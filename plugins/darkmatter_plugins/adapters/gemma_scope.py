@@ -45,7 +45,7 @@ def detect(view: api.FileView) -> api.Detection | api.Refusal:
     names = {NAMES.get(name, name) for name in header}
     if not names >= TENSORS:
         return api.Refusal(
-            f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(TENSORS)}"
+            f"{WEIGHTS} has the arrays {', '.join(sorted(names)[:10])}; expected {', '.join(sorted(TENSORS))}"
         )
     return api.Detection(f"{WEIGHTS} has {', '.join(sorted(TENSORS))}")
 
