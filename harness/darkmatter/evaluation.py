@@ -177,32 +177,42 @@ class EncodedSAE(Protocol):
 
 
 class Contexts(Protocol):
-    """Whole contexts, B of them, that hold held-out rows.
-
-    Attributes:
-        index: [B] numbers of the contexts.
-        tokens: [B, P] token ids, where the cache has them.
-        x: [B, P, d_in] float32 at the hook point read, every position.
-        target: [B, P, d_out] float32 at the hook point predicted.
-        rows: [B, P] True at held-out rows.
-        unit: [B] resampling unit.
-        loss: [B, P] clean losses in nats, where the cache has them.
-    """
+    """Whole contexts, B of them, that hold held-out rows."""
 
     @property
-    def index(self) -> Tensor: ...  # noqa: D102
+    def index(self) -> Tensor:
+        """[B] int64, numbers of the contexts."""
+        ...
+
     @property
-    def tokens(self) -> Tensor | None: ...  # noqa: D102
+    def tokens(self) -> Tensor | None:
+        """[B, P] token ids, where the cache has them."""
+        ...
+
     @property
-    def x(self) -> Tensor: ...  # noqa: D102
+    def x(self) -> Tensor:
+        """[B, P, d_in] float32 at the hook point read, every position."""
+        ...
+
     @property
-    def target(self) -> Tensor: ...  # noqa: D102
+    def target(self) -> Tensor:
+        """[B, P, d_out] float32 at the hook point predicted."""
+        ...
+
     @property
-    def rows(self) -> Tensor: ...  # noqa: D102
+    def rows(self) -> Tensor:
+        """[B, P] bool, True at held-out rows."""
+        ...
+
     @property
-    def unit(self) -> Tensor: ...  # noqa: D102
+    def unit(self) -> Tensor:
+        """[B] int64, resampling unit."""
+        ...
+
     @property
-    def loss(self) -> Tensor | None: ...  # noqa: D102
+    def loss(self) -> Tensor | None:
+        """[B, P] clean loss in nats, where the cache has it."""
+        ...
 
 
 class EvalContext(Protocol):
