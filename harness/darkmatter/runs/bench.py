@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation
 from darkmatter.files.atomic import content_hash
 from darkmatter.output import EvalOutput
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.items import Facts
-from darkmatter.runs.recorder import Chosen, Hooks, Identity
 from darkmatter.runs.writing import Draft, ResultDraft
 from darkmatter.sae.base import SAE
 from darkmatter.stream.passes import Encoded
@@ -54,6 +54,18 @@ class Candidate:
         if not self.fingerprint and self.encoded is not None and self.usable:
             return self.encoded.behaviour
         return self.fingerprint
+
+    def result_draft(self, key: str, chosen: Chosen) -> ResultDraft:
+        """The draft of one of its results, once it has been encoded."""
+        assert self.encoded is not None
+        facts = self.facts
+        found = {
+            "d_in": facts.d_in,
+            "d_sae": facts.d_sae,
+            "l0": self.encoded.l0,
+            "metadata": asdict(facts.metadata),
+        }
+        return self.draft.of(self.hooks, self.known_as, key, chosen, **found)
 
 
 def is_late(evaluator: Evaluator) -> bool:
@@ -111,10 +123,15 @@ class Family:
     members: list[Candidate]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all members."""
+        return tuple(sorted(each.name for each in self.members))
+
+    @property
     def draft(self) -> Draft:
         """What a result says of the family."""
-        names = ", ".join(sorted(each.name for each in self.members))
-        return Draft(f"family:{self.hooks[0]}", names, "", is_control=False, assumptions=())
+        reference = ", ".join(self.names)
+        return Draft(f"family:{self.hooks[0]}", reference, "", is_control=False, assumptions=())
 
     @property
     def fingerprint(self) -> str:
@@ -122,10 +139,10 @@ class Family:
         return f"family:{content_hash([list(each) for each in identities(self.members)])}"
 
     def result_draft(self, key: str) -> ResultDraft:
-        """The draft of the family's result."""
+        """The draft of the family's result; ``d_sae`` counts nothing there and is 0."""
         d_in = self.members[0].facts.d_in if self.members else 0
-        names = tuple(sorted(each.name for each in self.members))
-        return self.draft.of_family(self.hooks, self.fingerprint, d_in, names, key, self.chosen)
+        sizes = {"d_in": d_in, "d_sae": 0, "members": self.names}
+        return self.draft.of(self.hooks, self.fingerprint, key, self.chosen, **sizes)
 
 
 def needed(candidates: Sequence[Candidate], families: Sequence[Family]) -> list[Candidate]:

@@ -36,10 +36,11 @@ from darkmatter.runs.bench import (
     needed,
     seen_beside,
 )
+from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.runs.context import Context, Shared, Surroundings
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
-from darkmatter.runs.recorder import Chosen, Hooks, Recorder
+from darkmatter.runs.recorder import Recorder
 from darkmatter.runs.scratch import scratch_folder, sweep_scratch
 from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
 from darkmatter.sae.base import SAE
@@ -241,15 +242,12 @@ class Engine:
 
     def _result(self, candidate: Candidate, chosen: Chosen, timings: dict[str, float]) -> None:
         """One result on one SAE."""
-        started, encoded = time.perf_counter(), candidate.encoded
-        assert encoded is not None
+        started = time.perf_counter()
         beside = seen_beside(chosen, candidate.hooks, candidate.name, self._bench)
         beside = [each for each in beside if each.usable]
-        fingerprint = candidate.known_as
-        key = self.recorder.key(
-            chosen, fingerprint, candidate.hooks, candidate.draft.dtype, identities(beside)
-        )
-        draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
+        dtype = candidate.draft.dtype
+        key = self.recorder.key(chosen, candidate.known_as, candidate.hooks, dtype, identities(beside))
+        draft = candidate.result_draft(key, chosen)
         made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
         took = {**timings, "evaluator_s": time.perf_counter() - started}
         self.recorder.write(made, chosen, candidate.hooks, took)

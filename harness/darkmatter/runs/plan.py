@@ -14,11 +14,10 @@ from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
 from darkmatter.runs.bench import Candidate, Family, company, family_of, identities, seen_beside
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
-from darkmatter.runs.keys import result_key
-from darkmatter.runs.recorder import Chosen, Hooks, Identity
 from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -265,9 +264,7 @@ class _Planner:
         dtype: str | None = None,
         beside: Sequence[Identity] = (),
     ) -> str:
-        config = chosen.config.model_dump(mode="json")
-        cache = self.source.account["key"]
-        return result_key(chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype, beside)
+        return chosen.key(fingerprint, hooks, self.source.account["key"], self._analysis, dtype, beside)
 
     # -- baselines and controls -----------------------------------------------------------------
 

@@ -6,47 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkmatter.descriptors import Config, Evaluator
 from darkmatter.errors import ItemError
 from darkmatter.events import ItemFailed, ResultWritten
-from darkmatter.plugins import Owned, PluginHost
+from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.rows import ItemFailure
 from darkmatter.results.schema import Result
 from darkmatter.results.store import ResultStore
-from darkmatter.runs.keys import provenance, result_key
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
+from darkmatter.runs.keys import provenance
 from darkmatter.runs.writing import Draft, failed_result, skipped_result
-
-Hooks = tuple[str, str]
-"""The hook points that an SAE reads and predicts."""
-
-Identity = tuple[str, str, str]
-"""Name, hook point read and fingerprint of an SAE that shapes another one's result."""
 
 WARNING = "warning: "
 """A note of a result that begins so is also said at the end of the run."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all."""
-
-    owned: Owned
-    config: Config
-    only: tuple[str, ...] | None = None
-
-    @property
-    def evaluator(self) -> Evaluator:
-        """Its descriptor."""
-        assert isinstance(self.owned.descriptor, Evaluator)
-        return self.owned.descriptor
-
-    def measures(self, name: str, *, control: bool) -> bool:
-        """Whether this run wants a result of it on one SAE or control."""
-        evaluator = self.evaluator
-        spared = (control and not evaluator.controls) or (self.only is not None and name not in self.only)
-        return evaluator.scope == "sae" and not spared
 
 
 @dataclass
@@ -82,11 +55,8 @@ class Recorder:
         dtype: str | None = None,
         beside: Sequence[Identity] = (),
     ) -> str:
-        """The key of one result: ``dtype`` is the SAE's own, ``beside`` are others that shape it."""
-        config = chosen.config.model_dump(mode="json")
-        return result_key(
-            chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, dtype, beside
-        )
+        """The key of one result over these activations, see ``Chosen.key``."""
+        return chosen.key(fingerprint, hooks, self.cache_key, self.analysis, dtype, beside)
 
     def reuse(
         self,

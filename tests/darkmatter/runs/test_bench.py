@@ -13,10 +13,10 @@ from darkmatter import api
 from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine, open_results
-from darkmatter.runs.recorder import Chosen
 from darkmatter.testing.synthetic import SmallShards
 
 D, CONTEXTS, POSITIONS = 6, 60, 8

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from darkmatter.descriptors import Requirement
 from darkmatter.plugins import host
 from darkmatter.progress import Progress
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.job import Job
 from darkmatter.runs.plan import plan_job
-from darkmatter.runs.recorder import Chosen
 from darkmatter.runs.suite import make_suite
 from darkmatter_plugins import world
 
