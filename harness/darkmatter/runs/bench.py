@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from darkmatter.descriptors import Evaluator, Requirement
+from darkmatter.descriptors import Evaluator
 from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation
 from darkmatter.files.atomic import content_hash
 from darkmatter.output import EvalOutput
@@ -95,20 +95,6 @@ def seen_beside(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Ca
     return [each for each in found if named is None or each.name in named]
 
 
-def company(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> set[Requirement]:
-    """What the SAEs at hand make possible for an evaluator of one of them.
-
-    SAEs that options name serve an evaluator of other hook points wherever they are.
-    """
-    there = set()
-    if len(family_of(hooks, candidates)) > 1:
-        there.add(Requirement.FAMILY)
-    named = chosen.config.looks_at() is not None and seen_beside(chosen, hooks, name, candidates)
-    if named or elsewhere(hooks, candidates):
-        there.add(Requirement.OTHER_HOOKS)
-    return there
-
-
 def identities(candidates: Iterable[Candidate]) -> list[Identity]:
     """Who they are, in an order that does not depend on the run's."""
     return sorted(each.identity for each in candidates)
@@ -132,6 +118,12 @@ class Family:
         """What a result says of the family."""
         reference = ", ".join(self.names)
         return Draft(f"family:{self.hooks[0]}", reference, "", is_control=False, assumptions=())
+
+    @property
+    def speaker(self) -> Candidate | None:
+        """The member that an evaluator is given as its SAE: the first that reconstructs, else the first."""
+        whole = [each for each in self.members if each.facts.reconstructs]
+        return next(iter(whole or self.members), None)
 
     @property
     def fingerprint(self) -> str:

@@ -11,24 +11,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
-from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError, is_out_of_room
-from darkmatter.evaluation import CollectorSpec, EvaluatorImplementation, PassInfo
+from darkmatter.evaluation import CollectorSpec, PassInfo
 from darkmatter.events import RunFinished, RunStarted
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.baselines import StreamFitData
 from darkmatter.runs.bench import (
     Broken,
     Candidate,
     Family,
-    company,
     family_of,
     identities,
     in_groups,
@@ -37,15 +35,14 @@ from darkmatter.runs.bench import (
     seen_beside,
 )
 from darkmatter.runs.chosen import Chosen, Hooks
-from darkmatter.runs.context import Context, Shared, Surroundings
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
+from darkmatter.runs.measuring import Measuring
 from darkmatter.runs.recorder import Recorder
 from darkmatter.runs.scratch import scratch_folder, sweep_scratch
-from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
+from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
-from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
 from darkmatter.stream.passes import Encoded, StreamSettings, encode_all
@@ -67,8 +64,10 @@ class Engine:
     scratch_parent: Path | None
     _inputs: dict[Hooks, InputStatistics] = field(default_factory=dict)
     _used: dict[Hooks, None] = field(default_factory=dict)
-    _bench: list[Candidate] = field(default_factory=list)
-    _shared: Shared = field(default_factory=Shared)
+
+    @cached_property
+    def _measuring(self) -> Measuring:
+        return Measuring(self.store, self.selection, self.analysis.seed, self.recorder, self._settings)
 
     def run(
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
@@ -79,14 +78,14 @@ class Engine:
         recorder = self.recorder
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
         with one_thread_each(), scratch_folder(self.scratch_parent) as scratch:
-            self._bench = [c for item in items if (c := self._admit(item)) is not None]
+            self._measuring.bench = [c for item in items if (c := self._admit(item)) is not None]
             families = self._families()
-            for each in self._bench:
+            for each in self._measuring.bench:
                 each.wanted = self._wanted(each.draft, each.fingerprint, each.hooks)
-            self._evaluate(needed(self._bench, families), scratch)
+            self._evaluate(needed(self._measuring.bench, families), scratch)
             names = [item.name for item in items]
             fitted = self._evaluate_baselines(baselines, controls, names, scratch)
-            self._evaluate_late([*self._bench, *fitted])
+            self._evaluate_late([*self._measuring.bench, *fitted])
             self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
@@ -126,7 +125,7 @@ class Engine:
         for chosen in self.recorder.evaluators:
             if not chosen.measures(draft.name, control=draft.is_control):
                 continue
-            beside = seen_beside(chosen, hooks, draft.name, self._bench)
+            beside = seen_beside(chosen, hooks, draft.name, self._measuring.bench)
             known = fingerprint and all(each.fingerprint for each in beside)
             if not known or not self.recorder.reuse(draft, chosen, fingerprint, hooks, identities(beside)):
                 wanted.append(chosen)
@@ -193,7 +192,7 @@ class Engine:
                 self._finish(candidate, seconds)
                 finished += len(self._now(candidate))
                 advance(finished, total)
-        if sum(each.facts.weight_bytes for each in self._bench) > GROUP_BYTES:
+        if sum(each.facts.weight_bytes for each in self._measuring.bench) > GROUP_BYTES:
             for candidate in group:
                 assert candidate.encoded is not None
                 candidate.encoded.release()
@@ -211,7 +210,7 @@ class Engine:
         for chosen in candidate.wanted:
             try:
                 made = chosen.evaluator.resolve()(chosen.config)
-                if not self._missing(chosen, candidate):
+                if not self._measuring.unmet(chosen, candidate):
                     specs.update(dict.fromkeys(made.collectors()))
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 made = Broken(error)
@@ -229,7 +228,7 @@ class Engine:
             candidate.wanted.clear()
             return
         for chosen in self._now(candidate):
-            self._result(candidate, chosen, {"shared_pass_s": seconds})
+            self._measuring.sae(candidate, chosen, {"shared_pass_s": seconds})
 
     def _evaluate_late(self, candidates: Sequence[Candidate]) -> None:
         """The results for which SAEs must have been encoded that come after the one they speak of."""
@@ -237,67 +236,8 @@ class Engine:
         with self.recorder.progress.step("evaluating SAEs side by side", len(work), "results") as advance:
             for done, (candidate, chosen) in enumerate(work, start=1):
                 if candidate.usable:
-                    self._result(candidate, chosen, {})
+                    self._measuring.sae(candidate, chosen, {})
                 advance(done, len(work))
-
-    def _result(self, candidate: Candidate, chosen: Chosen, timings: dict[str, float]) -> None:
-        """One result on one SAE."""
-        started = time.perf_counter()
-        beside = seen_beside(chosen, candidate.hooks, candidate.name, self._bench)
-        beside = [each for each in beside if each.usable]
-        dtype = candidate.draft.dtype
-        key = self.recorder.key(chosen, candidate.known_as, candidate.hooks, dtype, identities(beside))
-        draft = candidate.result_draft(key, chosen)
-        made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
-        took = {**timings, "evaluator_s": time.perf_counter() - started}
-        self.recorder.write(made, chosen, candidate.hooks, took)
-
-    def _one(
-        self,
-        draft: ResultDraft,
-        candidate: Candidate,
-        evaluator: EvaluatorImplementation,
-        beside: Sequence[Candidate],
-    ) -> StoredResult:
-        descriptor = draft.chosen.evaluator
-        missing = self._missing(draft.chosen, candidate)
-        if missing:
-            return skipped_result(draft, f"needs {missing}")
-        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
-        shared = self._shared.at(candidate.hooks)
-        around = Surroundings(beside, self._settings, self.analysis.seed, resampler, shared)
-        context = Context(around.member(candidate), descriptor, around)
-        try:
-            return finished_result(draft, evaluator.run(context), self.selection)
-        except Exception as error:
-            if is_out_of_room(error):
-                raise
-            reason = f"{type(error).__name__}: {error}"
-            name = f"{draft.name} / {descriptor.name}"
-            self.recorder.announce(name, reason, is_control=draft.sae.is_control)
-            return failed_result(draft, reason)
-
-    def _missing(self, chosen: Chosen, candidate: Candidate) -> str:
-        """What an evaluator needs and this run does not have, in words; empty if nothing.
-
-        SAEs that are still to be encoded count as there.
-        """
-        assert candidate.encoded is not None
-        sae = candidate.encoded.sae
-        usable = [each for each in self._bench if each.encoded is None or each.usable]
-        have = {
-            **dict.fromkeys(company(chosen, candidate.hooks, candidate.name, usable), True),
-            Requirement.MODEL: self.store.has_model,
-            Requirement.TRAINING: True,
-            Requirement.TOKENS: self.store.tokens() is not None,
-            Requirement.LOSS: self.store.loss() is not None,
-            Requirement.LABELS: self.store.labels() is not None,
-            Requirement.DECODER: sae.W_dec is not None,
-            Requirement.RECONSTRUCTION: sae.reconstructs,
-        }
-        return ", ".join(
-            sorted(need.value for need in chosen.evaluator.requires if not have.get(need, False))
-        )
 
     # -- baselines ------------------------------------------------------------------------------
 
@@ -362,8 +302,8 @@ class Engine:
     def _families(self) -> list[Family]:
         """The results of whole families that are still to be made."""
         found = []
-        for hooks in dict.fromkeys(each.hooks for each in self._bench):
-            members = family_of(hooks, self._bench)
+        for hooks in dict.fromkeys(each.hooks for each in self._measuring.bench):
+            members = family_of(hooks, self._measuring.bench)
             for chosen in self.recorder.evaluators:
                 if chosen.evaluator.scope == "family":
                     family = Family(chosen, hooks, members)
@@ -375,24 +315,5 @@ class Engine:
     def _evaluate_families(self, families: Sequence[Family]) -> None:
         with self.recorder.progress.step("evaluating families", len(families), "results") as advance:
             for done, family in enumerate(families, start=1):
-                self._evaluate_family(family)
+                self._measuring.family(family)
                 advance(done, len(families))
-
-    def _evaluate_family(self, family: Family) -> None:
-        started = time.perf_counter()
-        usable = replace(family, members=[each for each in family.members if each.usable])
-        chosen = family.chosen
-        key = self.recorder.key(chosen, usable.fingerprint, family.hooks)
-        draft = usable.result_draft(key)
-        if not usable.members:
-            made = skipped_result(draft, "needs SAEs that can be evaluated")
-        else:
-            whole = [each for each in usable.members if each.facts.reconstructs]
-            first = (whole or usable.members)[0]
-            try:
-                evaluator = chosen.evaluator.resolve()(chosen.config)
-            except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
-                evaluator = Broken(error)
-            beside = [each for each in usable.members if each is not first]
-            made = self._one(draft, first, evaluator, beside)
-        self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})

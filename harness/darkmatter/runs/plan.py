@@ -13,11 +13,12 @@ from darkmatter.descriptors import Requirement, import_named
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
-from darkmatter.runs.bench import Candidate, Family, company, family_of, identities, seen_beside
+from darkmatter.runs.bench import Candidate, Family, family_of, identities, seen_beside
 from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
+from darkmatter.runs.requirements import of_company, of_sae, of_store, unmet
 from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -85,11 +86,6 @@ class _Source:
 def _source(job: Job) -> _Source:
     if job.suite.activations is not None:
         store = job.open_store()
-        there = {
-            Requirement.TOKENS: store.tokens(),
-            Requirement.LOSS: store.loss(),
-            Requirement.LABELS: store.labels(),
-        }
         account = {
             "source": job.suite.activations,
             "key": store.key,
@@ -98,9 +94,8 @@ def _source(job: Job) -> _Source:
             "positions": store.n_positions,
             "defaults": [store.default_skip_first, store.default_skip_last],
         }
-        has = frozenset(need for need, values in there.items() if values is not None)
-        has |= {Requirement.MODEL} if store.has_model else frozenset()
-        return _Source(account, store.hooks, {hook: store.dim(hook) for hook in store.hooks}, has)
+        dims = {hook: store.dim(hook) for hook in store.hooks}
+        return _Source(account, store.hooks, dims, of_store(store))
     assert job.suite.model is not None
     name = job.suite.model.provider or "transformer_lens"
     source = job.host.sources().get(name)
@@ -222,8 +217,7 @@ class _Planner:
     def _of_sae(self, admitted: _Admitted, chosen: Chosen, doubt: str) -> PlannedResult:
         item, sae = admitted.item, admitted.sae
         assert sae is not None
-        own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
-        has = self.source.has | {need for need, there in own.items() if there}
+        has = self.source.has | of_sae(Facts.of(sae))
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt, sae.overrides.dtype)
 
     def _one(
@@ -238,10 +232,8 @@ class _Planner:
     ) -> PlannedResult:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
-        has |= {Requirement.TRAINING} | company(chosen, hooks, name, self._bench)
-        unmet = chosen.evaluator.requires - has
-        if unmet:
-            needs = "needs " + ", ".join(sorted(need.value for need in unmet))
+        needs = unmet(chosen.evaluator, has | of_company(chosen, hooks, name, self._bench))
+        if needs:
             return PlannedResult(name, evaluator, "skip", needs)
         if fingerprint is None:
             return PlannedResult(name, evaluator, "make", doubt or "functions are never reused")

@@ -409,3 +409,25 @@ def test_raw_activations_have_no_model(tmp_path):
     found, _ = run({"a": relu()}, [needy])
     assert found["a", "needy"].reason == "needs a language model"
     assert dm.__version__
+
+
+def test_whether_tokens_are_there_is_asked_of_one_context(monkeypatch):
+    """What an evaluator needs is known without reading the tokens and losses of the whole store."""
+    asked = []
+
+    def recorded(answer):
+        def give(self, start=0, stop=None):
+            asked.append((start, stop))
+            return None if answer is None else answer(self, start, stop)
+
+        return give
+
+    monkeypatch.setattr(TwoHooks, "tokens", recorded(TwoHooks.tokens))
+    for name in ("loss", "labels"):
+        monkeypatch.setattr(TwoHooks, name, recorded(None))
+    needs = {api.Requirement.TOKENS, api.Requirement.LOSS}
+    found, _ = run(TRIO, [LOOKER, replace(CHEAP, requires=frozenset(needs))])
+
+    assert found["a", "cheap"].reason == "needs per-token losses"
+    assert asked.count((0, 1)) == 3
+    assert not any(stop is None for _, stop in asked)
