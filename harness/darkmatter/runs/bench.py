@@ -137,15 +137,28 @@ class Family:
         return self.draft.of(self.hooks, self.fingerprint, key, self.chosen, **sizes)
 
 
-def needed(candidates: Sequence[Candidate], families: Sequence[Family]) -> list[Candidate]:
-    """The candidates that must be encoded: what is wanted of them, or of others that look at them."""
-    names = {each.name for each in candidates if each.wanted}
+def looked_at(
+    candidates: Sequence[Candidate], bench: Sequence[Candidate], families: Sequence[Family]
+) -> set[str]:
+    """The names of those who must stay at hand after their own pass, because a result comes later.
+
+    They are who a late evaluator of ``candidates`` speaks of or sees, and who belongs to a family.
+    """
+    names = {each.name for family in families for each in family.members}
     for each in candidates:
         for chosen in each.wanted:
-            names |= {o.name for o in seen_beside(chosen, each.hooks, each.name, candidates)}
-    for family in families:
-        names |= {each.name for each in family.members}
-    return [each for each in candidates if each.name in names]
+            if is_late(chosen.evaluator):
+                seen = seen_beside(chosen, each.hooks, each.name, bench)
+                names |= {each.name, *(other.name for other in seen)}
+    return names
+
+
+def seen_by_controls(
+    evaluators: Sequence[Chosen], hooks: Sequence[Hooks], bench: Sequence[Candidate]
+) -> set[str]:
+    """The names of those at whom late results on controls at ``hooks`` may look, if any are made."""
+    late = [each for each in evaluators if is_late(each.evaluator) and each.evaluator.controls]
+    return {each.name for chosen in late for at in hooks for each in seen_beside(chosen, at, "", bench)}
 
 
 def in_groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candidate]]:

@@ -31,8 +31,9 @@ from darkmatter.runs.bench import (
     identities,
     in_groups,
     is_late,
-    needed,
+    looked_at,
     seen_beside,
+    seen_by_controls,
 )
 from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.runs.controls import ControlPolicy, matched_controls
@@ -64,10 +65,13 @@ class Engine:
     scratch_parent: Path | None
     _inputs: dict[Hooks, InputStatistics] = field(default_factory=dict)
     _used: dict[Hooks, None] = field(default_factory=dict)
+    _bench: list[Candidate] = field(default_factory=list)
+    _kept: set[str] = field(default_factory=set)
 
     @cached_property
     def _measuring(self) -> Measuring:
-        return Measuring(self.store, self.selection, self.analysis.seed, self.recorder, self._settings)
+        seed = self.analysis.seed
+        return Measuring(self.store, self.selection, seed, self.recorder, self._settings, self._bench)
 
     def run(
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
@@ -78,14 +82,21 @@ class Engine:
         recorder = self.recorder
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
         with one_thread_each(), scratch_folder(self.scratch_parent) as scratch:
-            self._measuring.bench = [c for item in items if (c := self._admit(item)) is not None]
+            self._bench[:] = [c for item in items if (c := self._admit(item)) is not None]
             families = self._families()
-            for each in self._measuring.bench:
+            for each in self._bench:
                 each.wanted = self._wanted(each.draft, each.fingerprint, each.hooks)
-            self._evaluate(needed(self._measuring.bench, families), scratch)
+            awaited = looked_at(self._bench, self._bench, families)
+            # Which results on controls are missing is known when their ranks are, after this pass.
+            if baselines or controls.automatic:
+                self._kept = seen_by_controls(recorder.evaluators, self._own_hooks(), self._bench)
+            self._kept |= awaited
+            self._evaluate([each for each in self._bench if each.wanted or each.name in awaited], scratch)
             names = [item.name for item in items]
             fitted = self._evaluate_baselines(baselines, controls, names, scratch)
-            self._evaluate_late([*self._measuring.bench, *fitted])
+            self._kept = looked_at([*self._bench, *fitted], self._bench, families)
+            self._let_go(self._bench)
+            self._evaluate_late([*self._bench, *fitted])
             self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
         recorder.plugins.emit(RunFinished(made=made, reused=recorder.reused, failed=len(recorder.failures)))
@@ -125,7 +136,7 @@ class Engine:
         for chosen in self.recorder.evaluators:
             if not chosen.measures(draft.name, control=draft.is_control):
                 continue
-            beside = seen_beside(chosen, hooks, draft.name, self._measuring.bench)
+            beside = seen_beside(chosen, hooks, draft.name, self._bench)
             known = fingerprint and all(each.fingerprint for each in beside)
             if not known or not self.recorder.reuse(draft, chosen, fingerprint, hooks, identities(beside)):
                 wanted.append(chosen)
@@ -192,10 +203,17 @@ class Engine:
                 self._finish(candidate, seconds)
                 finished += len(self._now(candidate))
                 advance(finished, total)
-        if sum(each.facts.weight_bytes for each in self._measuring.bench) > GROUP_BYTES:
+                self._let_go([candidate])
+        if sum(each.facts.weight_bytes for each in self._bench) > GROUP_BYTES:
             for candidate in group:
                 assert candidate.encoded is not None
                 candidate.encoded.release()
+
+    def _let_go(self, candidates: Sequence[Candidate]) -> None:
+        """Drop what was encoded and at which no result that is still to be made will look."""
+        for candidate in candidates:
+            if candidate.encoded is not None and (candidate.name not in self._kept or not candidate.usable):
+                candidate.encoded.drop()
 
     def _now(self, candidate: Candidate) -> list[Chosen]:
         """The wanted evaluators that need no other SAE."""
@@ -248,29 +266,37 @@ class Engine:
         taken: Sequence[str],
         scratch: Path,
     ) -> list[Candidate]:
-        """The baselines at every hook point that was used and is its own target; returns them.
+        """The baselines at every hook point of their own; returns those of which late results are wanted.
 
         A baseline reconstructs its input; where only other targets are predicted it is skipped, in a
         row that says so.
         """
-        # What was used, reused results included: a resumed run must not lose or rename a control.
-        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
-        raw_targets = TARGET_HOOK in self.store.hooks
-        own = [hook for hook in dict.fromkeys(h[0] for h in used if h[0] == h[1]) if not raw_targets]
-        several, evaluated = len(self.store.hooks) > 1, []
-        for hook in own:
-            hooks, recorder = (hook, hook), self.recorder
+        several, evaluated, own = len(self.store.hooks) > 1, [], self._own_hooks()
+        for hooks in own:
+            hook, recorder = hooks[0], self.recorder
             l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
             matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
             here = [item for item in [*baselines, *matched] if item.fits(hook)]
             admitted = [self._admit_baseline(item, hooks, several=several) for item in here]
             fitted = [candidate for candidate in admitted if candidate is not None]
+            self._kept |= looked_at(fitted, self._bench, ())
             self._evaluate(fitted, scratch)
-            evaluated += fitted
-        for item in [each for each in baselines if not any(each.fits(hook) for hook in own)]:
+            # Of the others nothing is left to do, and what they were fitted to need not be kept.
+            evaluated += [each for each in fitted if each.name in self._kept]
+        for item in [each for each in baselines if not any(each.fits(hook) for hook, _ in own)]:
             draft = Draft(item.name, item.reference, item.qualified, item.is_control, ())
             self.recorder.skip(draft, item.unfit)
         return evaluated
+
+    def _own_hooks(self) -> list[Hooks]:
+        """The hook points that were used and are their own targets: where baselines can be evaluated.
+
+        Reused results count as use: a resumed run must not lose or rename a control.
+        """
+        if TARGET_HOOK in self.store.hooks:
+            return []
+        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
+        return list(dict.fromkeys((read, read) for read, predicted in used if read == predicted))
 
     def _admit_baseline(self, item: BaselineItem, hooks: Hooks, *, several: bool) -> Candidate | None:
         """Fit one control, unless all its results are there."""
@@ -302,8 +328,8 @@ class Engine:
     def _families(self) -> list[Family]:
         """The results of whole families that are still to be made."""
         found = []
-        for hooks in dict.fromkeys(each.hooks for each in self._measuring.bench):
-            members = family_of(hooks, self._measuring.bench)
+        for hooks in dict.fromkeys(each.hooks for each in self._bench):
+            members = family_of(hooks, self._bench)
             for chosen in self.recorder.evaluators:
                 if chosen.evaluator.scope == "family":
                     family = Family(chosen, hooks, members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -431,3 +432,39 @@ def test_whether_tokens_are_there_is_asked_of_one_context(monkeypatch):
     assert found["a", "cheap"].reason == "needs per-token losses"
     assert asked.count((0, 1)) == 3
     assert not any(stop is None for _, stop in asked)
+
+
+class Peak(Looker):
+    """Says how much lies in scratch while it runs, and of how many SAEs."""
+
+    folder: Path
+
+    def run(self, ctx):
+        out = ctx.output()
+        spools = [path for path in self.folder.rglob("*.codes") if path.stat().st_size]
+        out.plain("seen", len({path.parent for path in spools}), why_no_interval="a count")
+        ctx.collect([SumBeside()], "test")
+        return out
+
+
+def test_scratch_does_not_grow_with_the_number_of_saes(tmp_path, monkeypatch):
+    """Codes and weights go when no result will look at them; what looks at others still finds them."""
+    from darkmatter.runs import engine
+
+    monkeypatch.setattr(engine, "GROUP_BYTES", 1)
+    monkeypatch.setattr(Peak, "folder", tmp_path, raising=False)
+    alone = api.Evaluator("peak", "Looks.", Peak, config=api.Config, metrics=METRICS)
+    late = replace(alone, name="late", sees=frozenset({"elsewhere"}))
+    many = {**{f"s{i}": relu(scale=1.0 + i) for i in range(6)}, "up": relu(HOOKS[1])}
+
+    def most(evaluators, **options):
+        found, _ = run(many, evaluators, out=tmp_path / str(len(list(tmp_path.iterdir()))), **options)
+        assert {each["seen"] > 0 for each in found.values()} == {True}
+        return max(each["seen"] for each in found.values())
+
+    assert most([alone], controls=True) == 1
+    # An evaluator that looks elsewhere needs all to be there; one that speaks of few keeps few.
+    assert most([alone, late], controls=True) == 7 + 2
+    assert most([late, replace(alone, name="family", scope="family")]) == 7
+    named = type("OnlyUp", (Named,), {"looks_at": lambda _: ("up",)})
+    assert most([late], config=named, only=("s0",)) == 2
