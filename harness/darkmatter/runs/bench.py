@@ -20,7 +20,8 @@ from darkmatter.stream.passes import Encoded
 class Candidate:
     """An SAE at its hook points with the results that are still to be made; loaded when its turn comes.
 
-    ``fingerprint`` is empty for functions, which are known only by what they will have done.
+    ``fingerprint`` is empty for functions, which are known only by what they will have done;
+    ``failed`` says that this run has tried it and cannot use it.
     """
 
     draft: Draft
@@ -31,6 +32,7 @@ class Candidate:
     wanted: list[Chosen] = field(default_factory=list)
     evaluators: dict[str, EvaluatorImplementation] = field(default_factory=dict)
     encoded: Encoded | None = None
+    failed: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class Candidate:
     @property
     def usable(self) -> bool:
         """Whether it has been encoded without a failure."""
-        return self.encoded is not None and self.encoded.failure is None
+        return self.encoded is not None and not self.failed
 
     @property
     def identity(self) -> Identity:

@@ -176,38 +176,56 @@ class Engine:
     def _evaluate(self, candidates: Sequence[Candidate], scratch: Path) -> None:
         """Encode candidates and make the results for which each SAE is enough."""
         for group in in_groups(candidates, GROUP_BYTES):
+            started = time.perf_counter()
             try:
-                self._evaluate_group(group, scratch)
+                self._encode(group, scratch)
             except DarkmatterError as error:  # activations that cannot be used cost this hook point
                 for candidate in group:
-                    self.recorder.fail(candidate.draft, str(error))
-                    candidate.wanted.clear()
+                    if not candidate.failed:
+                        self._fail(candidate, error)
+            self._finish_group(group, (time.perf_counter() - started) / len(group))
 
-    def _evaluate_group(self, group: Sequence[Candidate], scratch: Path) -> None:
+    def _encode(self, group: Sequence[Candidate], scratch: Path) -> None:
+        """The pass that a group shares; an SAE that cannot be loaded or that fails costs itself alone."""
         hooks = group[0].hooks
-        started = time.perf_counter()
         inputs, settings = self.inputs(hooks), self._settings(hooks)
         work = {}
         for candidate in group:
-            sae = candidate.load()
+            try:
+                sae = candidate.load()
+            except DarkmatterError as error:
+                self._fail(candidate, error)
+                continue
             candidate.encoded = Encoded(candidate.load, self._info(sae, inputs), _sae=sae)
             work[candidate.name] = (candidate.encoded, self._specs(candidate))
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
             encode_all(settings, work, Path(tempfile.mkdtemp(dir=scratch)), advance)
-        seconds = (time.perf_counter() - started) / len(group)
+        for candidate in group:
+            if candidate.encoded is not None and candidate.encoded.failure is not None:
+                self._fail(candidate, candidate.encoded.failure)
+
+    def _fail(self, candidate: Candidate, error: DarkmatterError) -> None:
+        """One SAE is out: each result that was still wanted of it has failed; those that are there stand."""
+        candidate.failed = True
+        self.recorder.fail(candidate.draft, str(error), candidate.wanted)
+        candidate.wanted.clear()
+
+    def _finish_group(self, group: Sequence[Candidate], seconds: float) -> None:
+        """Write one result per wanted evaluator that needs no other SAE, and let go of what has served."""
         total = sum(len(self._now(candidate)) for candidate in group)
         with self.recorder.progress.step("evaluating", total, "results") as advance:
             finished = 0
             for candidate in group:
-                self._finish(candidate, seconds)
+                for chosen in self._now(candidate):
+                    self._measuring.sae(candidate, chosen, {"shared_pass_s": seconds})
                 finished += len(self._now(candidate))
                 advance(finished, total)
                 self._let_go([candidate])
         if sum(each.facts.weight_bytes for each in self._bench) > GROUP_BYTES:
             for candidate in group:
-                assert candidate.encoded is not None
-                candidate.encoded.release()
+                if candidate.encoded is not None:
+                    candidate.encoded.release()
 
     def _let_go(self, candidates: Sequence[Candidate]) -> None:
         """Drop what was encoded and at which no result that is still to be made will look."""
@@ -237,16 +255,6 @@ class Engine:
 
     def _info(self, sae: SAE, inputs: InputStatistics) -> PassInfo:
         return PassInfo(sae.d_in, sae.d_out, sae.d_sae, self.selection.n_units, inputs)
-
-    def _finish(self, candidate: Candidate, seconds: float) -> None:
-        """Write one result per wanted evaluator that needs no other SAE, whatever happens."""
-        assert candidate.encoded is not None
-        if candidate.encoded.failure is not None:
-            self.recorder.fail(candidate.draft, str(candidate.encoded.failure))
-            candidate.wanted.clear()
-            return
-        for chosen in self._now(candidate):
-            self._measuring.sae(candidate, chosen, {"shared_pass_s": seconds})
 
     def _evaluate_late(self, candidates: Sequence[Candidate]) -> None:
         """The results for which SAEs must have been encoded that come after the one they speak of."""
@@ -279,7 +287,12 @@ class Engine:
             here = [item for item in [*baselines, *matched] if item.fits(hook)]
             admitted = [self._admit_baseline(item, hooks, several=several) for item in here]
             fitted = [candidate for candidate in admitted if candidate is not None]
-            self._kept |= looked_at(fitted, self._bench, ())
+            seen = looked_at(fitted, self._bench, ())
+            self._kept |= seen
+            # SAEs whose own results were all there, at which a control's missing result looks.
+            self._evaluate(
+                [c for c in self._bench if c.name in seen and c.encoded is None and not c.failed], scratch
+            )
             self._evaluate(fitted, scratch)
             # Of the others nothing is left to do, and what they were fitted to need not be kept.
             evaluated += [each for each in fitted if each.name in self._kept]
@@ -312,12 +325,12 @@ class Engine:
             data = StreamFitData(self.store, hooks[0], self.selection, self.analysis.seed, inputs)
             sae, own = self._placed(item.fit(data))
         except DarkmatterError as error:
-            self.recorder.fail(draft, str(error))
+            self.recorder.fail(draft, str(error), wanted)
             return None
         except Exception as error:
             if is_out_of_room(error):
                 raise
-            self.recorder.fail(draft, f"{type(error).__name__}: {error}")
+            self.recorder.fail(draft, f"{type(error).__name__}: {error}", wanted)
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
         self.recorder.assumed[name] = draft.assumptions

@@ -73,7 +73,7 @@ class Measuring:
 
         SAEs that are still to be encoded count as there.
         """
-        there = [each for each in self.bench if each.encoded is None or each.usable]
+        there = [each for each in self.bench if not each.failed]
         company = of_company(chosen, candidate.hooks, candidate.name, there)
         return unmet(chosen.evaluator, self._there | of_sae(candidate.facts) | company)
 

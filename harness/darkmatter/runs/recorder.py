@@ -118,10 +118,13 @@ class Recorder:
         self.results.drop_failures(stored.result)
         self._keep(stored, hooks)
 
-    def fail(self, draft: Draft, reason: str) -> None:
-        """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""
+    def fail(self, draft: Draft, reason: str, wanted: Sequence[Chosen] | None = None) -> None:
+        """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too.
+
+        ``wanted`` are the evaluators whose results were still to be made; None: all that measure it.
+        """
         self.announce(draft.name, reason, is_control=draft.is_control)
-        for chosen in self._measuring(draft):
+        for chosen in self._measuring(draft) if wanted is None else wanted:
             key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
             self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 

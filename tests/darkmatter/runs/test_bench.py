@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -468,3 +469,31 @@ def test_scratch_does_not_grow_with_the_number_of_saes(tmp_path, monkeypatch):
     assert most([late, replace(alone, name="family", scope="family")]) == 7
     named = type("OnlyUp", (Named,), {"looks_at": lambda _: ("up",)})
     assert most([late], config=named, only=("s0",)) == 2
+
+
+def stored(folder):
+    """What the results in a folder say, by file, without when they were made."""
+    found = {}
+    for path in folder.rglob("*.json"):
+        raw = json.loads(path.read_bytes())
+        found[str(path.relative_to(folder))] = {
+            name: part for name, part in raw.items() if name not in {"timings", "checksum"}
+        }
+    return found
+
+
+@pytest.mark.parametrize("group_bytes", [1, 8 << 30])
+def test_a_controls_missing_result_encodes_those_that_it_looks_at(tmp_path, monkeypatch, group_bytes):
+    """Where only a late result of a control is missing, it sees the same SAEs as in the whole run."""
+    from darkmatter.runs import engine
+
+    monkeypatch.setattr(engine, "GROUP_BYTES", group_bytes)
+    run(TRIO, [LOOKER, FAMILY], out=tmp_path, controls=True)
+    whole = stored(tmp_path)
+    (late,) = (path for path, raw in whole.items() if raw["sae"]["name"] == f"mean@{HOOKS[0]}")
+    (tmp_path / late).unlink()
+    found, reused = run(TRIO, [LOOKER, FAMILY], out=tmp_path, controls=True)
+
+    assert reused == len(whole) - 1 == 6
+    assert found[f"mean@{HOOKS[0]}", "looker"]["seen"] == 1
+    assert stored(tmp_path) == whole
