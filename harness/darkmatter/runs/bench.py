@@ -123,9 +123,12 @@ class Family:
 
     @property
     def speaker(self) -> Candidate | None:
-        """The member that an evaluator is given as its SAE: the first that reconstructs, else the first."""
+        """The member that an evaluator is given as its SAE: by name the first, of those that reconstruct.
+
+        The order of a run would not do: it is part of no key.
+        """
         whole = [each for each in self.members if each.facts.reconstructs]
-        return next(iter(whole or self.members), None)
+        return min(whole or self.members, key=lambda each: each.name, default=None)
 
     @property
     def fingerprint(self) -> str:

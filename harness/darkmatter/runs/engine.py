@@ -204,6 +204,8 @@ class Engine:
         for candidate in group:
             if candidate.encoded is not None and candidate.encoded.failure is not None:
                 self._fail(candidate, candidate.encoded.failure)
+            elif candidate.encoded is not None and not candidate.draft.is_control:
+                self.recorder.l0.setdefault(hooks, {})[candidate.name] = candidate.encoded.l0
 
     def _fail(self, candidate: Candidate, error: DarkmatterError) -> None:
         """One SAE is out: each result that was still wanted of it has failed; those that are there stand."""
@@ -282,7 +284,7 @@ class Engine:
         several, evaluated, own = len(self.store.hooks) > 1, [], self._own_hooks()
         for hooks in own:
             hook, recorder = hooks[0], self.recorder
-            l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
+            l0s, d = list(recorder.l0.get(hooks, {}).values()), self.store.dim(hook)
             matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
             here = [item for item in [*baselines, *matched] if item.fits(hook)]
             admitted = [self._admit_baseline(item, hooks, several=several) for item in here]

@@ -122,7 +122,8 @@ class _Admitted:
         """The SAE as the engine would have it."""
         item, sae = self.item, self.sae
         assert sae is not None
-        draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
+        stated = sae.overrides.given()
+        draft = Draft(item.name, item.reference, item.adapter, item.is_control, (), stated)
         return Candidate(draft, item.load, Facts.of(sae), self.hooks, sae.fingerprint or "")
 
 
@@ -180,7 +181,9 @@ class _Planner:
                     family = Family(chosen, hooks, family_of(hooks, self._bench))
                     known = all(each.fingerprint for each in family.members)
                     fingerprint = family.fingerprint if known else None
-                    yield self._one(family.draft.name, chosen, fingerprint, hooks, self.source.has)
+                    assert family.speaker is not None
+                    has = self.source.has | of_sae(family.speaker.facts)
+                    yield self._one(family.draft.name, chosen, fingerprint, hooks, has)
 
     # -- SAEs -----------------------------------------------------------------------------------
 
@@ -279,10 +282,12 @@ class _Planner:
         found = []
         for each in admitted:
             assert each.sae is not None
-            dtype = each.sae.overrides.dtype
-            alone = [chosen for chosen in self._measuring(each.item.name) if not chosen.evaluator.sees]
-            keys = [self._key(c, each.sae.fingerprint or "", each.hooks, dtype) for c in alone]
-            stored = [self._present.get((key, each.item.name)) for key in keys]
+            name, keys = each.item.name, []
+            for chosen in self._measuring(name):
+                beside = identities(seen_beside(chosen, each.hooks, name, self._bench))
+                dtype = each.sae.overrides.dtype
+                keys.append(self._key(chosen, each.sae.fingerprint or "", each.hooks, dtype, beside))
+            stored = [self._present.get((key, name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
             if not known:
                 return None

@@ -28,7 +28,8 @@ class Recorder:
 
     ``cache_key`` and ``cache`` are key and description of the activations; ``analysis`` is what
     results record of rows, split and arithmetic (part of every key); ``counts`` adds the numbers of
-    rows, which follow from it.
+    rows, which follow from it. ``l0`` has that of each SAE once, by hook points and name, wherever it
+    is known from.
     """
 
     cache_key: str
@@ -45,7 +46,7 @@ class Recorder:
     warnings: list[str] = field(default_factory=list)
     reused: int = 0
     assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    l0: dict[Hooks, list[float]] = field(default_factory=dict)
+    l0: dict[Hooks, dict[str, float]] = field(default_factory=dict)
 
     def key(
         self,
@@ -81,7 +82,7 @@ class Recorder:
         self.done.append(stored)
         record = stored.result.sae
         if record.l0 is not None and not record.is_control:
-            self.l0.setdefault(hooks, []).append(record.l0)
+            self.l0.setdefault(hooks, {})[record.name] = record.l0
 
     def write(self, made: StoredResult, chosen: Chosen, hooks: Hooks, timings: Mapping[str, float]) -> None:
         """Stamp a result with where it comes from, store it, and tell observers.

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import darkmatter as dm
 from darkmatter import api
+from darkmatter.errors import ItemError
 from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.runs.analysis import Analysis
@@ -127,7 +128,7 @@ FAMILY = api.Evaluator("family_looker", "Looks.", Looker, config=api.Config, met
 CHEAP = api.Evaluator("cheap", "No controls.", Looker, config=api.Config, metrics=METRICS, controls=False)
 
 
-def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50, only=None):
+def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50, only=None, policy=None):
     """Statuses and metrics by (SAE, evaluator), and how many results were there already."""
     chosen = [
         Chosen(Owned(each, "test", "test", "1"), (config or each.config)(), only) for each in evaluators
@@ -137,9 +138,10 @@ def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=5
             SmallShards(TwoHooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
             host=host(), results=results, jobs=2, progress=Progress(),
         )  # fmt: skip
-        items = [SAEItem(name, name, lambda sae=sae: sae) for name, sae in saes.items()]
+        loads = {name: sae if callable(sae) else lambda sae=sae: sae for name, sae in saes.items()}
+        items = [SAEItem(name, name, load) for name, load in loads.items()]
         baselines = [baseline_item(host(), "mean", "mean", {})] if controls else []
-        found = engine.run(items, baselines, ControlPolicy(automatic=False))
+        found = engine.run(items, baselines, policy or ControlPolicy(automatic=False))
     kept = {
         (each.sae.name, each.evaluator.name): each
         if each.status != "ok"
@@ -497,3 +499,50 @@ def test_a_controls_missing_result_encodes_those_that_it_looks_at(tmp_path, monk
     assert reused == len(whole) - 1 == 6
     assert found[f"mean@{HOOKS[0]}", "looker"]["seen"] == 1
     assert stored(tmp_path) == whole
+
+
+def test_weights_that_are_gone_later_cost_one_sae_what_it_still_wanted(tmp_path):
+    """Of SAEs encoded together, one that cannot be read again fails alone; results that are there stand."""
+    times = iter(range(10))
+
+    def vanishing():
+        if next(times) > 0:
+            raise ItemError("planted: the file is gone")
+        return relu(scale=2.0)
+
+    run(TRIO, [CHEAP], out=tmp_path)
+    found, reused = run({**TRIO, "b": vanishing}, [CHEAP, LOOKER], out=tmp_path)
+
+    assert reused == 3
+    assert found["b", "looker"].reason == "planted: the file is gone"
+    assert found["b", "cheap"]["seen"] == 0
+    assert found["up", "looker"]["seen"] == 1
+
+
+def test_the_controls_l0_does_not_depend_on_what_was_reused(tmp_path):
+    """The rank of PCA follows from the SAEs, each once, however many results of each are there."""
+    eye = torch.eye(D)
+    saes = {
+        name: api.CanonicalSAE(W_enc=eye, W_dec=eye, activation=api.AbsTopK(k), hook_in=HOOKS[0])
+        for name, k in (("a", 2), ("b", 4))
+    }
+    names = {name for name, _ in run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())[0]}
+    again, reused = run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())
+
+    assert names == {"a", "b", *(f"{name}@{HOOKS[0]}" for name in ("mean", "pca-k2", "pca-k4"))}
+    assert ({name for name, _ in again}, reused) == (names, 5)
+
+
+def test_a_family_speaks_through_the_same_sae_whatever_their_order():
+    """The order in which SAEs are listed is part of no key, so it may change no number."""
+
+    class Speaker(Looker):
+        def run(self, ctx):
+            out = ctx.output()
+            out.plain(f"sum[{ctx.sae_name}]", 1.0, why_no_interval="a test")
+            return out
+
+    speaker = replace(FAMILY, implementation=Speaker)
+    for names in ("ab", "ba"):
+        found, _ = run({name: TRIO[name] for name in names}, [speaker])
+        assert found[f"family:{HOOKS[0]}", "family_looker"] == {"sum[a]": 1.0}

@@ -145,6 +145,15 @@ def test_controls_do_not_take_the_names_of_saes(job, tmp_path):
     assert found == {"mean": "make", "mean-control": "make", "pca-k…": "make"}
 
 
+def test_a_family_is_planned_as_it_is_made(job, tmp_path):
+    """What its SAEs have counts as there, and an SAE's own arithmetic is part of the key, as in the run."""
+    saes = {"a": SAE, "b": {"ref": SAE, "dtype": "float64"}}
+    family = {"evaluators": ["error_scaling"], "controls": False}
+    assert planned(job(saes, **family), tmp_path) == {"family:activations": "make"}
+    job(saes, **family).run(tmp_path)
+    assert planned(job(saes, **family), tmp_path) == {"family:activations": "reuse"}
+
+
 @pytest.fixture
 def model_job(tmp_path, monkeypatch):
     """Makes jobs over the embedded model."""
