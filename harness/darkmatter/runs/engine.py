@@ -86,11 +86,9 @@ class Engine:
             families = self._families()
             for each in self._bench:
                 each.wanted = self._wanted(each.draft, each.fingerprint, each.hooks)
-            awaited = looked_at(self._bench, self._bench, families)
-            # Which results on controls are missing is known when their ranks are, after this pass.
-            if baselines or controls.automatic:
-                self._kept = seen_by_controls(recorder.evaluators, self._own_hooks(), self._bench)
-            self._kept |= awaited
+            awaited = self._kept = looked_at(self._bench, self._bench, families)
+            if baselines or controls.automatic:  # which results on controls are missing is known later
+                self._kept = awaited | seen_by_controls(recorder.evaluators, self._own_hooks(), self._bench)
             self._evaluate([each for each in self._bench if each.wanted or each.name in awaited], scratch)
             names = [item.name for item in items]
             fitted = self._evaluate_baselines(baselines, controls, names, scratch)
@@ -132,11 +130,11 @@ class Engine:
         Where it or an SAE that shapes its result is a function, nothing can be reused: what functions
         do is known only when they have been called.
         """
-        wanted = []
+        wanted, usable = [], [each for each in self._bench if not each.failed]
         for chosen in self.recorder.evaluators:
             if not chosen.measures(draft.name, control=draft.is_control):
                 continue
-            beside = seen_beside(chosen, hooks, draft.name, self._bench)
+            beside = seen_beside(chosen, hooks, draft.name, usable)
             known = fingerprint and all(each.fingerprint for each in beside)
             if not known or not self.recorder.reuse(draft, chosen, fingerprint, hooks, identities(beside)):
                 wanted.append(chosen)
@@ -198,6 +196,8 @@ class Engine:
                 continue
             candidate.encoded = Encoded(candidate.load, self._info(sae, inputs), _sae=sae)
             work[candidate.name] = (candidate.encoded, self._specs(candidate))
+        if not work:
+            return
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
             encode_all(settings, work, Path(tempfile.mkdtemp(dir=scratch)), advance)
@@ -292,9 +292,8 @@ class Engine:
             seen = looked_at(fitted, self._bench, ())
             self._kept |= seen
             # SAEs whose own results were all there, at which a control's missing result looks.
-            self._evaluate(
-                [c for c in self._bench if c.name in seen and c.encoded is None and not c.failed], scratch
-            )
+            waiting = [each for each in self._bench if each.encoded is None and not each.failed]
+            self._evaluate([each for each in waiting if each.name in seen], scratch)
             self._evaluate(fitted, scratch)
             # Of the others nothing is left to do, and what they were fitted to need not be kept.
             evaluated += [each for each in fitted if each.name in self._kept]

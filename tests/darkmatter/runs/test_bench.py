@@ -546,3 +546,24 @@ def test_a_family_speaks_through_the_same_sae_whatever_their_order():
     for names in ("ab", "ba"):
         found, _ = run({name: TRIO[name] for name in names}, [speaker])
         assert found[f"family:{HOOKS[0]}", "family_looker"] == {"sum[a]": 1.0}
+
+
+def test_a_control_is_reused_beside_an_sae_that_fails_again(tmp_path):
+    """The key of a control's late result names who was seen, in the run that finds it too."""
+
+    class Failing(api.CanonicalSAE):
+        def encode(self, x):
+            raise ItemError("planted")
+
+    eye = torch.eye(D)
+    broken = Failing(W_enc=eye, W_dec=eye, activation=api.Relu(), hook_in=HOOKS[1])
+    saes = {"a": relu(), "broken": broken}
+    whole = run(saes, [LOOKER], out=tmp_path, controls=True)[0]
+    again, reused = run(saes, [LOOKER], out=tmp_path, controls=True)
+
+    assert reused == 2
+    assert (
+        again.keys()
+        == whole.keys()
+        == {(name, "looker") for name in ("a", "broken", *(f"mean@{hook}" for hook in HOOKS))}
+    )
