@@ -181,7 +181,7 @@ class Contexts(Protocol):
 
     @property
     def index(self) -> Tensor:
-        """[B] numbers of the contexts."""
+        """[B] int64, numbers of the contexts."""
         ...
 
     @property
@@ -201,17 +201,17 @@ class Contexts(Protocol):
 
     @property
     def rows(self) -> Tensor:
-        """[B, P] True at held-out rows."""
+        """[B, P] bool, True at held-out rows."""
         ...
 
     @property
     def unit(self) -> Tensor:
-        """[B] resampling unit."""
+        """[B] int64, resampling unit."""
         ...
 
     @property
     def loss(self) -> Tensor | None:
-        """[B, P] clean losses in nats, where the cache has them."""
+        """[B, P] clean loss in nats, where the cache has it."""
         ...
 
 

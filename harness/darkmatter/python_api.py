@@ -15,17 +15,11 @@ from darkmatter.progress import Progress
 from darkmatter.references import check_name, parse_reference, unique_names
 from darkmatter.results.rows import ItemFailure
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import choose_evaluators
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import BaselineItem, SAEItem
-from darkmatter.runs.job import (
-    Budget,
-    Job,
-    LoadedFile,
-    choose_evaluators,
-    default_jobs,
-    make_engine,
-    open_results,
-)
+from darkmatter.runs.job import Job, default_jobs, make_engine, open_results
+from darkmatter.runs.loaded import Budget, LoadedFile
 from darkmatter.runs.suite import explain, make_suite, read_suite
 from darkmatter.sae.base import SAE
 

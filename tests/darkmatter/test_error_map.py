@@ -14,10 +14,10 @@ from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine
-from darkmatter.runs.recorder import Chosen
 from darkmatter.split import make_split
 from darkmatter.testing.synthetic import SmallShards
 

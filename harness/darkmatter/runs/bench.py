@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from darkmatter.descriptors import Evaluator, Requirement
+from darkmatter.descriptors import Evaluator
 from darkmatter.evaluation import CollectorSpec, EvalContext, EvaluatorImplementation
 from darkmatter.files.atomic import content_hash
 from darkmatter.output import EvalOutput
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.items import Facts
-from darkmatter.runs.recorder import Chosen, Hooks, Identity
 from darkmatter.runs.writing import Draft, ResultDraft
 from darkmatter.sae.base import SAE
 from darkmatter.stream.passes import Encoded
@@ -20,7 +20,8 @@ from darkmatter.stream.passes import Encoded
 class Candidate:
     """An SAE at its hook points with the results that are still to be made; loaded when its turn comes.
 
-    ``fingerprint`` is empty for functions, which are known only by what they will have done.
+    ``fingerprint`` is empty for functions, which are known only by what they will have done;
+    ``failed`` says that this run has tried it and cannot use it.
     """
 
     draft: Draft
@@ -31,6 +32,7 @@ class Candidate:
     wanted: list[Chosen] = field(default_factory=list)
     evaluators: dict[str, EvaluatorImplementation] = field(default_factory=dict)
     encoded: Encoded | None = None
+    failed: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class Candidate:
     @property
     def usable(self) -> bool:
         """Whether it has been encoded without a failure."""
-        return self.encoded is not None and self.encoded.failure is None
+        return self.encoded is not None and not self.failed
 
     @property
     def identity(self) -> Identity:
@@ -54,6 +56,18 @@ class Candidate:
         if not self.fingerprint and self.encoded is not None and self.usable:
             return self.encoded.behaviour
         return self.fingerprint
+
+    def result_draft(self, key: str, chosen: Chosen) -> ResultDraft:
+        """The draft of one of its results, once it has been encoded."""
+        assert self.encoded is not None
+        facts = self.facts
+        found = {
+            "d_in": facts.d_in,
+            "d_sae": facts.d_sae,
+            "l0": self.encoded.l0,
+            "metadata": asdict(facts.metadata),
+        }
+        return self.draft.of(self.hooks, self.known_as, key, chosen, **found)
 
 
 def is_late(evaluator: Evaluator) -> bool:
@@ -83,20 +97,6 @@ def seen_beside(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Ca
     return [each for each in found if named is None or each.name in named]
 
 
-def company(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> set[Requirement]:
-    """What the SAEs at hand make possible for an evaluator of one of them.
-
-    SAEs that options name serve an evaluator of other hook points wherever they are.
-    """
-    there = set()
-    if len(family_of(hooks, candidates)) > 1:
-        there.add(Requirement.FAMILY)
-    named = chosen.config.looks_at() is not None and seen_beside(chosen, hooks, name, candidates)
-    if named or elsewhere(hooks, candidates):
-        there.add(Requirement.OTHER_HOOKS)
-    return there
-
-
 def identities(candidates: Iterable[Candidate]) -> list[Identity]:
     """Who they are, in an order that does not depend on the run's."""
     return sorted(each.identity for each in candidates)
@@ -111,10 +111,24 @@ class Family:
     members: list[Candidate]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all members."""
+        return tuple(sorted(each.name for each in self.members))
+
+    @property
     def draft(self) -> Draft:
         """What a result says of the family."""
-        names = ", ".join(sorted(each.name for each in self.members))
-        return Draft(f"family:{self.hooks[0]}", names, "", is_control=False, assumptions=())
+        reference = ", ".join(self.names)
+        return Draft(f"family:{self.hooks[0]}", reference, "", is_control=False, assumptions=())
+
+    @property
+    def speaker(self) -> Candidate | None:
+        """The member that an evaluator is given as its SAE: by name the first, of those that reconstruct.
+
+        The order of a run would not do: it is part of no key.
+        """
+        whole = [each for each in self.members if each.facts.reconstructs]
+        return min(whole or self.members, key=lambda each: each.name, default=None)
 
     @property
     def fingerprint(self) -> str:
@@ -122,21 +136,34 @@ class Family:
         return f"family:{content_hash([list(each) for each in identities(self.members)])}"
 
     def result_draft(self, key: str) -> ResultDraft:
-        """The draft of the family's result."""
+        """The draft of the family's result; ``d_sae`` counts nothing there and is 0."""
         d_in = self.members[0].facts.d_in if self.members else 0
-        names = tuple(sorted(each.name for each in self.members))
-        return self.draft.of_family(self.hooks, self.fingerprint, d_in, names, key, self.chosen)
+        sizes = {"d_in": d_in, "d_sae": 0, "members": self.names}
+        return self.draft.of(self.hooks, self.fingerprint, key, self.chosen, **sizes)
 
 
-def needed(candidates: Sequence[Candidate], families: Sequence[Family]) -> list[Candidate]:
-    """The candidates that must be encoded: what is wanted of them, or of others that look at them."""
-    names = {each.name for each in candidates if each.wanted}
+def looked_at(
+    candidates: Sequence[Candidate], bench: Sequence[Candidate], families: Sequence[Family]
+) -> set[str]:
+    """The names of those who must stay at hand after their own pass, because a result comes later.
+
+    They are who a late evaluator of ``candidates`` speaks of or sees, and who belongs to a family.
+    """
+    names = {each.name for family in families for each in family.members}
     for each in candidates:
         for chosen in each.wanted:
-            names |= {o.name for o in seen_beside(chosen, each.hooks, each.name, candidates)}
-    for family in families:
-        names |= {each.name for each in family.members}
-    return [each for each in candidates if each.name in names]
+            if is_late(chosen.evaluator):
+                seen = seen_beside(chosen, each.hooks, each.name, bench)
+                names |= {each.name, *(other.name for other in seen)}
+    return names
+
+
+def seen_by_controls(
+    evaluators: Sequence[Chosen], hooks: Sequence[Hooks], bench: Sequence[Candidate]
+) -> set[str]:
+    """The names of those at whom late results on controls at ``hooks`` may look, if any are made."""
+    late = [each for each in evaluators if is_late(each.evaluator) and each.evaluator.controls]
+    return {each.name for chosen in late for at in hooks for each in seen_beside(chosen, at, "", bench)}
 
 
 def in_groups(candidates: Sequence[Candidate], limit: int) -> Iterator[list[Candidate]]:

@@ -11,40 +11,39 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from darkmatter.activations import RAW_HOOK, TARGET_HOOK, ActivationStore
-from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError, is_out_of_room
-from darkmatter.evaluation import CollectorSpec, EvaluatorImplementation, PassInfo
+from darkmatter.evaluation import CollectorSpec, PassInfo
 from darkmatter.events import RunFinished, RunStarted
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.baselines import StreamFitData
 from darkmatter.runs.bench import (
     Broken,
     Candidate,
     Family,
-    company,
     family_of,
     identities,
     in_groups,
     is_late,
-    needed,
+    looked_at,
     seen_beside,
+    seen_by_controls,
 )
-from darkmatter.runs.context import Context, Shared, Surroundings
+from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
-from darkmatter.runs.recorder import Chosen, Hooks, Recorder
+from darkmatter.runs.measuring import Measuring
+from darkmatter.runs.recorder import Recorder
 from darkmatter.runs.scratch import scratch_folder, sweep_scratch
-from darkmatter.runs.writing import Draft, ResultDraft, failed_result, finished_result, skipped_result
+from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
-from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import RowSelection
 from darkmatter.stream.inputs import InputStatistics, input_statistics
 from darkmatter.stream.passes import Encoded, StreamSettings, encode_all
@@ -67,7 +66,12 @@ class Engine:
     _inputs: dict[Hooks, InputStatistics] = field(default_factory=dict)
     _used: dict[Hooks, None] = field(default_factory=dict)
     _bench: list[Candidate] = field(default_factory=list)
-    _shared: Shared = field(default_factory=Shared)
+    _kept: set[str] = field(default_factory=set)
+
+    @cached_property
+    def _measuring(self) -> Measuring:
+        seed = self.analysis.seed
+        return Measuring(self.store, self.selection, seed, self.recorder, self._settings, self._bench)
 
     def run(
         self, items: Sequence[SAEItem], baselines: Sequence[BaselineItem], controls: ControlPolicy
@@ -78,13 +82,18 @@ class Engine:
         recorder = self.recorder
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
         with one_thread_each(), scratch_folder(self.scratch_parent) as scratch:
-            self._bench = [c for item in items if (c := self._admit(item)) is not None]
+            self._bench[:] = [c for item in items if (c := self._admit(item)) is not None]
             families = self._families()
             for each in self._bench:
                 each.wanted = self._wanted(each.draft, each.fingerprint, each.hooks)
-            self._evaluate(needed(self._bench, families), scratch)
+            awaited = self._kept = looked_at(self._bench, self._bench, families)
+            if baselines or controls.automatic:  # which results on controls are missing is known later
+                self._kept = awaited | seen_by_controls(recorder.evaluators, self._own_hooks(), self._bench)
+            self._evaluate([each for each in self._bench if each.wanted or each.name in awaited], scratch)
             names = [item.name for item in items]
             fitted = self._evaluate_baselines(baselines, controls, names, scratch)
+            self._kept = looked_at([*self._bench, *fitted], self._bench, families)
+            self._let_go(self._bench)
             self._evaluate_late([*self._bench, *fitted])
             self._evaluate_families(families)
         made = len(recorder.done) - recorder.reused
@@ -121,11 +130,11 @@ class Engine:
         Where it or an SAE that shapes its result is a function, nothing can be reused: what functions
         do is known only when they have been called.
         """
-        wanted = []
+        wanted, usable = [], [each for each in self._bench if not each.failed]
         for chosen in self.recorder.evaluators:
             if not chosen.measures(draft.name, control=draft.is_control):
                 continue
-            beside = seen_beside(chosen, hooks, draft.name, self._bench)
+            beside = seen_beside(chosen, hooks, draft.name, usable)
             known = fingerprint and all(each.fingerprint for each in beside)
             if not known or not self.recorder.reuse(draft, chosen, fingerprint, hooks, identities(beside)):
                 wanted.append(chosen)
@@ -165,37 +174,66 @@ class Engine:
     def _evaluate(self, candidates: Sequence[Candidate], scratch: Path) -> None:
         """Encode candidates and make the results for which each SAE is enough."""
         for group in in_groups(candidates, GROUP_BYTES):
+            started = time.perf_counter()
             try:
-                self._evaluate_group(group, scratch)
+                self._encode(group, scratch)
             except DarkmatterError as error:  # activations that cannot be used cost this hook point
                 for candidate in group:
-                    self.recorder.fail(candidate.draft, str(error))
-                    candidate.wanted.clear()
+                    if not candidate.failed:
+                        self._fail(candidate, error)
+            self._finish_group(group, (time.perf_counter() - started) / len(group))
 
-    def _evaluate_group(self, group: Sequence[Candidate], scratch: Path) -> None:
+    def _encode(self, group: Sequence[Candidate], scratch: Path) -> None:
+        """The pass that a group shares; an SAE that cannot be loaded or that fails costs itself alone."""
         hooks = group[0].hooks
-        started = time.perf_counter()
         inputs, settings = self.inputs(hooks), self._settings(hooks)
         work = {}
         for candidate in group:
-            sae = candidate.load()
+            try:
+                sae = candidate.load()
+            except DarkmatterError as error:
+                self._fail(candidate, error)
+                continue
             candidate.encoded = Encoded(candidate.load, self._info(sae, inputs), _sae=sae)
             work[candidate.name] = (candidate.encoded, self._specs(candidate))
+        if not work:
+            return
         label = f"encoding {len(work)} SAE{'s' if len(work) > 1 else ''} at {hooks[0]}"
         with self.recorder.progress.step(label, len(self.store.shards()), "shards") as advance:
             encode_all(settings, work, Path(tempfile.mkdtemp(dir=scratch)), advance)
-        seconds = (time.perf_counter() - started) / len(group)
+        for candidate in group:
+            if candidate.encoded is not None and candidate.encoded.failure is not None:
+                self._fail(candidate, candidate.encoded.failure)
+            elif candidate.encoded is not None and not candidate.draft.is_control:
+                self.recorder.l0.setdefault(hooks, {})[candidate.name] = candidate.encoded.l0
+
+    def _fail(self, candidate: Candidate, error: DarkmatterError) -> None:
+        """One SAE is out: each result that was still wanted of it has failed; those that are there stand."""
+        candidate.failed = True
+        self.recorder.fail(candidate.draft, str(error), candidate.wanted)
+        candidate.wanted.clear()
+
+    def _finish_group(self, group: Sequence[Candidate], seconds: float) -> None:
+        """Write one result per wanted evaluator that needs no other SAE, and let go of what has served."""
         total = sum(len(self._now(candidate)) for candidate in group)
         with self.recorder.progress.step("evaluating", total, "results") as advance:
             finished = 0
             for candidate in group:
-                self._finish(candidate, seconds)
+                for chosen in self._now(candidate):
+                    self._measuring.sae(candidate, chosen, {"shared_pass_s": seconds})
                 finished += len(self._now(candidate))
                 advance(finished, total)
+                self._let_go([candidate])
         if sum(each.facts.weight_bytes for each in self._bench) > GROUP_BYTES:
             for candidate in group:
-                assert candidate.encoded is not None
-                candidate.encoded.release()
+                if candidate.encoded is not None:
+                    candidate.encoded.release()
+
+    def _let_go(self, candidates: Sequence[Candidate]) -> None:
+        """Drop what was encoded and at which no result that is still to be made will look."""
+        for candidate in candidates:
+            if candidate.encoded is not None and (candidate.name not in self._kept or not candidate.usable):
+                candidate.encoded.drop()
 
     def _now(self, candidate: Candidate) -> list[Chosen]:
         """The wanted evaluators that need no other SAE."""
@@ -210,7 +248,7 @@ class Engine:
         for chosen in candidate.wanted:
             try:
                 made = chosen.evaluator.resolve()(chosen.config)
-                if not self._missing(chosen, candidate):
+                if not self._measuring.unmet(chosen, candidate):
                     specs.update(dict.fromkeys(made.collectors()))
             except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
                 made = Broken(error)
@@ -220,86 +258,14 @@ class Engine:
     def _info(self, sae: SAE, inputs: InputStatistics) -> PassInfo:
         return PassInfo(sae.d_in, sae.d_out, sae.d_sae, self.selection.n_units, inputs)
 
-    def _finish(self, candidate: Candidate, seconds: float) -> None:
-        """Write one result per wanted evaluator that needs no other SAE, whatever happens."""
-        assert candidate.encoded is not None
-        if candidate.encoded.failure is not None:
-            self.recorder.fail(candidate.draft, str(candidate.encoded.failure))
-            candidate.wanted.clear()
-            return
-        for chosen in self._now(candidate):
-            self._result(candidate, chosen, {"shared_pass_s": seconds})
-
     def _evaluate_late(self, candidates: Sequence[Candidate]) -> None:
         """The results for which SAEs must have been encoded that come after the one they speak of."""
         work = [(each, chosen) for each in candidates for chosen in each.wanted if is_late(chosen.evaluator)]
         with self.recorder.progress.step("evaluating SAEs side by side", len(work), "results") as advance:
             for done, (candidate, chosen) in enumerate(work, start=1):
                 if candidate.usable:
-                    self._result(candidate, chosen, {})
+                    self._measuring.sae(candidate, chosen, {})
                 advance(done, len(work))
-
-    def _result(self, candidate: Candidate, chosen: Chosen, timings: dict[str, float]) -> None:
-        """One result on one SAE."""
-        started, encoded = time.perf_counter(), candidate.encoded
-        assert encoded is not None
-        beside = seen_beside(chosen, candidate.hooks, candidate.name, self._bench)
-        beside = [each for each in beside if each.usable]
-        fingerprint = candidate.known_as
-        key = self.recorder.key(
-            chosen, fingerprint, candidate.hooks, candidate.draft.dtype, identities(beside)
-        )
-        draft = candidate.draft.of(encoded.sae, candidate.hooks, fingerprint, encoded.l0, key, chosen)
-        made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
-        took = {**timings, "evaluator_s": time.perf_counter() - started}
-        self.recorder.write(made, chosen, candidate.hooks, took)
-
-    def _one(
-        self,
-        draft: ResultDraft,
-        candidate: Candidate,
-        evaluator: EvaluatorImplementation,
-        beside: Sequence[Candidate],
-    ) -> StoredResult:
-        descriptor = draft.chosen.evaluator
-        missing = self._missing(draft.chosen, candidate)
-        if missing:
-            return skipped_result(draft, f"needs {missing}")
-        resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
-        shared = self._shared.at(candidate.hooks)
-        around = Surroundings(beside, self._settings, self.analysis.seed, resampler, shared)
-        context = Context(around.member(candidate), descriptor, around)
-        try:
-            return finished_result(draft, evaluator.run(context), self.selection)
-        except Exception as error:
-            if is_out_of_room(error):
-                raise
-            reason = f"{type(error).__name__}: {error}"
-            name = f"{draft.name} / {descriptor.name}"
-            self.recorder.announce(name, reason, is_control=draft.sae.is_control)
-            return failed_result(draft, reason)
-
-    def _missing(self, chosen: Chosen, candidate: Candidate) -> str:
-        """What an evaluator needs and this run does not have, in words; empty if nothing.
-
-        SAEs that are still to be encoded count as there.
-        """
-        assert candidate.encoded is not None
-        sae = candidate.encoded.sae
-        usable = [each for each in self._bench if each.encoded is None or each.usable]
-        have = {
-            **dict.fromkeys(company(chosen, candidate.hooks, candidate.name, usable), True),
-            Requirement.MODEL: self.store.has_model,
-            Requirement.TRAINING: True,
-            Requirement.TOKENS: self.store.tokens() is not None,
-            Requirement.LOSS: self.store.loss() is not None,
-            Requirement.LABELS: self.store.labels() is not None,
-            Requirement.DECODER: sae.W_dec is not None,
-            Requirement.RECONSTRUCTION: sae.reconstructs,
-        }
-        return ", ".join(
-            sorted(need.value for need in chosen.evaluator.requires if not have.get(need, False))
-        )
 
     # -- baselines ------------------------------------------------------------------------------
 
@@ -310,29 +276,41 @@ class Engine:
         taken: Sequence[str],
         scratch: Path,
     ) -> list[Candidate]:
-        """The baselines at every hook point that was used and is its own target; returns them.
+        """The baselines at every hook point of their own; returns those of which late results are wanted.
 
         A baseline reconstructs its input; where only other targets are predicted it is skipped, in a
         row that says so.
         """
-        # What was used, reused results included: a resumed run must not lose or rename a control.
-        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
-        raw_targets = TARGET_HOOK in self.store.hooks
-        own = [hook for hook in dict.fromkeys(h[0] for h in used if h[0] == h[1]) if not raw_targets]
-        several, evaluated = len(self.store.hooks) > 1, []
-        for hook in own:
-            hooks, recorder = (hook, hook), self.recorder
-            l0s, d = recorder.l0.get(hooks, []), self.store.dim(hook)
+        several, evaluated, own = len(self.store.hooks) > 1, [], self._own_hooks()
+        for hooks in own:
+            hook, recorder = hooks[0], self.recorder
+            l0s, d = list(recorder.l0.get(hooks, {}).values()), self.store.dim(hook)
             matched = matched_controls(controls, recorder.plugins, l0s, d, baselines, taken)
             here = [item for item in [*baselines, *matched] if item.fits(hook)]
             admitted = [self._admit_baseline(item, hooks, several=several) for item in here]
             fitted = [candidate for candidate in admitted if candidate is not None]
+            seen = looked_at(fitted, self._bench, ())
+            self._kept |= seen
+            # SAEs whose own results were all there, at which a control's missing result looks.
+            waiting = [each for each in self._bench if each.encoded is None and not each.failed]
+            self._evaluate([each for each in waiting if each.name in seen], scratch)
             self._evaluate(fitted, scratch)
-            evaluated += fitted
-        for item in [each for each in baselines if not any(each.fits(hook) for hook in own)]:
+            # Of the others nothing is left to do, and what they were fitted to need not be kept.
+            evaluated += [each for each in fitted if each.name in self._kept]
+        for item in [each for each in baselines if not any(each.fits(hook) for hook, _ in own)]:
             draft = Draft(item.name, item.reference, item.qualified, item.is_control, ())
             self.recorder.skip(draft, item.unfit)
         return evaluated
+
+    def _own_hooks(self) -> list[Hooks]:
+        """The hook points that were used and are their own targets: where baselines can be evaluated.
+
+        Reused results count as use: a resumed run must not lose or rename a control.
+        """
+        if TARGET_HOOK in self.store.hooks:
+            return []
+        used = sorted(self._used) or [(hook, hook) for hook in self.store.hooks]
+        return list(dict.fromkeys((read, read) for read, predicted in used if read == predicted))
 
     def _admit_baseline(self, item: BaselineItem, hooks: Hooks, *, several: bool) -> Candidate | None:
         """Fit one control, unless all its results are there."""
@@ -348,12 +326,12 @@ class Engine:
             data = StreamFitData(self.store, hooks[0], self.selection, self.analysis.seed, inputs)
             sae, own = self._placed(item.fit(data))
         except DarkmatterError as error:
-            self.recorder.fail(draft, str(error))
+            self.recorder.fail(draft, str(error), wanted)
             return None
         except Exception as error:
             if is_out_of_room(error):
                 raise
-            self.recorder.fail(draft, f"{type(error).__name__}: {error}")
+            self.recorder.fail(draft, f"{type(error).__name__}: {error}", wanted)
             return None
         draft = replace(draft, assumptions=(*sae.assumptions, *own))
         self.recorder.assumed[name] = draft.assumptions
@@ -377,24 +355,5 @@ class Engine:
     def _evaluate_families(self, families: Sequence[Family]) -> None:
         with self.recorder.progress.step("evaluating families", len(families), "results") as advance:
             for done, family in enumerate(families, start=1):
-                self._evaluate_family(family)
+                self._measuring.family(family)
                 advance(done, len(families))
-
-    def _evaluate_family(self, family: Family) -> None:
-        started = time.perf_counter()
-        usable = replace(family, members=[each for each in family.members if each.usable])
-        chosen = family.chosen
-        key = self.recorder.key(chosen, usable.fingerprint, family.hooks)
-        draft = usable.result_draft(key)
-        if not usable.members:
-            made = skipped_result(draft, "needs SAEs that can be evaluated")
-        else:
-            whole = [each for each in usable.members if each.facts.reconstructs]
-            first = (whole or usable.members)[0]
-            try:
-                evaluator = chosen.evaluator.resolve()(chosen.config)
-            except Exception as error:  # noqa: BLE001 - an evaluator may raise anything
-                evaluator = Broken(error)
-            beside = [each for each in usable.members if each is not first]
-            made = self._one(draft, first, evaluator, beside)
-        self.recorder.write(made, chosen, family.hooks, {"evaluator_s": time.perf_counter() - started})

@@ -41,12 +41,22 @@ class Facts:
     metadata: SAEMetadata
     assumed: frozenset[str] = frozenset()
     reconstructs: bool = True
+    has_decoder: bool = True
 
     @classmethod
     def of(cls, sae: SAE) -> Facts:
         """The facts of a loaded SAE."""
-        hooks = sae.hook_in, sae.hook_out
-        return cls(sae.d_in, sae.d_out, sae.d_sae, *hooks, sae.metadata, assumed(sae), sae.reconstructs)
+        return cls(
+            sae.d_in,
+            sae.d_out,
+            sae.d_sae,
+            sae.hook_in,
+            sae.hook_out,
+            sae.metadata,
+            assumed(sae),
+            sae.reconstructs,
+            sae.W_dec is not None,
+        )
 
     @property
     def recorded(self) -> SAEMetadata:

@@ -13,12 +13,12 @@ from darkmatter.descriptors import Requirement, import_named
 from darkmatter.errors import DarkmatterError, ItemError, UsageError
 from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
-from darkmatter.runs.bench import Candidate, Family, company, family_of, identities, seen_beside
+from darkmatter.runs.bench import Candidate, Family, family_of, identities, seen_beside
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.controls import ControlPolicy, matched_controls
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
-from darkmatter.runs.keys import result_key
-from darkmatter.runs.recorder import Chosen, Hooks, Identity
+from darkmatter.runs.requirements import of_company, of_sae, of_store, unmet
 from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -86,11 +86,6 @@ class _Source:
 def _source(job: Job) -> _Source:
     if job.suite.activations is not None:
         store = job.open_store()
-        there = {
-            Requirement.TOKENS: store.tokens(),
-            Requirement.LOSS: store.loss(),
-            Requirement.LABELS: store.labels(),
-        }
         account = {
             "source": job.suite.activations,
             "key": store.key,
@@ -99,9 +94,8 @@ def _source(job: Job) -> _Source:
             "positions": store.n_positions,
             "defaults": [store.default_skip_first, store.default_skip_last],
         }
-        has = frozenset(need for need, values in there.items() if values is not None)
-        has |= {Requirement.MODEL} if store.has_model else frozenset()
-        return _Source(account, store.hooks, {hook: store.dim(hook) for hook in store.hooks}, has)
+        dims = {hook: store.dim(hook) for hook in store.hooks}
+        return _Source(account, store.hooks, dims, of_store(store))
     assert job.suite.model is not None
     name = job.suite.model.provider or "transformer_lens"
     source = job.host.sources().get(name)
@@ -128,7 +122,8 @@ class _Admitted:
         """The SAE as the engine would have it."""
         item, sae = self.item, self.sae
         assert sae is not None
-        draft = Draft(item.name, item.reference, item.adapter, item.is_control, ())
+        stated = sae.overrides.given()
+        draft = Draft(item.name, item.reference, item.adapter, item.is_control, (), stated)
         return Candidate(draft, item.load, Facts.of(sae), self.hooks, sae.fingerprint or "")
 
 
@@ -186,7 +181,9 @@ class _Planner:
                     family = Family(chosen, hooks, family_of(hooks, self._bench))
                     known = all(each.fingerprint for each in family.members)
                     fingerprint = family.fingerprint if known else None
-                    yield self._one(family.draft.name, chosen, fingerprint, hooks, self.source.has)
+                    assert family.speaker is not None
+                    has = self.source.has | of_sae(family.speaker.facts)
+                    yield self._one(family.draft.name, chosen, fingerprint, hooks, has)
 
     # -- SAEs -----------------------------------------------------------------------------------
 
@@ -223,8 +220,7 @@ class _Planner:
     def _of_sae(self, admitted: _Admitted, chosen: Chosen, doubt: str) -> PlannedResult:
         item, sae = admitted.item, admitted.sae
         assert sae is not None
-        own = {Requirement.DECODER: sae.W_dec is not None, Requirement.RECONSTRUCTION: sae.reconstructs}
-        has = self.source.has | {need for need, there in own.items() if there}
+        has = self.source.has | of_sae(Facts.of(sae))
         return self._one(item.name, chosen, sae.fingerprint, admitted.hooks, has, doubt, sae.overrides.dtype)
 
     def _one(
@@ -239,10 +235,8 @@ class _Planner:
     ) -> PlannedResult:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
-        has |= {Requirement.TRAINING} | company(chosen, hooks, name, self._bench)
-        unmet = chosen.evaluator.requires - has
-        if unmet:
-            needs = "needs " + ", ".join(sorted(need.value for need in unmet))
+        needs = unmet(chosen.evaluator, has | of_company(chosen, hooks, name, self._bench))
+        if needs:
             return PlannedResult(name, evaluator, "skip", needs)
         if fingerprint is None:
             return PlannedResult(name, evaluator, "make", doubt or "functions are never reused")
@@ -265,9 +259,7 @@ class _Planner:
         dtype: str | None = None,
         beside: Sequence[Identity] = (),
     ) -> str:
-        config = chosen.config.model_dump(mode="json")
-        cache = self.source.account["key"]
-        return result_key(chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype, beside)
+        return chosen.key(fingerprint, hooks, self.source.account["key"], self._analysis, dtype, beside)
 
     # -- baselines and controls -----------------------------------------------------------------
 
@@ -290,10 +282,12 @@ class _Planner:
         found = []
         for each in admitted:
             assert each.sae is not None
-            dtype = each.sae.overrides.dtype
-            alone = [chosen for chosen in self._measuring(each.item.name) if not chosen.evaluator.sees]
-            keys = [self._key(c, each.sae.fingerprint or "", each.hooks, dtype) for c in alone]
-            stored = [self._present.get((key, each.item.name)) for key in keys]
+            name, keys = each.item.name, []
+            for chosen in self._measuring(name):
+                beside = identities(seen_beside(chosen, each.hooks, name, self._bench))
+                dtype = each.sae.overrides.dtype
+                keys.append(self._key(chosen, each.sae.fingerprint or "", each.hooks, dtype, beside))
+            stored = [self._present.get((key, name)) for key in keys]
             known = [result.sae.l0 for result in stored if result and result.sae.l0 is not None]
             if not known:
                 return None

@@ -6,47 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkmatter.descriptors import Config, Evaluator
 from darkmatter.errors import ItemError
 from darkmatter.events import ItemFailed, ResultWritten
-from darkmatter.plugins import Owned, PluginHost
+from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.rows import ItemFailure
 from darkmatter.results.schema import Result
 from darkmatter.results.store import ResultStore
-from darkmatter.runs.keys import provenance, result_key
+from darkmatter.runs.chosen import Chosen, Hooks, Identity
+from darkmatter.runs.keys import provenance
 from darkmatter.runs.writing import Draft, failed_result, skipped_result
-
-Hooks = tuple[str, str]
-"""The hook points that an SAE reads and predicts."""
-
-Identity = tuple[str, str, str]
-"""Name, hook point read and fingerprint of an SAE that shapes another one's result."""
 
 WARNING = "warning: "
 """A note of a result that begins so is also said at the end of the run."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all."""
-
-    owned: Owned
-    config: Config
-    only: tuple[str, ...] | None = None
-
-    @property
-    def evaluator(self) -> Evaluator:
-        """Its descriptor."""
-        assert isinstance(self.owned.descriptor, Evaluator)
-        return self.owned.descriptor
-
-    def measures(self, name: str, *, control: bool) -> bool:
-        """Whether this run wants a result of it on one SAE or control."""
-        evaluator = self.evaluator
-        spared = (control and not evaluator.controls) or (self.only is not None and name not in self.only)
-        return evaluator.scope == "sae" and not spared
 
 
 @dataclass
@@ -55,7 +28,8 @@ class Recorder:
 
     ``cache_key`` and ``cache`` are key and description of the activations; ``analysis`` is what
     results record of rows, split and arithmetic (part of every key); ``counts`` adds the numbers of
-    rows, which follow from it.
+    rows, which follow from it. ``l0`` has that of each SAE once, by hook points and name, wherever it
+    is known from.
     """
 
     cache_key: str
@@ -72,7 +46,7 @@ class Recorder:
     warnings: list[str] = field(default_factory=list)
     reused: int = 0
     assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    l0: dict[Hooks, list[float]] = field(default_factory=dict)
+    l0: dict[Hooks, dict[str, float]] = field(default_factory=dict)
 
     def key(
         self,
@@ -82,11 +56,8 @@ class Recorder:
         dtype: str | None = None,
         beside: Sequence[Identity] = (),
     ) -> str:
-        """The key of one result: ``dtype`` is the SAE's own, ``beside`` are others that shape it."""
-        config = chosen.config.model_dump(mode="json")
-        return result_key(
-            chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, dtype, beside
-        )
+        """The key of one result over these activations, see ``Chosen.key``."""
+        return chosen.key(fingerprint, hooks, self.cache_key, self.analysis, dtype, beside)
 
     def reuse(
         self,
@@ -111,7 +82,7 @@ class Recorder:
         self.done.append(stored)
         record = stored.result.sae
         if record.l0 is not None and not record.is_control:
-            self.l0.setdefault(hooks, []).append(record.l0)
+            self.l0.setdefault(hooks, {})[record.name] = record.l0
 
     def write(self, made: StoredResult, chosen: Chosen, hooks: Hooks, timings: Mapping[str, float]) -> None:
         """Stamp a result with where it comes from, store it, and tell observers.
@@ -148,10 +119,13 @@ class Recorder:
         self.results.drop_failures(stored.result)
         self._keep(stored, hooks)
 
-    def fail(self, draft: Draft, reason: str) -> None:
-        """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too."""
+    def fail(self, draft: Draft, reason: str, wanted: Sequence[Chosen] | None = None) -> None:
+        """An SAE that cannot be used: a failed result per evaluator, so that later tables show it too.
+
+        ``wanted`` are the evaluators whose results were still to be made; None: all that measure it.
+        """
         self.announce(draft.name, reason, is_control=draft.is_control)
-        for chosen in self._measuring(draft):
+        for chosen in self._measuring(draft) if wanted is None else wanted:
             key = self.key(chosen, f"failed:{draft.name}:{draft.reference}", ("", ""))
             self.write(failed_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 

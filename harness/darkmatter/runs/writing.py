@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,11 +12,8 @@ from darkmatter.output import EvalOutput
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import EvaluatorRecord, Result, SAERecord
 from darkmatter.results.units import Units
-from darkmatter.sae.base import SAE
+from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.stream.chunk import RowSelection
-
-if TYPE_CHECKING:
-    from darkmatter.runs.recorder import Chosen
 
 
 @dataclass(frozen=True)
@@ -35,52 +32,19 @@ class Draft:
         """The arithmetic that was stated for this SAE alone, if one was."""
         return self.overrides.get("dtype")
 
-    def of(
-        self,
-        sae: SAE,
-        hooks: tuple[str, str],
-        fingerprint: str,
-        l0: float,
-        key: str,
-        chosen: Chosen,
-    ) -> ResultDraft:
-        """The draft of one result on a loaded SAE."""
+    def of(self, hooks: Hooks, fingerprint: str, key: str, chosen: Chosen, **found: Any) -> ResultDraft:
+        """The draft of one result; ``found`` are the fields of its record that the weights tell."""
         record = SAERecord(
             name=self.name,
             reference=self.reference,
             fingerprint=fingerprint,
             hook=hooks[0],
             hook_out=hooks[1],
-            d_in=sae.d_in,
-            d_sae=sae.d_sae,
-            l0=l0,
             is_control=self.is_control,
             adapter=self.adapter,
-            metadata=asdict(sae.metadata),
             assumptions=self.assumptions,
             overrides=self.overrides,
-        )
-        return ResultDraft(record, key, chosen)
-
-    def of_family(
-        self,
-        hooks: tuple[str, str],
-        fingerprint: str,
-        d_in: int,
-        members: tuple[str, ...],
-        key: str,
-        chosen: Chosen,
-    ) -> ResultDraft:
-        """The draft of a result on a family of SAEs; ``d_sae`` counts nothing there and is 0."""
-        record = SAERecord(
-            name=self.name,
-            reference=self.reference,
-            fingerprint=fingerprint,
-            hook=hooks[0],
-            hook_out=hooks[1],
-            d_in=d_in,
-            d_sae=0,
-            members=members,
+            **found,
         )
         return ResultDraft(record, key, chosen)
 

@@ -60,11 +60,6 @@ class InputRows:
         """Mean [d] and x - mean [n, d] in float64, for ``CrossMoments.of``."""
         return centred(self.x)
 
-    @cached_property
-    def x_norm(self) -> Tensor:
-        """|x| [n] in float64."""
-        return self.x.to(torch.float64).square().sum(dim=1).sqrt()
-
 
 def reconstruction_of(sae: SAE, codes: Codes, x: Tensor) -> Tensor | str:
     """What an SAE makes of x [n, d_in] and its codes; of one that has codes alone, why it makes nothing."""

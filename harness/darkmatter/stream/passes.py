@@ -7,6 +7,7 @@ one, such as the error's residual after the fitted map; they decode and never en
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -64,7 +65,7 @@ class Encoded:
 
     ``broken`` holds what a collector raised; it is the fault of the evaluators that wanted it, and
     costs no other result. The weights can be let go of (``release``) and are then loaded again when
-    they are next asked for.
+    they are next asked for; with codes and collectors (``drop``) when nothing will be asked any more.
     """
 
     load: Callable[[], SAE]
@@ -72,6 +73,7 @@ class Encoded:
     collectors: dict[CollectorSpec, Collector] = field(default_factory=dict)
     broken: dict[CollectorSpec, Exception] = field(default_factory=dict)
     spools: dict[int, ShardSpool] = field(default_factory=dict)
+    folder: Path | None = None
     digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     test_codes: int = 0
     test_rows: int = 0
@@ -89,6 +91,14 @@ class Encoded:
     def release(self) -> None:
         """Let go of the weights."""
         self._sae = None
+
+    def drop(self) -> None:
+        """Let go of the weights, of the codes on disk and of all that was collected."""
+        self.release()
+        for kept in (self.spools, self.collectors, self.broken, self.maps):
+            kept.clear()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def behaviour(self) -> str:
@@ -170,11 +180,11 @@ def encode_all(
 ) -> None:
     """The shared pass, into the given states. An SAE that fails on any shard has failed, the others go on."""
     encoded = {name: state for name, (state, _) in saes.items()}
-    for state, specs in saes.values():
-        state.collectors = _started(state.info, specs, state.broken)
     folders = {name: scratch / f"spool-{number}" for number, name in enumerate(saes)}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
+    for name, (state, specs) in saes.items():
+        state.collectors = _started(state.info, specs, state.broken)
+        state.folder = folders[name]
+        state.folder.mkdir(parents=True, exist_ok=True)
 
     def work(shard: Shard) -> dict[str, _ShardPart]:
         encoders = {

@@ -15,10 +15,10 @@ from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine
-from darkmatter.runs.recorder import Chosen
 from darkmatter.sae.base import SAE
 from darkmatter.testing.rules import refuse
 from darkmatter.testing.synthetic import synthetic_store

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +12,14 @@ from safetensors.torch import save_file
 
 import darkmatter as dm
 from darkmatter import api
+from darkmatter.errors import ItemError
 from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine, open_results
-from darkmatter.runs.recorder import Chosen
 from darkmatter.testing.synthetic import AtHooks, SmallShards
 
 D, CONTEXTS, POSITIONS = 6, 60, 8
@@ -95,7 +98,7 @@ FAMILY = api.Evaluator("family_looker", "Looks.", Looker, config=api.Config, met
 CHEAP = api.Evaluator("cheap", "No controls.", Looker, config=api.Config, metrics=METRICS, controls=False)
 
 
-def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50, only=None):
+def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=50, only=None, policy=None):
     """Statuses and metrics by (SAE, evaluator), and how many results were there already."""
     chosen = [
         Chosen(Owned(each, "test", "test", "1"), (config or each.config)(), only) for each in evaluators
@@ -105,9 +108,10 @@ def run(saes, evaluators, *, out=None, controls=False, config=None, chunk_rows=5
             SmallShards(two_hooks(), 7), Analysis(chunk_rows=chunk_rows), chosen,
             host=host(), results=results, jobs=2, progress=Progress(),
         )  # fmt: skip
-        items = [SAEItem(name, name, lambda sae=sae: sae) for name, sae in saes.items()]
+        loads = {name: sae if callable(sae) else lambda sae=sae: sae for name, sae in saes.items()}
+        items = [SAEItem(name, name, load) for name, load in loads.items()]
         baselines = [baseline_item(host(), "mean", "mean", {})] if controls else []
-        found = engine.run(items, baselines, ControlPolicy(automatic=False))
+        found = engine.run(items, baselines, policy or ControlPolicy(automatic=False))
     kept = {
         (each.sae.name, each.evaluator.name): each
         if each.status != "ok"
@@ -380,3 +384,159 @@ def test_raw_activations_have_no_model(tmp_path):
     found, _ = run({"a": relu()}, [needy])
     assert found["a", "needy"].reason == "needs a language model"
     assert dm.__version__
+
+
+def test_whether_tokens_are_there_is_asked_of_one_context(monkeypatch):
+    """What an evaluator needs is known without reading the tokens and losses of the whole store."""
+    asked = []
+
+    def recorded(answer):
+        def give(self, start=0, stop=None):
+            asked.append((start, stop))
+            return None if answer is None else answer(self, start, stop)
+
+        return give
+
+    monkeypatch.setattr(TwoHooks, "tokens", recorded(TwoHooks.tokens))
+    for name in ("loss", "labels"):
+        monkeypatch.setattr(TwoHooks, name, recorded(None))
+    needs = {api.Requirement.TOKENS, api.Requirement.LOSS}
+    found, _ = run(TRIO, [LOOKER, replace(CHEAP, requires=frozenset(needs))])
+
+    assert found["a", "cheap"].reason == "needs per-token losses"
+    assert asked.count((0, 1)) == 3
+    assert not any(stop is None for _, stop in asked)
+
+
+class Peak(Looker):
+    """Says how much lies in scratch while it runs, and of how many SAEs."""
+
+    folder: Path
+
+    def run(self, ctx):
+        out = ctx.output()
+        spools = [path for path in self.folder.rglob("*.codes") if path.stat().st_size]
+        out.plain("seen", len({path.parent for path in spools}), why_no_interval="a count")
+        ctx.collect([SumBeside()], "test")
+        return out
+
+
+def test_scratch_does_not_grow_with_the_number_of_saes(tmp_path, monkeypatch):
+    """Codes and weights go when no result will look at them; what looks at others still finds them."""
+    from darkmatter.runs import engine
+
+    monkeypatch.setattr(engine, "GROUP_BYTES", 1)
+    monkeypatch.setattr(Peak, "folder", tmp_path, raising=False)
+    alone = api.Evaluator("peak", "Looks.", Peak, config=api.Config, metrics=METRICS)
+    late = replace(alone, name="late", sees=frozenset({"elsewhere"}))
+    many = {**{f"s{i}": relu(scale=1.0 + i) for i in range(6)}, "up": relu(HOOKS[1])}
+
+    def most(evaluators, **options):
+        found, _ = run(many, evaluators, out=tmp_path / str(len(list(tmp_path.iterdir()))), **options)
+        assert {each["seen"] > 0 for each in found.values()} == {True}
+        return max(each["seen"] for each in found.values())
+
+    assert most([alone], controls=True) == 1
+    # An evaluator that looks elsewhere needs all to be there; one that speaks of few keeps few.
+    assert most([alone, late], controls=True) == 7 + 2
+    assert most([late, replace(alone, name="family", scope="family")]) == 7
+    named = type("OnlyUp", (Named,), {"looks_at": lambda _: ("up",)})
+    assert most([late], config=named, only=("s0",)) == 2
+
+
+def stored(folder):
+    """What the results in a folder say, by file, without when they were made."""
+    found = {}
+    for path in folder.rglob("*.json"):
+        raw = json.loads(path.read_bytes())
+        found[str(path.relative_to(folder))] = {
+            name: part for name, part in raw.items() if name not in {"timings", "checksum"}
+        }
+    return found
+
+
+@pytest.mark.parametrize("more", [(), (CHEAP,)], ids=["alone", "with others"])
+@pytest.mark.parametrize("group_bytes", [1, 8 << 30])
+def test_a_controls_missing_result_encodes_those_that_it_looks_at(tmp_path, monkeypatch, group_bytes, more):
+    """Where only a late result of a control is missing, it sees the same SAEs as in the whole run."""
+    from darkmatter.runs import engine
+
+    monkeypatch.setattr(engine, "GROUP_BYTES", group_bytes)
+    run(TRIO, [LOOKER, FAMILY], out=tmp_path, controls=True)
+    whole = stored(tmp_path)
+    (late,) = (path for path, raw in whole.items() if raw["sae"]["name"] == f"mean@{HOOKS[0]}")
+    (tmp_path / late).unlink()
+    # Another evaluator has the SAEs encoded for themselves, which must not let go of them too early.
+    found, reused = run(TRIO, [LOOKER, FAMILY, *more], out=tmp_path, controls=True)
+
+    assert reused == len(whole) - 1 == 6
+    assert found[f"mean@{HOOKS[0]}", "looker"]["seen"] == 1
+    assert {path: each for path, each in stored(tmp_path).items() if "cheap" not in path} == whole
+
+
+def test_weights_that_are_gone_later_cost_one_sae_what_it_still_wanted(tmp_path):
+    """Of SAEs encoded together, one that cannot be read again fails alone; results that are there stand."""
+    times = iter(range(10))
+
+    def vanishing():
+        if next(times) > 0:
+            raise ItemError("planted: the file is gone")
+        return relu(scale=2.0)
+
+    run(TRIO, [CHEAP], out=tmp_path)
+    found, reused = run({**TRIO, "b": vanishing}, [CHEAP, LOOKER], out=tmp_path)
+
+    assert reused == 3
+    assert found["b", "looker"].reason == "planted: the file is gone"
+    assert found["b", "cheap"]["seen"] == 0
+    assert found["up", "looker"]["seen"] == 1
+
+
+def test_the_controls_l0_does_not_depend_on_what_was_reused(tmp_path):
+    """The rank of PCA follows from the SAEs, each once, however many results of each are there."""
+    eye = torch.eye(D)
+    saes = {
+        name: api.CanonicalSAE(W_enc=eye, W_dec=eye, activation=api.AbsTopK(k), hook_in=HOOKS[0])
+        for name, k in (("a", 2), ("b", 4))
+    }
+    names = {name for name, _ in run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())[0]}
+    again, reused = run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())
+
+    assert names == {"a", "b", *(f"{name}@{HOOKS[0]}" for name in ("mean", "pca-k2", "pca-k4"))}
+    assert ({name for name, _ in again}, reused) == (names, 5)
+
+
+def test_a_family_speaks_through_the_same_sae_whatever_their_order():
+    """The order in which SAEs are listed is part of no key, so it may change no number."""
+
+    class Speaker(Looker):
+        def run(self, ctx):
+            out = ctx.output()
+            out.plain(f"sum[{ctx.sae_name}]", 1.0, why_no_interval="a test")
+            return out
+
+    speaker = replace(FAMILY, implementation=Speaker)
+    for names in ("ab", "ba"):
+        found, _ = run({name: TRIO[name] for name in names}, [speaker])
+        assert found[f"family:{HOOKS[0]}", "family_looker"] == {"sum[a]": 1.0}
+
+
+def test_a_control_is_reused_beside_an_sae_that_fails_again(tmp_path):
+    """The key of a control's late result names who was seen, in the run that finds it too."""
+
+    class Failing(api.CanonicalSAE):
+        def encode(self, x):
+            raise ItemError("planted")
+
+    eye = torch.eye(D)
+    broken = Failing(W_enc=eye, W_dec=eye, activation=api.Relu(), hook_in=HOOKS[1])
+    saes = {"a": relu(), "broken": broken}
+    whole = run(saes, [LOOKER], out=tmp_path, controls=True)[0]
+    again, reused = run(saes, [LOOKER], out=tmp_path, controls=True)
+
+    assert reused == 2
+    assert (
+        again.keys()
+        == whole.keys()
+        == {(name, "looker") for name in ("a", "broken", *(f"mean@{hook}" for hook in HOOKS))}
+    )

@@ -17,11 +17,11 @@ from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen, choose_evaluators
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem, hooks_of
-from darkmatter.runs.job import Job, choose_evaluators, make_engine
+from darkmatter.runs.job import Job, make_engine
 from darkmatter.runs.plan import plan_job
-from darkmatter.runs.recorder import Chosen
 from darkmatter.runs.suite import make_suite
 from darkmatter.sae.load import load_sae
 

@@ -16,10 +16,10 @@ from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen, choose_evaluators
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
-from darkmatter.runs.job import choose_evaluators, make_engine
-from darkmatter.runs.recorder import Chosen
+from darkmatter.runs.job import make_engine
 from darkmatter.stream.spool import ShardSpool
 from darkmatter_plugins import world
 
@@ -322,11 +322,11 @@ def test_bad_activations_at_one_hook_cost_that_hook_only(suite, tmp_path, monkey
 
 def test_saes_that_do_not_fit_together_are_loaded_by_turn(suite, monkeypatch):
     """Weights beyond the budget are let go and loaded again, and the numbers are the same."""
-    from darkmatter.runs import engine, job
+    from darkmatter.runs import engine, loaded
 
     whole = dm.run(**suite).to_pandas().set_index(["sae", "metric"]).value
     monkeypatch.setattr(engine, "GROUP_BYTES", 1)
-    monkeypatch.setattr(job.Budget, "take", lambda self, wanted: False)
+    monkeypatch.setattr(loaded.Budget, "take", lambda self, wanted: False)
     turns = dm.run(**suite).to_pandas().set_index(["sae", "metric"]).value
 
     assert turns.equals(whole)

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from darkmatter.descriptors import Requirement
 from darkmatter.plugins import host
 from darkmatter.progress import Progress
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.job import Job
 from darkmatter.runs.plan import plan_job
-from darkmatter.runs.recorder import Chosen
 from darkmatter.runs.suite import make_suite
 from darkmatter_plugins import world
 
@@ -143,6 +143,15 @@ def test_controls_do_not_take_the_names_of_saes(job, tmp_path):
     """An SAE called like a control keeps its name in the plan, and the control gets another."""
     found = planned(job({"mean": SAE}), tmp_path / "out")
     assert found == {"mean": "make", "mean-control": "make", "pca-k…": "make"}
+
+
+def test_a_family_is_planned_as_it_is_made(job, tmp_path):
+    """What its SAEs have counts as there, and an SAE's own arithmetic is part of the key, as in the run."""
+    saes = {"a": SAE, "b": {"ref": SAE, "dtype": "float64"}}
+    family = {"evaluators": ["error_scaling"], "controls": False}
+    assert planned(job(saes, **family), tmp_path) == {"family:activations": "make"}
+    job(saes, **family).run(tmp_path)
+    assert planned(job(saes, **family), tmp_path) == {"family:activations": "reuse"}
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from darkmatter import api
 from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.context import Context
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine
-from darkmatter.runs.recorder import Chosen
 from darkmatter.testing.synthetic import SmallShards
 from darkmatter_plugins.evaluators.ce_attribution import clean
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
