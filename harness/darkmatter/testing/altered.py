@@ -43,7 +43,13 @@ def not_ok(results: Sequence[Result]) -> list[Result]:
     found = []
     for each in one_each(results):
         for status in ("skipped", "failed"):
-            update = {"status": status, "reason": REASON, "metrics": (), "tables": {}, "curves": {}}
+            update: dict[str, Any] = {
+                "status": status,
+                "reason": REASON,
+                "metrics": (),
+                "tables": {},
+                "curves": {},
+            }
             sae = each.sae.model_copy(update={"name": status, "fingerprint": status, "l0": None})
             found.append(each.model_copy(update={**update, "sae": sae, "key": f"{status}-{each.key}"}))
     return found
@@ -97,8 +103,8 @@ def renamed(results: Sequence[Result], rename: Callable[[str], str]) -> list[Res
         update = {
             "sae": result.sae.model_copy(update={"name": rename(result.sae.name), "members": members}),
             "metrics": tuple(each.model_copy(update={"name": told(each.name)}) for each in result.metrics),
-            "tables": {name: walked(table) for name, table in result.tables.items()},
-            "curves": {told(name): walked(curve) for name, curve in result.curves.items()},
+            "tables": walked(result.tables),
+            "curves": walked(result.curves),
         }
         return result.model_copy(update=update)
 

@@ -50,6 +50,7 @@ def check_figure(figure: Figure | str, *, results: Iterable[Result] | None = Non
         first = _Try.of(described, "small results", given)
         if results is None and not first.files and first.outcome.reason:
             return (f"not drawn: {first.outcome.reason}",)
+        _check(first)
         require(
             bool(first.files),
             "A figure draws results that have what it needs.",
@@ -105,6 +106,8 @@ class _Try:
             # Of what matplotlib itself will once change its user need not know.
             for category in (DeprecationWarning, PendingDeprecationWarning):
                 warnings.simplefilter("ignore", category)
+            # What the font lacks shows as boxes; the host says nothing of it either.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
             one = {figure.name: watched}
             (found.outcome,) = plot(ResultSet(results), one, ("svg",), found.files.__setitem__)
         found.warned = [str(warning.message) for warning in said]
@@ -124,8 +127,9 @@ class _Try:
             except Exception:
                 self.faults.append(traceback.format_exc())
                 raise
-            self.faults += filter(None, map(_fault, drawings))
-            return drawings
+            found = [fault for fault in map(_fault, drawings) if fault]
+            self.faults += found
+            return [] if found else drawings
 
         return watched
 
@@ -136,8 +140,9 @@ def _fault(drawing: object) -> str:
 
     if not isinstance(drawing, Drawing):
         return f"it gave {type(drawing).__name__}"
-    if not isinstance(drawing.figure, Canvas):
-        return f"it gave a Drawing of {type(drawing.figure).__name__}"
+    figure: object = drawing.figure
+    if not isinstance(figure, Canvas):
+        return f"it gave a Drawing of {type(figure).__name__}"
     return "" if drawing.caption.strip() else "it gave a Drawing without a caption"
 
 
@@ -182,7 +187,12 @@ def _check(each: _Try) -> None:
         f"{each.where}: neither",
         "raise api.NothingToDraw('why').",
     )
-    require(not each.warned, "A figure warns of nothing.", f"{each.where}: {each.warned[:1]}", "see there.")
+    require(
+        not each.warned,
+        "A figure warns of nothing.",
+        f"{each.where}: {each.warned[:1]}",
+        "cut names, which may be long, and leave out what has no value.",
+    )
     require(
         not each.opened,
         "A figure is a function of results: it opens no file.",

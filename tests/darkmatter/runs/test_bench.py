@@ -199,6 +199,14 @@ def test_an_evaluator_of_other_hook_points_may_be_shown_named_saes_of_its_own(tm
     assert run(pair, [evaluator], config=named)[0]["b", "looker"]["seen"] == 1
 
 
+def test_a_transcoder_is_in_sight_of_the_sae_where_it_reads():
+    """It is at another pair of hook points, and so no member of that SAE's family and not out of sight."""
+    transcoder = relu()
+    transcoder.hook_out = HOOKS[1]
+    found, _ = run({"a": relu(), "across": transcoder}, [LOOKER])
+    assert found["a", "looker"]["seen"] == found["across", "looker"]["seen"] == 1
+
+
 @dataclass(frozen=True)
 class ProductsBeside(SumBeside):
     """Σ x·x' with the rows of the SAE beside, Σ x' and Σ of codes beside that are not its rows'."""
