@@ -288,22 +288,36 @@ def test_what_is_left_on_training_rows_is_what_whole_arrays_leave(bias):
     assert found["other", False] == pytest.approx((left**2).sum() / (e**2).sum(), rel=1e-6)
 
 
-def test_f3_to_f5_means_and_scales_of_dimensions():
-    """Half the dimensions known: per-dimension mean ½, pooled R² by variance, whatever the means."""
+def test_f3_half_of_the_dimensions_known():
+    """The mean over dimensions is ½ whatever their scale; the pooled R² goes by variance."""
     zero, copy, half = linear(torch.zeros(D, D), HIGH), linear(torch.eye(D), LOW), torch.arange(D) < D // 2
-    x, noise = gaussian(), gaussian(1)
-    known = torch.where(half, x, noise)
+    x = gaussian()
+    known = torch.where(half, x, gaussian(1))
     for scale in (1.0, 100.0):
         by = torch.where(half, scale, 1.0)
         found = run({"zero": zero, "copy": copy}, TwoHooks(known, x * by), per_dim=True)["zero"]
         assert found["r2_per_dim.error[copy]"].value == pytest.approx(0.5, abs=1e-2)
         assert found["r2.error[copy]"].value == pytest.approx(scale**2 / (scale**2 + 1), abs=1e-2)
-    far = x + 50.0 * (torch.arange(D) == 0)
-    shrunk = linear(0.7 * torch.eye(D), HIGH)
-    found = run({"zero": zero, "shrunk": shrunk, "copy": copy}, TwoHooks(x + noise, far))
-    assert found["zero"]["fvu_after[copy]"].value == pytest.approx(0.5, abs=1e-2)
-    assert found["zero"]["r2.error[copy]"].value == pytest.approx(0.5, abs=1e-2)
-    assert found["shrunk"]["fvu_after[copy:shuffled]"].value == pytest.approx(0.09, rel=1e-2)
+
+
+FAR = 50.0 * (torch.arange(D) == 0)
+
+
+def test_f4_a_mean_far_from_zero_does_not_flatter():
+    """A source that knows half of the variance leaves half, though one dimension has mean 50."""
+    x = gaussian()
+    saes = {"zero": linear(torch.zeros(D, D), HIGH), "copy": linear(torch.eye(D), LOW)}
+    found = run(saes, TwoHooks(x + gaussian(1), x + FAR))["zero"]
+    assert found["fvu_after[copy]"].value == pytest.approx(0.5, abs=1e-2)
+    assert found["r2.error[copy]"].value == pytest.approx(0.5, abs=1e-2)
+
+
+def test_f5_a_shrunk_reconstruction_misses_its_square_whatever_the_mean():
+    """Of (1 - s)x a source that knows nothing leaves s², since the intercept takes the mean."""
+    x = gaussian()
+    saes = {"shrunk": linear(0.7 * torch.eye(D), HIGH), "copy": linear(torch.eye(D), LOW)}
+    found = run(saes, TwoHooks(x, x + FAR))["shrunk"]
+    assert found["fvu_after[copy:shuffled]"].value == pytest.approx(0.09, rel=1e-2)
 
 
 def test_a_source_that_is_one_token_late_knows_nothing():
