@@ -81,8 +81,11 @@ def family_of(hooks: Hooks, candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def elsewhere(hooks: Hooks, candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The SAEs that read another hook point; controls are none of them."""
-    return [each for each in candidates if each.hooks[0] != hooks[0] and not each.draft.is_control]
+    """The SAEs at another pair of hook points; controls are none of them.
+
+    A transcoder that reads where an SAE stands is no member of its family, and so is one of these.
+    """
+    return [each for each in candidates if each.hooks != hooks and not each.draft.is_control]
 
 
 def seen_beside(chosen: Chosen, hooks: Hooks, name: str, candidates: Sequence[Candidate]) -> list[Candidate]:

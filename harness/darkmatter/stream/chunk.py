@@ -149,15 +149,18 @@ def permuted(chunks: Sequence[ChunkRows], seed: int, purpose: str) -> Iterator[C
         return
     sizes = [len(chunk.x) for chunk in chunks]
     order = torch.from_numpy(permutation(sum(sizes), seed, purpose))
-    codes, made = Codes.cat([chunk.codes for chunk in chunks]), torch.cat([c.reconstruction for c in chunks])
+    codes = Codes.cat([chunk.codes for chunk in chunks])
+    # One SAE reconstructs in all chunks or in none, and then ``made`` says why.
+    rows = [chunk.made for chunk in chunks if isinstance(chunk.made, Tensor)]
+    made = torch.cat(rows) if rows else chunks[0].made
     names = [each.name for each in fields(InputRows)]
     whole = {name: _joined([getattr(chunk.inputs, name) for chunk in chunks]) for name in names}
     for index in torch.split(order, sizes):
-        at = index.to(made.device)
+        at = index.to(codes.device)
         inputs: dict[str, Any] = {
             name: None if part is None else part[index.to(part.device)] for name, part in whole.items()
         }
-        yield ChunkRows(InputRows(**inputs), codes.take(at), made[at])
+        yield ChunkRows(InputRows(**inputs), codes.take(at), made[at] if isinstance(made, Tensor) else made)
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from darkmatter.testing.baselines import check_baseline as check_baseline
     from darkmatter.testing.catalogues import check_catalogue as check_catalogue
     from darkmatter.testing.evaluators import check_evaluator as check_evaluator
+    from darkmatter.testing.figures import check_figure as check_figure
     from darkmatter.testing.imports import check_imports as check_imports
     from darkmatter.testing.reporters import check_reporter as check_reporter
     from darkmatter.testing.synthetic import synthetic_activations as synthetic_activations
@@ -32,6 +33,7 @@ _HOMES = {
     "check_baseline": "darkmatter.testing.baselines",
     "check_catalogue": "darkmatter.testing.catalogues",
     "check_evaluator": "darkmatter.testing.evaluators",
+    "check_figure": "darkmatter.testing.figures",
     "check_imports": "darkmatter.testing.imports",
     "check_reporter": "darkmatter.testing.reporters",
     "synthetic_activations": "darkmatter.testing.synthetic",
@@ -43,6 +45,7 @@ __all__ = [
     "check_baseline",
     "check_catalogue",
     "check_evaluator",
+    "check_figure",
     "check_imports",
     "check_reporter",
     "synthetic_activations",

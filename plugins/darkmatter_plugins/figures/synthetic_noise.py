@@ -42,6 +42,9 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     saes = without_controls(results.of("synthetic_noise"))
     need_some(saes, [f"corr.{name}" for name in CORRELATIONS])
     defined = [each for each in saes if "linear" in each.tables]
+    if not defined:
+        reason = "no result has the table of linear parts"
+        raise api.NothingToDraw(reason)
     for each in defined:
         yield _picture(each, each.name if len(defined) > 1 else "")
 

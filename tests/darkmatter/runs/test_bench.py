@@ -173,6 +173,14 @@ def test_an_evaluator_of_other_hook_points_may_be_shown_named_saes_of_its_own(tm
     assert run(pair, [evaluator], config=named)[0]["b", "looker"]["seen"] == 1
 
 
+def test_a_transcoder_is_in_sight_of_the_sae_where_it_reads():
+    """It is at another pair of hook points, and so no member of that SAE's family and not out of sight."""
+    transcoder = relu()
+    transcoder.hook_out = HOOKS[1]
+    found, _ = run({"a": relu(), "across": transcoder}, [LOOKER])
+    assert found["a", "looker"]["seen"] == found["across", "looker"]["seen"] == 1
+
+
 @dataclass(frozen=True)
 class ProductsBeside(SumBeside):
     """Σ x·x' with the rows of the SAE beside, Σ x' and Σ of codes beside that are not its rows'."""
@@ -393,13 +401,13 @@ def test_whether_tokens_are_there_is_asked_of_one_context(monkeypatch):
     def recorded(answer):
         def give(self, start=0, stop=None):
             asked.append((start, stop))
-            return None if answer is None else answer(self, start, stop)
+            return answer(start, stop)
 
         return give
 
-    monkeypatch.setattr(TwoHooks, "tokens", recorded(TwoHooks.tokens))
+    monkeypatch.setattr(AtHooks, "tokens", recorded(two_hooks().tokens), raising=False)
     for name in ("loss", "labels"):
-        monkeypatch.setattr(TwoHooks, name, recorded(None))
+        monkeypatch.setattr(AtHooks, name, recorded(lambda start, stop: None), raising=False)
     needs = {api.Requirement.TOKENS, api.Requirement.LOSS}
     found, _ = run(TRIO, [LOOKER, replace(CHEAP, requires=frozenset(needs))])
 

@@ -10,6 +10,7 @@ import darkmatter as dm
 from darkmatter.figures.plot import plot
 from darkmatter.plugins import host
 from darkmatter.results.collection import ResultSet
+from darkmatter.testing import check_figure
 from darkmatter.testing.results import HOSTILE
 from darkmatter.testing.synthetic import synthetic_activations, synthetic_saes
 from darkmatter_plugins.figures import FIGURES
@@ -336,3 +337,12 @@ def test_figures_read_what_evaluators_write(measured, name):
     assert "could not be drawn" not in outcome.reason
     if set(figure.evaluators) <= ran and not outcome.reason:
         assert outcome.pictures
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_conforms(made, name):
+    """Whatever results lack and whatever names hold, it draws or says why not, and leaves nothing behind."""
+    figure = host().figures()[name]
+    needed = (*figure.evaluators, *figure.uses)
+    given = [each for each in made.everything(count=2) if each.evaluator.name in needed]
+    assert check_figure(name, results=given) == ()

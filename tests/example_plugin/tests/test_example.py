@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, REPORTER
+from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, FIGURE, REPORTER
 from darkmatter_example.toysae import ADAPTER
 from darkmatter_example.writing import save_toysae
 from safetensors.torch import save_file
@@ -15,6 +15,7 @@ from darkmatter.testing import (
     check_baseline,
     check_catalogue,
     check_evaluator,
+    check_figure,
     check_imports,
     check_reporter,
 )
@@ -64,6 +65,11 @@ def test_the_catalogue_conforms():
 def test_the_reporter_conforms():
     """The reporter renders every table and lets no control character through."""
     check_reporter(REPORTER)
+
+
+def test_the_figure_conforms():
+    """The figure draws what the evaluator finds, and says why where there is nothing to draw."""
+    assert check_figure(FIGURE) == ()
 
 
 def test_a_single_active_latent_has_all_of_the_code(activations):

@@ -18,7 +18,7 @@ class CrossLayerConfig(api.Config):
     """Options of `cross_layer`."""
 
     sources: tuple[str, ...] | None = Field(
-        None, description="names of the SAEs that are regressed on; null: all that read another hook point"
+        None, description="names of the SAEs that are regressed on; null: all at other hook points"
     )
     kinds: tuple[Kind, ...] = Field(
         KINDS, min_length=1, description="what of a source is regressed on: reconstruction, activation, codes"
@@ -26,10 +26,15 @@ class CrossLayerConfig(api.Config):
     max_code_width: int = Field(
         2048, ge=1, description="codes are regressed on where no more latents than this fire in training"
     )
+    rows_per_regressor: int = Field(
+        5,
+        ge=1,
+        description="codes are regressed on where training has so many rows for each of them and of x",
+    )
     max_joint_width: int = Field(
         8192, ge=1, description="all sources are regressed on at once where they are together no wider"
     )
-    controls: bool = Field(default=True, description="also shuffled sources and random subspaces")
+    controls: bool = Field(default=True, description="also shuffled sources and random subspaces of x")
     bias: bool = Field(default=True, description="fit intercepts (the authors' scripts do not)")
     per_dim: bool = Field(
         default=False, description="also the mean over dimensions of each dimension's R² (the paper's)"

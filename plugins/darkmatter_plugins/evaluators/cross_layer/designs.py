@@ -98,17 +98,33 @@ class Wanted:
             to = CrossMoments(to.n, to.mean_x @ mixing, to.mean_y, mixing.T @ to.cxy, to.syy)
         found = GramFactor.of(part, bias=bias).solve(to)
         weight = found.weight if self.mixing is None else self.mixing @ found.weight
-        return Fit(self, at, found, weight)
+        return Fit(self, at, found, weight, _left(part, to, found, cross.cxy.shape[1] // 2))
+
+
+def _left(gram: Gram, to: CrossMoments, found: LinearMap, d_out: int) -> float | None:
+    """Share of Σ|e|², over the fitted rows and the first d_out targets, that a fit leaves of them."""
+    weight, products = found.weight[:, :d_out], to.cxy[:, :d_out]
+    mean, squares = to.mean_y[:d_out], to.syy[:d_out].sum()
+    total = float(squares + to.n * mean.square().sum())
+    if total == 0:
+        return None
+    missed = mean - gram.mean @ weight - found.intercept[:d_out]
+    centred = squares + (weight * (gram.cxx @ weight - 2 * products)).sum()
+    return max(0.0, float(centred + to.n * missed.square().sum()) / total)
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted prediction of [e, N] (of e alone if joint); ``weight`` is over the columns ``at``."""
+    """A fitted prediction of [e, N] (of e alone if joint); ``weight`` is over the columns ``at``.
+
+    ``left_train`` is the share of Σ|e|² that it leaves on the rows it was fitted on.
+    """
 
     wanted: Wanted
     at: Tensor
     found: LinearMap
     weight: Tensor
+    left_train: float | None
 
     def __call__(self, columns: Tensor) -> Tensor:
         """Predictions [n, 2 d_out] or [n, d_out] from the columns of the design."""

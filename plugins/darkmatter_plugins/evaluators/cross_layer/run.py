@@ -8,21 +8,27 @@ measured on held-out ones:
     fvu_after[r]             = Σ|e - ê(r)|² / Σ|y - ȳ|²           the FVU with the prediction added back
     fvu_nonlinear_after[r]   = Σ|e - ê(x, r)|² / Σ|y - ȳ|²        the same for x and r jointly
 
-so that fvu_after is to be compared with fvu, and fvu_nonlinear_after with fvu_nonlinear, at the same L0. R²
-is at most 1 and may be negative; FVUs are not negative, lower is better. Intervals are over held-out
-contexts. What stands in the brackets:
+so that fvu_after is the FVU of Sae(x) + r M for the map M that makes it smallest, to be compared with fvu,
+and fvu_nonlinear_after its nonlinear FVU for the M that makes that smallest, to be compared with
+fvu_nonlinear; L0 stays. Neither is larger than what it is compared with on the training rows (``left_train``
+below); on held-out rows a source that knows nothing makes both larger. R² is at most 1 and may be negative;
+FVUs are not negative, lower is better. Intervals are over held-out contexts. What stands in the brackets:
 
     itself               the SAE's own reconstruction (any SAE with a nonlinearity predicts some of its N)
     NAME                 the reconstruction of another SAE
-    all                  the reconstructions of all other sources at once
+    all                  the reconstructions of all sources at once that have one
     activation@HOOK      the activation at another hook point
     NAME:codes           the codes of an SAE, as far as it fires on training rows
     NAME:shuffled        control: NAME's rows permuted across the tokens of each shard
+    NAME:codes:shuffled  the same of its codes
     NAME:random          control: as many random mixtures of x as NAME's reconstruction has dimensions
 
-There is no fvu_nonlinear_after for the SAE itself: x and Sae(x) together are the error. ``tables["fits"]``
-has rank, condition, method and rows of every fit; regressors that span less than their number are solved
-by the rank-revealing solver. Source: Engels, Smith, Tegmark, §6.2, who fit no intercept (`bias`) and
+There is no fvu_nonlinear_after for an SAE itself, since x and Sae(x) together are its error; a transcoder,
+whose error is y - Sae(x), has one. Codes of more latents than `max_code_width`, or than `rows_per_regressor`
+allows for the training rows, are undefined with these numbers. ``tables["fits"]`` has rank, condition, method
+and rows of every fit, and as ``left_train`` the share of Σ|e|² that it leaves on the training rows, in [0, 1]
+(null where e is zero); regressors that span less than their number are solved by the rank-revealing solver.
+Source: Engels, Smith, Tegmark, §6.2, who fit no intercept (`bias`) and
 average R² over dimensions (`per_dim`).
 """
 
@@ -74,23 +80,22 @@ class CrossLayer:
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
         out = ctx.output()
-        seen = [each for each in (*ctx.family, *ctx.others) if each.name != ctx.sae_name]
-        sources = [each for each in seen if each.sae.reconstructs]
+        sources = [each for each in (*ctx.family, *ctx.others) if each.name != ctx.sae_name]
         linear = ctx.error_map(bias=self.config.bias)
         plan = plan_all(ctx, self.config, sources, self._live(ctx, sources))
         plan.refused |= self._absent(ctx, sources)
         fits = self._fits(ctx, linear, plan, sources)
         shuffled: list[Fit] = []
-        if self.config.controls and "reconstruction" in self.config.kinds and sources:
-            random = plan_random(ctx, sources, fits)
+        if self.config.controls:
+            random = plan_random(ctx, fits)
+            shuffled = self._fits(ctx, linear, plan_shuffled(ctx, plan), sources, shuffled=ctx.seed)
             fits += self._fits(ctx, linear, random, sources)
             plan.refused |= random.refused
-            shuffled = self._fits(ctx, linear, plan_shuffled(ctx, sources), sources, shuffled=ctx.seed)
         self._measure(out, ctx, linear, fits, sources)
         if shuffled:
             self._measure(out, ctx, linear, shuffled, sources, shuffled=ctx.seed)
         for bracket, reason in plan.refused.items():
-            self._refuse(out, bracket, reason)
+            self._refuse(out, ctx, bracket, reason)
         add_fits(out, [*fits, *shuffled])
         return out
 
@@ -118,6 +123,8 @@ class CrossLayer:
     ) -> list[Fit]:
         """Everything that a plan wants, fitted from one pass over the training rows."""
         designs = plan.designs
+        if not designs:
+            return []
         (moments,) = ctx.collect([DesignMoments(designs, linear)], "train", sources, shuffled=shuffled)
         of = dict(zip(designs, moments, strict=True))
         return [each.fit(*of[each.design], bias=self.config.bias) for each in plan.wanted]
@@ -163,9 +170,10 @@ class CrossLayer:
         if self.config.per_dim:
             _per_dim(out, spec, found, least)
 
-    def _refuse(self, out: api.EvalOutput, bracket: str, reason: str) -> None:
+    def _refuse(self, out: api.EvalOutput, ctx: api.EvalContext, bracket: str, reason: str) -> None:
         """All metrics of a source are undefined."""
-        within = bracket == "itself:codes" or bracket.endswith(":random")
+        own = bracket == "itself:codes" and ctx.hook_out == ctx.hook
+        within = own or bracket.endswith(":random")
         after = ["fvu_after"] if within else ["fvu_after", "fvu_nonlinear_after"]
         per_dim = [f"r2_per_dim.{key}" for key in TARGETS] if self.config.per_dim else []
         for name in (*(f"r2.{key}" for key in TARGETS), *after, *per_dim):
@@ -197,6 +205,7 @@ def add_fits(out: api.EvalOutput, fits: Sequence[Fit]) -> None:
             "condition": fit.found.condition if np.isfinite(fit.found.condition) else None,
             "method": fit.found.method,
             "n_train": fit.found.n_train,
+            "left_train": fit.left_train,
         }
         for fit in fits
     ]

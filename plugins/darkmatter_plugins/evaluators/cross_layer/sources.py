@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.cross_layer.descriptor import CrossLayerConfig
+from darkmatter_plugins.evaluators.cross_layer.descriptor import CrossLayerConfig, Kind
 from darkmatter_plugins.evaluators.cross_layer.designs import Block, Design, Fit, Wanted
 
 ITSELF, ALL = "itself", "all"
@@ -56,8 +56,7 @@ def plan_all(
 ) -> Plan:
     """Every prediction from what stands beside; ``live`` are the latents that fire, by source."""
     plan, x = Plan(), activation(ctx)
-    own = Block("", "reconstruction", ctx.info.d_out)
-    plan.wanted.append(Wanted(ITSELF, Design((own,)), (own,)))
+    _add_own(plan, ctx, ITSELF, x, Block("", "reconstruction", ctx.info.d_out))
     if "reconstruction" in config.kinds:
         _reconstructions(plan, config, x, sources)
     else:
@@ -69,20 +68,31 @@ def plan_all(
             plan.add(f"activation@{hook}", Design((x, block)), x, (block,))
     if "codes" in config.kinds:
         for name in ("", *(each.name for each in sources)):
-            _codes(plan, config, x, name, live[name])
+            _codes(plan, ctx, config, name, live[name])
     return plan
+
+
+def _add_own(plan: Plan, ctx: api.EvalContext, name: str, x: Block, own: Block) -> None:
+    """A prediction from what the SAE itself makes of x."""
+    if ctx.hook_out != ctx.hook:
+        plan.add(name, Design((x, own)), x, (own,))
+    else:  # of an SAE both together are the error, so that nothing would stay
+        plan.wanted.append(Wanted(name, Design((own,)), (own,)))
 
 
 def _reconstructions(
     plan: Plan, config: CrossLayerConfig, x: Block, sources: Sequence[api.EncodedSAE]
 ) -> None:
-    blocks = {each.name: reconstruction(each) for each in sources}
+    blocks = {each.name: reconstruction(each) for each in sources if each.sae.reconstructs}
+    for each in sources:
+        if not each.sae.reconstructs:
+            plan.refused[label(each.name)] = f"{each.name} gives codes and no reconstruction"
     joint = Design((x, *blocks.values()))
     fits = joint.width <= config.max_joint_width
     for name, block in blocks.items():
         plan.add(label(name), joint if fits else Design((x, block)), x, (block,))
     if not blocks:
-        plan.refused[ALL] = "none of the sources was encoded"
+        plan.refused[ALL] = "no source that reconstructs was encoded"
     elif fits:
         plan.add(ALL, joint, x, tuple(blocks.values()))
     else:
@@ -92,11 +102,19 @@ def _reconstructions(
         )
 
 
-def _codes(plan: Plan, config: CrossLayerConfig, x: Block, name: str, live: Tensor) -> None:
+def _codes(plan: Plan, ctx: api.EvalContext, config: CrossLayerConfig, name: str, live: Tensor) -> None:
+    x = activation(ctx)
     bracket = f"{label(name) if name else ITSELF}:codes"
     if len(live) > config.max_code_width:
         plan.refused[bracket] = (
             f"{len(live)} latents fire in training, more than max_code_width {config.max_code_width}"
+        )
+        return
+    needed = config.rows_per_regressor * (len(live) + x.width)
+    if ctx.n_train < needed:
+        plan.refused[bracket] = (
+            f"{len(live)} latents fire in training; these and x need {needed} rows "
+            f"(rows_per_regressor {config.rows_per_regressor}), there are {ctx.n_train}"
         )
         return
     if len(live) == 0:
@@ -106,24 +124,30 @@ def _codes(plan: Plan, config: CrossLayerConfig, x: Block, name: str, live: Tens
     if name:
         plan.add(bracket, Design((x, block)), x, (block,))
     else:
-        plan.wanted.append(Wanted(bracket, Design((block,)), (block,)))
+        _add_own(plan, ctx, bracket, x, block)
 
 
-def plan_shuffled(ctx: api.EvalContext, sources: Sequence[api.EncodedSAE]) -> Plan:
-    """The predictions from each reconstruction once more, for rows in another order."""
-    plan, x = Plan(), activation(ctx)
-    for each in sources:
-        block = reconstruction(each)
-        plan.add(f"{label(each.name)}:shuffled", Design((x, block)), x, (block,))
-    return plan
+def _single(wanted: Wanted, kinds: Sequence[Kind]) -> bool:
+    """Whether a prediction is from one kind of one other SAE alone."""
+    return len(wanted.blocks) == 1 and wanted.blocks[0].source != "" and wanted.blocks[0].kind in kinds
 
 
-def plan_random(ctx: api.EvalContext, sources: Sequence[api.EncodedSAE], fits: Sequence[Fit]) -> Plan:
+def plan_shuffled(ctx: api.EvalContext, plan: Plan) -> Plan:
+    """The predictions from each reconstruction and each one's codes again, for rows in another order."""
+    found, x = Plan(), activation(ctx)
+    for each in plan.wanted:
+        if _single(each, ("reconstruction", "codes")):
+            found.add(f"{each.name}:shuffled", Design((x, *each.blocks)), x, each.blocks)
+    return found
+
+
+def plan_random(ctx: api.EvalContext, fits: Sequence[Fit]) -> Plan:
     """For each reconstruction: as many random mixtures of x as it has dimensions (its rank, at most d)."""
     plan = Plan()
-    for each in sources:
-        own = next(fit for fit in fits if fit.wanted.name == label(each.name) and not fit.wanted.joint)
-        design, name = own.wanted.design, f"{label(each.name)}:random"
+    for own in fits:
+        if not _single(own.wanted, ("reconstruction",)):
+            continue
+        design, name = own.wanted.design, f"{own.wanted.name}:random"
         generator = torch.Generator().manual_seed(ctx.seed)
         rank = min(own.found.rank, ctx.info.d_in)
         if rank == 0:
