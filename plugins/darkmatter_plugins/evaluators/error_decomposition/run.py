@@ -43,18 +43,10 @@ from darkmatter_plugins.evaluators.error_decomposition.features import (
     feature_metrics,
     no_features,
 )
+from darkmatter_plugins.evaluators.footing import ROUNDING, SQUARED_NORM_FLOOR, VARIANCE_FLOOR, few_rows
 
 NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
 CONSTANT = "the activations do not vary on the held-out rows"
-
-VARIANCE_FLOOR = 1e-10
-"""An error variance below this share of the total variance of the activations is round-off."""
-
-SQUARED_NORM_FLOOR = 1e-20
-"""The same for the variance of squared norms, as a share of the squared total variance."""
-
-ROUNDING = 1e-13
-"""Variance below this share of the mean square is what float32 leaves of constant activations."""
 
 
 class ErrorDecomposition:
@@ -205,8 +197,4 @@ def add_fit_notes(out: api.EvalOutput, linear: LinearMap, d: int) -> None:
         out.notes.append(
             f"the activations span only {linear.rank} of {d} dimensions (to rounding); the fit uses those"
         )
-    if linear.n_train < 20 * d:
-        out.notes.append(
-            f"warning: {linear.n_train} training rows are fewer than 20 x {d} dimensions: held-out R² is "
-            f"pessimistic by about d/n = {d / linear.n_train:.2g}; use more contexts"
-        )
+    out.notes += few_rows(linear.n_train, d, "held-out R² is pessimistic")

@@ -9,7 +9,7 @@ import numpy as np
 from darkmatter import api
 from darkmatter.stats import Influence, LinearMap, Ratio
 from darkmatter_plugins.evaluators.error_decomposition.collect import Centres, NormMoments, Residuals
-from darkmatter_plugins.evaluators.error_decomposition.run import SQUARED_NORM_FLOOR
+from darkmatter_plugins.evaluators.footing import SQUARED_NORM_FLOOR
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from collections.abc import Sequence
 
 from darkmatter import api
 from darkmatter.stats import LinearMap
-from darkmatter_plugins.evaluators.error_decomposition.run import ROUNDING, VARIANCE_FLOOR
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEsConfig
 from darkmatter_plugins.evaluators.error_saes.gaps import norm_gap
 from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores, sampled_latents
@@ -40,6 +39,7 @@ from darkmatter_plugins.evaluators.error_saes.targets import (
     PartMoments,
     training_rows,
 )
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, ROUNDING, VARIANCE_FLOOR, few_rows
 from darkmatter_plugins.training.rows import ShuffledRows
 from darkmatter_plugins.training.topk import TopKPlan, Trained, train_topk
 
@@ -77,6 +77,7 @@ class ErrorSAEs:
         self._add_scores(report, ctx, linear, held_out)
         report.gaps(norm_gap(ctx, linear))
         report.training()
+        out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
     def _train(self, ctx: api.EvalContext, linear: LinearMap, wanted: list[str]) -> TrainedSAEs:
