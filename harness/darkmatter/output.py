@@ -35,6 +35,7 @@ class EvalOutput:
         self._n = n_rows
         self.n_units = resampler.n_units
         self._why_no_interval = ""
+        self._given: set[str] = set()
 
     def without_intervals(self, reason: str, n_rows: int) -> None:
         """From here on metrics are over ``n_rows`` rows that are no held-out units, so without intervals."""
@@ -60,7 +61,8 @@ class EvalOutput:
     ) -> None:
         """The metric Σ numerator / Σ denominator over units, or one minus that.
 
-        Undefined, for the reason given, where the denominator does not exceed ``floor``.
+        Undefined, for the reason given, where the denominator does not exceed ``floor``; so is a resample
+        whose denominator does not.
         """
         top, bottom = self.columns[numerator], self.columns[denominator]
         total = float(bottom.sum())
@@ -72,7 +74,7 @@ class EvalOutput:
         if self._why_no_interval:
             self.plain(name, value, why_no_interval=self._why_no_interval)
             return
-        interval = self._resampler.interval_ratio(top, bottom, complement=complement)
+        interval = self._resampler.interval_ratio(top, bottom, complement=complement, floor=floor)
         kind = Estimator(numerator=numerator, denominator=denominator, complement=complement)
         self._add(name, value, interval, kind)
 
@@ -144,6 +146,10 @@ class EvalOutput:
                 f"the evaluator {self._evaluator.name!r} gave the metric {name!r}, which it does not declare"
             )
             raise PluginError(message)
+        if name in self._given:
+            message = f"the evaluator {self._evaluator.name!r} gave the metric {name!r} twice; give it once"
+            raise PluginError(message)
+        self._given.add(name)
         return MetricValue(
             name=name,
             n=self._n,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from darkmatter import api
+from darkmatter.errors import PluginError
 from darkmatter.output import EvalOutput
 from darkmatter.stats.resample import Resampler
 
@@ -54,3 +55,25 @@ def test_a_mean_of_nothing_is_undefined(values):
 
     assert out.metrics[0].value is None
     assert "latents" in out.metrics[0].reason
+
+
+def test_a_metric_is_given_once():
+    """Two values of one name would be two rows that no table can tell apart."""
+    out = output()
+    out.plain("score", 0.5, why_no_interval="none")
+
+    with pytest.raises(PluginError, match="'score' twice"):
+        out.undefined("score", "no reason")
+
+
+def test_a_resample_below_the_floor_is_undefined_like_the_value():
+    """A denominator that is round-off without one unit: no value there, so no interval."""
+    out = output()
+    bottom = np.array([10.0, *[0.1] * 9])
+    out.add_columns({"top": bottom / 2, "bottom": bottom})
+    out.ratio("score", "top", "bottom", floor=5.0)
+    (metric,) = out.metrics
+
+    assert metric.value == pytest.approx(0.5)
+    assert metric.ci_low is None
+    assert "undefined in 10% of the resamples" in metric.ci_method
