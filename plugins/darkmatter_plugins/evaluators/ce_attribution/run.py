@@ -188,7 +188,9 @@ def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None
     value, low = increase.value, increase.ci_low
     if value is None or value <= ROUND_OFF:
         out.undefined(name, f"the CE with {setting} is not above the model's own (round-off at most)")
-    elif low is None or low <= 0:
+    elif low is None:
+        out.undefined(name, f"the CE increase with {setting} has {increase.ci_method}")
+    elif low <= 0:
         out.undefined(name, f"the interval of the CE increase with {setting} contains 0")
     else:
         out.ratio(name, numerator, f"increase_{setting}")
