@@ -12,9 +12,9 @@ pooled, centred per dimension, b* with intercept from training rows):
     forecast.widest      = c' + a' W_K^-m' of the law without the widest member;
     forecast.error       = forecast.widest - FVU_K       forecast.next = the law of all at 2 W_K
 
-The paper divides share.nonlinear further: encoder error = mean FVU_nonlinear less that after gradient
-pursuit; ``tables["accounting"]`` has a column for it, null where no such results are given. A share that
-would be negative is undefined, never clipped.
+The paper divides share.nonlinear further, by what gradient pursuit leaves of FVU_nonlinear: that is
+`gradient_pursuit`'s encoder_error, which the figure of this accounting takes from its results. A share
+that would be negative is undefined, never clipped.
 
 FVU_nonlinear is called flat where the 95% interval of its slope lies within ±``flat``, not flat where
 it lies outside, else undecided. Intervals refit everything for every resample, in which all members
