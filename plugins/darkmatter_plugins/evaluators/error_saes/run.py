@@ -6,7 +6,7 @@ and judged on the held-out rows (v̂ its reconstruction, v̄ the mean of v over 
 
     fvu.v      = Σ|v - v̂|² / Σ|v - v̄|²           fvu_of_x.v = Σ|v - v̂|² / Σ|y - ȳ|²
     fvu_gap    = fvu.nonlinear - fvu.linear, paired over the held-out units
-    fvu_mean, fvu_std, fvu_range                  over training seeds
+    fvu_mean, fvu_std, fvu_range, fvu_gap_mean    over training seeds, the gap paired within each
     dead.v     = share of latents that never fire
     similarity = mean over firing latents of max_j cos(w, W_dec[j]); similarity_excess takes off what as many
                  random directions give: E max = 1 - ∫ F(c)^m dc, (1 + c)/2 ~ Beta((d-1)/2, (d-1)/2) under F
@@ -16,8 +16,9 @@ and judged on the held-out rows (v̂ its reconstruction, v̄ the mean of v over 
     norm_r2_gap = R² of |L|² less R² of |N|² from x (norm-prediction test), paired
 
 ``fvu.*``, ``dead.*``, ``similarity.*`` and ``score.*`` speak of the first seed. Intervals are over held-out
-units, of scores over latents, of ``fvu_mean`` over seeds. Source: Engels et al., section on SAEs of the
-errors; unlike their code, training sees training rows alone, and scores use the positions of the training.
+units, of scores over latents, of ``fvu_mean`` and ``fvu_gap_mean`` over seeds. Source: Engels et
+al., section on SAEs of the errors; unlike their code, training sees training rows alone, and scores use
+the positions of the training.
 
 Curves ``training_fvu.PART.SEED``: x step, y FVU of the batches. Table ``saes``: one row per trained SAE
 (part, seed, fvu, fvu_of_x, dead, train_fvu, rows); ``latents.PART``: the scores of sampled latents.
@@ -77,6 +78,10 @@ class ErrorSAEs:
         self._add_scores(report, ctx, linear, held_out)
         report.gaps(norm_gap(ctx, linear))
         report.training()
+        if trained and self.config.k > (width := self._width(ctx)):
+            out.notes.append(
+                f"k is {width} instead of {self.config.k}: the trained SAEs have no more latents"
+            )
         out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
@@ -84,7 +89,7 @@ class ErrorSAEs:
         """The SAEs of all parts and seeds; those of one seed see the same batches."""
         config = self.config
         found: TrainedSAEs = {}
-        width = config.width or config.expansion * ctx.info.d_out
+        width = self._width(ctx)
         plan = TopKPlan(
             k=min(config.k, width),
             width=width,
@@ -103,6 +108,10 @@ class ErrorSAEs:
                 (part, number): each for part, each in zip(wanted, train_topk(rows, plan, seed), strict=True)
             }
         return found
+
+    def _width(self, ctx: api.EvalContext) -> int:
+        """Latents of the trained SAEs."""
+        return self.config.width or self.config.expansion * ctx.info.d_out
 
     def _add_scores(
         self,
