@@ -8,7 +8,7 @@ import pytest
 from darkmatter import api
 from darkmatter.errors import PluginError
 from darkmatter.output import EvalOutput
-from darkmatter.stats.resample import Resampler
+from darkmatter.stats.resample import Influence, Ratio, Resampler
 
 METRICS = (api.Metric("score", "a mean", low=0, high=1),)
 EVALUATOR = api.Evaluator("e", "Scores.", "m:o", config=api.Config, metrics=METRICS)
@@ -77,3 +77,16 @@ def test_a_resample_below_the_floor_is_undefined_like_the_value():
     assert metric.value == pytest.approx(0.5)
     assert metric.ci_low is None
     assert "undefined in 10% of the resamples" in metric.ci_method
+
+
+@pytest.mark.parametrize(("value", "part"), [(0.5, np.nan), (np.nan, 0.1)])
+def test_contributions_that_are_no_numbers_are_not_kept(value, part):
+    """A column of NaN beside a result would make every comparison with it NaN."""
+    out = output()
+    contributions = np.full(10, 0.1)
+    contributions[3] = part
+    out.statistic("score", Ratio(np.ones(10), np.full(10, 2.0)), Influence(value, contributions))
+
+    assert out.columns == {}
+    assert out.estimators == {}
+    assert out.metrics[0].status == ("ok" if np.isfinite(value) else "undefined")
