@@ -267,8 +267,9 @@ def test_a_transcoder_is_patched_where_it_predicts():
 # -- what has no value, and what is refused -------------------------------------------------------
 
 
-def reasons(loss, sae) -> dict[str, str | None]:
-    return {metric.name: metric.reason for metric in run(KnownStore(loss), {"s": sae})["s"].metrics}
+def reasons(loss, sae, **options) -> dict[str, str | None]:
+    found = run(KnownStore(loss), {"s": sae}, **options)["s"]
+    return {metric.name: metric.reason for metric in found.metrics}
 
 
 def test_an_sae_that_costs_nothing_has_no_shares():
@@ -307,6 +308,14 @@ def test_an_increase_that_may_be_nothing_has_no_shares():
     assert found["ce_increase.sae"] == pytest.approx(0.01, abs=1e-5)
     assert found["share.ce.linear"] is found["share.ce.nonlinear"] is found["loss_recovered"] is None
     assert "contains 0" in why["share.ce.linear"]
+
+
+def test_a_single_context_gives_no_shares_and_says_that_there_is_no_interval():
+    """One context has no interval: the reason may not speak of an interval that contains 0."""
+    why = reasons(quadratic, relu(), contexts=1)
+    for name in ("share.ce.linear", "loss_recovered"):
+        assert "no interval" in why[name]
+        assert "contains 0" not in why[name]
 
 
 def shifted(monkeypatch):

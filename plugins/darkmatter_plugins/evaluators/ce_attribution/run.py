@@ -14,7 +14,8 @@ CE shares of both parts need not sum to 100, since the loss is not linear in the
 leaves S + L = y - N, so ``share.ce.linear`` is what the linear error costs beside the nonlinear one. The
 controls say what other vectors of N's norms do: the nonlinear errors of other patched tokens of the
 batch (``sae_shuffled``), random directions (``sae_random``). A share is undefined where the interval of
-its denominator contains 0. Source: Engels, Smith, Tegmark; theirs fits no intercept (``bias: false``).
+its denominator contains 0, or where there is none. Source: Engels, Smith, Tegmark; theirs fits no
+intercept (``bias: false``).
 
 ``tables``: ``sample`` {contexts, rows, held_out_rows, positions_patched, batch}.
 """
@@ -186,7 +187,9 @@ def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None
     value, low = increase.value, increase.ci_low
     if value is None or value <= ROUND_OFF:
         out.undefined(name, f"the CE with {setting} is not above the model's own (round-off at most)")
-    elif low is None or low <= 0:
+    elif low is None:
+        out.undefined(name, f"the CE increase with {setting} has {increase.ci_method}")
+    elif low <= 0:
         out.undefined(name, f"the interval of the CE increase with {setting} contains 0")
     else:
         out.ratio(name, numerator, f"increase_{setting}")
