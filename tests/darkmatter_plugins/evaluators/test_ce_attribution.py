@@ -267,8 +267,9 @@ def test_a_transcoder_is_patched_where_it_predicts():
 # -- what has no value, and what is refused -------------------------------------------------------
 
 
-def reasons(loss, sae) -> dict[str, str | None]:
-    return {metric.name: metric.reason for metric in run(KnownStore(loss), {"s": sae})["s"].metrics}
+def reasons(loss, sae, **options) -> dict[str, str | None]:
+    found = run(KnownStore(loss), {"s": sae}, **options)["s"]
+    return {metric.name: metric.reason for metric in found.metrics}
 
 
 def test_an_sae_that_costs_nothing_has_no_shares():

@@ -117,7 +117,7 @@ def run(saes, store, **options):
 class WholeArrays:
     """Least squares on whole float64 arrays: e of rows x [n, d] and target y, with the engine's split."""
 
-    def __init__(self, store: TwoHooks, x: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:
+    def __init__(self, store: AtHooks, x: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:
         self.train = make_split(tensor_activations(store.rows[HIGH])).train(0, CONTEXTS).numpy().ravel()
         self.x, self.e = x, e
         self.variance = self.spread(y).sum()

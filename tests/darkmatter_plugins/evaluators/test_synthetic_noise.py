@@ -169,6 +169,15 @@ def test_what_has_no_signal_is_undefined():
     assert "transcoder" in other.metrics[0].reason
 
 
+def test_few_training_rows_are_warned_of():
+    """Fewer than 20 rows per dimension inflate the nonlinear part, also where max_rows makes them few."""
+    enough, few = (result(exact(), gaussian(), max_rows=rows) for rows in (None, 40))
+
+    assert enough.notes == ()
+    (note,) = few.notes
+    assert note.startswith(f"warning: {few.tables['rows']['train']} training rows are fewer than")
+
+
 def test_noise_is_drawn_per_row_and_seed():
     """A budget of rows keeps their noise; another seed draws other noise."""
     x = gaussian(contexts=40)

@@ -14,7 +14,8 @@ CE shares of both parts need not sum to 100, since the loss is not linear in the
 leaves S + L = y - N, so ``share.ce.linear`` is what the linear error costs beside the nonlinear one. The
 controls say what other vectors of N's norms do: the nonlinear errors of other patched tokens of the
 batch (``sae_shuffled``), random directions (``sae_random``). A share is undefined where the interval of
-its denominator contains 0. Source: Engels, Smith, Tegmark; theirs fits no intercept (``bias: false``).
+its denominator contains 0, or where there is none. Source: Engels, Smith, Tegmark; theirs fits no
+intercept (``bias: false``).
 
 ``tables``: ``sample`` {contexts, rows, held_out_rows, positions_patched, batch}.
 """
