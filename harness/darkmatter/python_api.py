@@ -15,13 +15,13 @@ from darkmatter.progress import Progress
 from darkmatter.references import check_name, parse_reference, unique_names
 from darkmatter.results.rows import ItemFailure
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.choosing import choose_evaluators
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.items import BaselineItem, SAEItem
 from darkmatter.runs.job import (
     Budget,
     Job,
     LoadedFile,
-    choose_evaluators,
     default_jobs,
     make_engine,
     open_results,

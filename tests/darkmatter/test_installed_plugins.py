@@ -104,7 +104,7 @@ def test_a_built_in_name_cannot_be_taken(entry_points, modules):
 
 def test_a_rival_of_a_built_in_does_not_change_what_runs_by_default(entry_points, modules):
     """By default every built-in evaluator runs once, whatever else is installed."""
-    from darkmatter.runs.job import choose_evaluators
+    from darkmatter.runs.choosing import choose_evaluators
 
     usual = [chosen.owned.qualified for chosen in choose_evaluators(make_host(Selection()), None)]
     modules(aaa=plugin(evaluator("reconstruction")))

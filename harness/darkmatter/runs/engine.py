@@ -267,7 +267,8 @@ class Engine:
             return skipped_result(draft, f"needs {missing}")
         resampler = Resampler(self.selection.n_units, self.analysis.seed, unit=self.selection.unit_kind)
         shared = self._shared.at(candidate.hooks)
-        around = Surroundings(beside, self._settings, self.analysis.seed, resampler, shared)
+        uses = draft.chosen.uses
+        around = Surroundings(beside, self._settings, self.analysis.seed, resampler, uses, shared)
         context = Context(around.member(candidate), descriptor, around)
         try:
             return finished_result(draft, evaluator.run(context), self.selection)

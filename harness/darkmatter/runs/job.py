@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from darkmatter.activations import ActivationStore
 from darkmatter.cache.spec import ActivationRequest, TextSpec
-from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.errors import DarkmatterError, ItemError, UsageError, is_out_of_room
-from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
+from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
 from darkmatter.references import parse_reference
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.rows import ItemFailure
 from darkmatter.results.store import NO_ACTIVATIONS, ResultStore
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.choosing import choose_evaluators
 from darkmatter.runs.controls import ControlPolicy, baseline_item
 from darkmatter.runs.engine import GROUP_BYTES, Engine
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem
@@ -358,38 +357,6 @@ def select(store: ActivationStore, analysis: Analysis) -> RowSelection:
     whole = (0, store.n_contexts)
     kind = split.unit.replace("block of", "blocks of") if " of " in split.unit else f"{split.unit}s"
     return RowSelection(split.train(*whole), split.test(*whole), split.unit_of_context, split.n_units, kind)
-
-
-def choose_evaluators(
-    host: PluginHost,
-    asked: Mapping[str, Mapping[str, Any]] | None,
-    only: Mapping[str, tuple[str, ...]] | None = None,
-) -> list[Chosen]:
-    """Evaluators with checked options; by default all built-in ones that train nothing.
-
-    Training takes minutes an SAE: naming the evaluator is what grants the budget for it, and ``only``
-    for which SAEs.
-    """
-    if asked is None:
-        offered = host.owned("evaluators")
-        asked = {name: {} for name, each in offered.items() if _runs_by_default(each)}
-    chosen = []
-    for name, options in asked.items():
-        owned = host.get("evaluators", name)
-        evaluator = owned.descriptor
-        assert isinstance(evaluator, Evaluator)
-        try:
-            config = evaluator.config.model_validate(dict(options))
-        except ValidationError as error:
-            raise UsageError(explain(error, evaluator.config, f"evaluator {name!r}")) from None
-        chosen.append(Chosen(owned, config, (only or {}).get(name)))
-    return chosen
-
-
-def _runs_by_default(owned: Owned) -> bool:
-    evaluator = owned.descriptor
-    trains = isinstance(evaluator, Evaluator) and Requirement.TRAINING in evaluator.requires
-    return owned.distribution == BUILTIN_DISTRIBUTION and not trains
 
 
 def default_jobs() -> int:

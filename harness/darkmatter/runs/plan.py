@@ -267,7 +267,10 @@ class _Planner:
     ) -> str:
         config = chosen.config.model_dump(mode="json")
         cache = self.source.account["key"]
-        return result_key(chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype, beside)
+        uses = [used.identity() for used in chosen.uses]
+        return result_key(
+            chosen.owned, config, fingerprint, hooks, cache, self._analysis, dtype, beside, uses
+        )
 
     # -- baselines and controls -----------------------------------------------------------------
 

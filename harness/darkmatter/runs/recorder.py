@@ -29,12 +29,35 @@ WARNING = "warning: "
 
 
 @dataclass(frozen=True)
+class Used:
+    """A plugin that an evaluator's options name, as they name it, with its own checked options."""
+
+    kind: str
+    asked: str
+    owned: Owned
+    config: Config
+
+    def identity(self) -> dict[str, Any]:
+        """What of it shapes a result, for keys and records."""
+        return {
+            "kind": self.kind,
+            "name": self.owned.qualified,
+            "version": self.owned.descriptor.version,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all."""
+    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all.
+
+    ``uses`` are the datasets and simulators that its options name.
+    """
 
     owned: Owned
     config: Config
     only: tuple[str, ...] | None = None
+    uses: tuple[Used, ...] = ()
 
     @property
     def evaluator(self) -> Evaluator:
@@ -85,7 +108,15 @@ class Recorder:
         """The key of one result: ``dtype`` is the SAE's own, ``beside`` are others that shape it."""
         config = chosen.config.model_dump(mode="json")
         return result_key(
-            chosen.owned, config, fingerprint, hooks, self.cache_key, self.analysis, dtype, beside
+            chosen.owned,
+            config,
+            fingerprint,
+            hooks,
+            self.cache_key,
+            self.analysis,
+            dtype,
+            beside,
+            [used.identity() for used in chosen.uses],
         )
 
     def reuse(
@@ -121,7 +152,7 @@ class Recorder:
         extra: dict[str, Any] = {
             "cache": {"key": self.cache_key, **self.cache},
             "analysis": {**self.analysis, **self.counts},
-            "provenance": provenance([chosen.owned]),
+            "provenance": provenance([chosen.owned, *(used.owned for used in chosen.uses)]),
             "timings": dict(timings),
         }
         stamped = StoredResult.in_memory(made.result.model_copy(update=extra), made.units())

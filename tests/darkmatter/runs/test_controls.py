@@ -11,9 +11,9 @@ from darkmatter.plugins import host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.choosing import choose_evaluators, make_engine
 from darkmatter.runs.controls import ControlPolicy, baseline_item, distinct_l0, matched_controls
 from darkmatter.runs.items import SAEItem
-from darkmatter.runs.job import choose_evaluators, make_engine
 
 
 @pytest.mark.parametrize(

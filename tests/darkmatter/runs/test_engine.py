@@ -16,9 +16,9 @@ from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.choosing import choose_evaluators, make_engine
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
-from darkmatter.runs.job import choose_evaluators, make_engine
 from darkmatter.runs.recorder import Chosen
 from darkmatter.stream.spool import ShardSpool
 from darkmatter_plugins import world

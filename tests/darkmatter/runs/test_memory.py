@@ -33,7 +33,8 @@ from darkmatter.raw_activations import open_activations_file
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
-from darkmatter.runs.job import choose_evaluators, make_engine
+from darkmatter.runs.choosing import choose_evaluators
+from darkmatter.runs.job import make_engine
 from pathlib import Path
 def sae(seed):
     g = torch.Generator().manual_seed(seed)

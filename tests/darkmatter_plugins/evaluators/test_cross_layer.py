@@ -14,9 +14,10 @@ from darkmatter.plugins import host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.choosing import choose_evaluators
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
-from darkmatter.runs.job import choose_evaluators, make_engine
+from darkmatter.runs.job import make_engine
 from darkmatter.split import make_split
 from darkmatter.testing import check_evaluator
 from darkmatter.testing.synthetic import SmallShards

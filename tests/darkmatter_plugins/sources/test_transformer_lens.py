@@ -16,21 +16,6 @@ ARCHITECTURES = ["gpt2", "llama", "neox"]
 
 
 @pytest.fixture(scope="module")
-def load(models):
-    """A function from architecture and options to a loaded model, each loaded once."""
-    loaded = {}
-
-    def get(architecture, **options):
-        key = (architecture, *sorted(options.items()))
-        if key not in loaded:
-            spec = ModelSpec(name=str(models(architecture)), device="cpu", **options)
-            loaded[key] = TransformerLensProvider().load(spec)
-        return loaded[key]
-
-    return get
-
-
-@pytest.fixture(scope="module")
 def plain(models):
     """A function from architecture to Hugging Face's own model."""
     from transformers import AutoModelForCausalLM

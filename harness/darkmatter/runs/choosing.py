@@ -1,0 +1,78 @@
+"""Which evaluators a run wants, with their checked options and the plugins that these name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from darkmatter.choices import Choice
+from darkmatter.descriptors import Config, Evaluator, Requirement
+from darkmatter.errors import UsageError
+from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
+from darkmatter.runs.recorder import Chosen, Used
+from darkmatter.runs.suite import explain
+
+
+def choose_evaluators(
+    host: PluginHost,
+    asked: Mapping[str, Mapping[str, Any]] | None,
+    only: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Chosen]:
+    """Evaluators with checked options; by default all built-in ones that train nothing.
+
+    Training takes minutes an SAE: naming the evaluator is what grants the budget for it, and ``only``
+    for which SAEs.
+    """
+    if asked is None:
+        offered = host.owned("evaluators")
+        asked = {name: {} for name, each in offered.items() if _runs_by_default(each)}
+    chosen = []
+    for name, options in asked.items():
+        owned = host.get("evaluators", name)
+        evaluator = owned.descriptor
+        assert isinstance(evaluator, Evaluator)
+        config = _checked(evaluator.config, options, f"evaluator {name!r}")
+        config, uses = _with_full_choices(config, host, f"evaluator {name!r}")
+        chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
+    return chosen
+
+
+def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Config:
+    try:
+        return config.model_validate(dict(options))
+    except ValidationError as error:
+        raise UsageError(explain(error, config, what)) from None
+
+
+def _with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
+    """A configuration whose choices have all their options, defaults included; and what it chose."""
+    uses, full = [], {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        several = isinstance(value, tuple)
+        choices = [each for each in (value if several else (value,)) if isinstance(each, Choice)]
+        if not choices:
+            continue
+        found = [_used(each, host, f"{what}, field {name!r}") for each in choices]
+        uses += found
+        completed = [
+            each.model_copy(update={"options": used.config.model_dump(mode="json")})
+            for each, used in zip(choices, found, strict=True)
+        ]
+        full[name] = tuple(completed) if several else completed[0]
+    return config.model_copy(update=full), tuple(uses)
+
+
+def _used(choice: Choice, host: PluginHost, what: str) -> Used:
+    owned = host.get(choice.kind, choice.name)
+    descriptor: Any = owned.descriptor  # every kind that can be chosen has options
+    config = _checked(descriptor.config, choice.options, f"{what}, {choice.name!r}")
+    return Used(choice.kind, choice.name, owned, config)
+
+
+def _runs_by_default(owned: Owned) -> bool:
+    evaluator = owned.descriptor
+    trains = isinstance(evaluator, Evaluator) and Requirement.TRAINING in evaluator.requires
+    return owned.distribution == BUILTIN_DISTRIBUTION and not trains
