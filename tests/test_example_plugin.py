@@ -61,7 +61,7 @@ def test_a_broken_plugin_is_listed_beside_the_working_ones(darkmatter):
         "broken": "failed",
     }
     assert "a_module_that_does_not_exist" in found["broken"]["traceback"]
-    assert len(found["example"]["hooks"]) == 9
+    assert len(found["example"]["hooks"]) == 11
 
 
 def test_what_the_plugin_brings_is_listed_and_described(darkmatter):
@@ -80,6 +80,8 @@ def test_what_the_plugin_brings_is_listed_and_described(darkmatter):
         "reporters": ["tsv"],
         "catalogues": ["toys"],
         "figures": ["concentration_dots"],
+        "datasets": ["opposites"],
+        "simulators": ["guess"],
         "suites": ["example"],
     }
     done = darkmatter("describe", "darkmatter-example/code_concentration")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from darkmatter.models import LanguageModel
+    from darkmatter.models import LanguageModel, TextTokenizer
 
 RAW_HOOK = "activations"
 """The hook point's name where activations come without a model."""
@@ -98,4 +98,8 @@ class ActivationStore(Protocol):
 
     def model(self) -> LanguageModel | None:
         """The language model behind the activations, loaded once; None where there is none."""
+        ...
+
+    def tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer of that model, which is loaded without it; None where there is none."""
         ...

@@ -17,10 +17,13 @@ from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
 from darkmatter.cache.spec import ActivationRequest as ActivationRequest
 from darkmatter.catalogues import CatalogueEntry as CatalogueEntry
+from darkmatter.choices import DatasetChoice as DatasetChoice
+from darkmatter.choices import SimulatorChoice as SimulatorChoice
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource
 from darkmatter.descriptors import Baseline as Baseline
 from darkmatter.descriptors import Config as Config
+from darkmatter.descriptors import Dataset as Dataset
 from darkmatter.descriptors import Detection as Detection
 from darkmatter.descriptors import EmbeddedSuite as EmbeddedSuite
 from darkmatter.descriptors import Evaluator as Evaluator
@@ -32,6 +35,7 @@ from darkmatter.descriptors import Reporter as Reporter
 from darkmatter.descriptors import Requirement as Requirement
 from darkmatter.descriptors import SAEAdapter as SAEAdapter
 from darkmatter.descriptors import SAECatalogue as SAECatalogue
+from darkmatter.descriptors import Simulator as Simulator
 from darkmatter.errors import DarkmatterError as DarkmatterError
 from darkmatter.errors import ItemError as ItemError
 from darkmatter.errors import SAEFileError as SAEFileError
@@ -83,6 +87,13 @@ from darkmatter.sae.load import LoadOptions as LoadOptions
 from darkmatter.sae.overrides import Overrides as Overrides
 from darkmatter.sae.saved import SAVED_FILES as SAVED_FILES
 from darkmatter.sae.saved import read_saved as read_saved
+from darkmatter.simulating import Fragments as Fragments
+from darkmatter.simulating import Simulation as Simulation
+from darkmatter.simulating import SimulatorMaker as SimulatorMaker
+from darkmatter.simulating import Usage as Usage
+from darkmatter.tasks import Concepts as Concepts
+from darkmatter.tasks import LabelledPrompts as LabelledPrompts
+from darkmatter.tasks import MinimalPairs as MinimalPairs
 
 if TYPE_CHECKING:
     from darkmatter.collectors import ErrorMoments as ErrorMoments

@@ -213,6 +213,30 @@ class Evaluator(Descriptor):
 
 
 @dataclass(frozen=True)
+class Dataset(Descriptor):
+    """Prompts or words with a known meaning, made for the run's tokenizer.
+
+    ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer, seed: int)`` which returns what
+    ``gives`` names: ``MinimalPairs``, ``LabelledPrompts`` or ``Concepts``, without special tokens. It raises
+    ``ItemError`` where the tokenizer cannot write it (a word that must be one token is several).
+    """
+
+    config: type[Config] = field(kw_only=True)
+    gives: Literal["minimal_pairs", "labelled_prompts", "concepts"] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Simulator(Descriptor):
+    """Predicts a latent's activations from text, after seeing some of both.
+
+    ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer | None) -> SimulatorMaker``; the
+    tokenizer is None where the activations come without a model.
+    """
+
+    config: type[Config] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
 class Baseline(Descriptor):
     """Makes a control: an ordinary SAE built from the training rows alone.
 

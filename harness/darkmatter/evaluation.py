@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from darkmatter.models import LanguageModel
+    from darkmatter.choices import DatasetChoice, SimulatorChoice
+    from darkmatter.models import LanguageModel, TextTokenizer
     from darkmatter.output import EvalOutput
     from darkmatter.sae.base import SAE
     from darkmatter.sae.codes import Codes
+    from darkmatter.simulating import SimulatorMaker
     from darkmatter.stats.regression import LinearMap
     from darkmatter.stream.inputs import InputStatistics
 
@@ -284,6 +286,23 @@ class EvalContext(Protocol):
     @property
     def model(self) -> LanguageModel:
         """The language model behind the activations (``requires`` MODEL)."""
+        ...
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer behind the token ids; None where there is none."""
+        ...
+
+    def dataset(self, choice: DatasetChoice) -> Any:
+        """What the dataset plugin of an option gives for this tokenizer: ``MinimalPairs`` and others.
+
+        BOS stands before prompts where the run's text has it. Raises ItemError where there is no tokenizer
+        or it cannot write what the dataset needs.
+        """
+        ...
+
+    def simulator(self, choice: SimulatorChoice) -> SimulatorMaker:
+        """The simulator plugin of an option, ready to be fitted to latents."""
         ...
 
     def collected(self, spec: CollectorSpec) -> Any:

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from darkmatter.descriptors import (
         ActivationSource,
         Baseline,
+        Dataset,
         EmbeddedSuite,
         Evaluator,
         Figure,
         Reporter,
         SAEAdapter,
         SAECatalogue,
+        Simulator,
     )
     from darkmatter.events import RunEvent
 
@@ -66,6 +68,18 @@ def darkmatter_activation_sources() -> Iterable[ActivationSource]:
 @hookspec
 def darkmatter_reporters() -> Iterable[Reporter]:
     """Renderers of tables."""
+    raise NotImplementedError
+
+
+@hookspec
+def darkmatter_datasets() -> Iterable[Dataset]:
+    """Prompts and words with a known meaning, chosen by evaluators' options."""
+    raise NotImplementedError
+
+
+@hookspec
+def darkmatter_simulators() -> Iterable[Simulator]:
+    """What predicts activations from text, chosen by the options of ``autointerp``."""
     raise NotImplementedError
 
 

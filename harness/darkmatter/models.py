@@ -6,7 +6,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,6 +92,15 @@ class LanguageModel(Protocol):
         """Run tokens [B, P] up to a hook point, once for all that shall be put in its place."""
         ...
 
+    def logit_directions(self, vectors: Tensor, hook: str) -> Tensor:
+        """[n, V] what vectors [n, d] at a hook point add to the logits directly, past all later blocks.
+
+        The final norm counts with its weights and, where it has one, its centring; its division by the
+        size of the stream, a positive number per token, is left out. Raises ItemError for a hook point
+        from which no straight way leads to the residual stream.
+        """
+        ...
+
 
 class Resumed(Protocol):
     """A batch of contexts, run up to a hook point; from there it can go on in several ways."""
@@ -103,6 +112,19 @@ class Resumed(Protocol):
 
     def logits(self, replacement: Tensor | None = None) -> Tensor:
         """[B, P, V] with these activations at the hook point; None: the model's own."""
+        ...
+
+    def at(self, hook: str, replacement: Tensor | None = None) -> Tensor:
+        """[B, P, d] what a hook point no earlier than this one then has, heads flattened."""
+        ...
+
+    def gradient(
+        self, of: Callable[[Tensor], Tensor], replacement: Tensor | None = None, hook: str | None = None
+    ) -> Tensor:
+        """[B, P, d] the gradient of a number in the activations at the hook point.
+
+        ``of`` makes the number of the logits [B, P, V], or of the activations [B, P, d'] at ``hook``.
+        """
         ...
 
 

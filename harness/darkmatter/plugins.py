@@ -26,6 +26,7 @@ from darkmatter import hookspecs
 from darkmatter.descriptors import (
     ActivationSource,
     Baseline,
+    Dataset,
     Descriptor,
     EmbeddedSuite,
     Evaluator,
@@ -33,6 +34,7 @@ from darkmatter.descriptors import (
     Reporter,
     SAEAdapter,
     SAECatalogue,
+    Simulator,
 )
 from darkmatter.errors import PluginError
 from darkmatter.events import RunEvent
@@ -50,6 +52,8 @@ KINDS: dict[str, tuple[str, type[Descriptor]]] = {
     "figures": ("darkmatter_figures", Figure),
     "suites": ("darkmatter_suites", EmbeddedSuite),
     "catalogues": ("darkmatter_sae_catalogues", SAECatalogue),
+    "datasets": ("darkmatter_datasets", Dataset),
+    "simulators": ("darkmatter_simulators", Simulator),
 }
 """Kind of descriptor -> the hook that collects it and its type."""
 

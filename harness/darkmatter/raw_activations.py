@@ -108,6 +108,9 @@ class RawActivations:
     def model(self) -> None:
         """None: where raw activations come from is not known."""
 
+    def tokenizer(self) -> None:
+        """None: nor is what their tokens mean."""
+
     def shards(self) -> list[Shard]:
         """All shards in order."""
         return cut_shards(self.n_contexts, self.n_positions)

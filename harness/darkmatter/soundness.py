@@ -12,6 +12,7 @@ from darkmatter.descriptors import (
     NAME_GRAMMAR,
     Baseline,
     Config,
+    Dataset,
     Descriptor,
     Evaluator,
     Figure,
@@ -19,6 +20,7 @@ from darkmatter.descriptors import (
     Reporter,
     SAEAdapter,
     SAECatalogue,
+    Simulator,
 )
 from darkmatter.references import KINDS
 
@@ -42,7 +44,7 @@ def faults(descriptor: Descriptor) -> Iterator[str]:
         yield f"the implementation of {name!r} is {target!r}; expected 'package.module:object'"
     elif not isinstance(target, str) and not callable(target):
         yield f"the implementation of {name!r} is neither a string nor callable"
-    if isinstance(descriptor, Evaluator | Baseline):
+    if isinstance(descriptor, Evaluator | Baseline | Dataset | Simulator):
         yield from _config_faults(name, descriptor.config)
     if isinstance(descriptor, Evaluator):
         yield from _metric_faults(name, descriptor.metrics)

@@ -11,9 +11,11 @@ from darkmatter import api
 from darkmatter_plugins.adapters import ADAPTERS
 from darkmatter_plugins.baselines import BASELINES
 from darkmatter_plugins.catalogues import CATALOGUES
+from darkmatter_plugins.datasets import DATASETS
 from darkmatter_plugins.evaluators import EVALUATORS
 from darkmatter_plugins.figures import FIGURES
 from darkmatter_plugins.reporters import REPORTERS
+from darkmatter_plugins.simulators import SIMULATORS
 from darkmatter_plugins.sources import SOURCES
 
 
@@ -51,6 +53,18 @@ def darkmatter_activation_sources() -> Iterable[api.ActivationSource]:
 def darkmatter_reporters() -> Iterable[api.Reporter]:
     """Renderers of tables."""
     return REPORTERS
+
+
+@api.hookimpl
+def darkmatter_datasets() -> Iterable[api.Dataset]:
+    """Prompts and words with a known meaning."""
+    return DATASETS
+
+
+@api.hookimpl
+def darkmatter_simulators() -> Iterable[api.Simulator]:
+    """What predicts activations from text."""
+    return SIMULATORS
 
 
 @api.hookimpl

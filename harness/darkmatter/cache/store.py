@@ -12,7 +12,7 @@ from darkmatter.cache.entry import LOSS, Entry, cache_root, check_file, discard
 from darkmatter.cache.spec import ActivationRequest
 from darkmatter.errors import CacheError, did_you_mean
 from darkmatter.files.tensors import MappedTensor, TensorFileError
-from darkmatter.models import LanguageModel, ModelProvider
+from darkmatter.models import LanguageModel, ModelProvider, TextTokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,12 +85,13 @@ class CachedActivations:
         self.description = _description(entry, builder)
         self._builder = builder
         self._model: LanguageModel | None = None
+        self._tokenizer: TextTokenizer | None = None
         self._mapped: dict[tuple[str, int], MappedTensor] = {}
         self._contexts: dict[str, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A mapping would be pickled as numbers; every process maps, and checks, for itself.
-        return self.__dict__ | {"_mapped": {}, "_contexts": None, "_model": None}
+        return self.__dict__ | {"_mapped": {}, "_contexts": None, "_model": None, "_tokenizer": None}
 
     @property
     def has_model(self) -> bool:
@@ -102,6 +103,12 @@ class CachedActivations:
         if self._model is None and self._builder is not None:
             self._model = self._builder.provider.load(self._builder.request.model)
         return self._model
+
+    def tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer of that model."""
+        if self._tokenizer is None and self._builder is not None:
+            self._tokenizer = self._builder.provider.load_tokenizer(self._builder.request.model)
+        return self._tokenizer
 
     def shards(self) -> list[Shard]:
         """All shards in order."""

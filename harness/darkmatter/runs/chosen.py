@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from darkmatter.choices import Choice
 from darkmatter.descriptors import Config, Evaluator, Requirement
 from darkmatter.errors import UsageError
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
@@ -22,12 +23,35 @@ Identity = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
+class Used:
+    """A plugin that an evaluator's options name, as they name it, with its own checked options."""
+
+    kind: str
+    asked: str
+    owned: Owned
+    config: Config
+
+    def identity(self) -> dict[str, Any]:
+        """What of it shapes a result, for keys."""
+        return {
+            "kind": self.kind,
+            "name": self.owned.qualified,
+            "version": self.owned.descriptor.version,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all."""
+    """An evaluator with its configuration; ``only`` are the SAEs that it measures, None: all.
+
+    ``uses`` are the datasets and simulators that its options name.
+    """
 
     owned: Owned
     config: Config
     only: tuple[str, ...] | None = None
+    uses: tuple[Used, ...] = ()
 
     @property
     def evaluator(self) -> Evaluator:
@@ -52,7 +76,8 @@ class Chosen:
     ) -> str:
         """The key of one result: ``dtype`` is the SAE's own, ``beside`` are others that shape it."""
         config = self.config.model_dump(mode="json")
-        return result_key(self.owned, config, fingerprint, hooks, cache_key, analysis, dtype, beside)
+        uses = [used.identity() for used in self.uses]
+        return result_key(self.owned, config, fingerprint, hooks, cache_key, analysis, dtype, beside, uses)
 
 
 def choose_evaluators(
@@ -73,12 +98,43 @@ def choose_evaluators(
         owned = host.get("evaluators", name)
         evaluator = owned.descriptor
         assert isinstance(evaluator, Evaluator)
-        try:
-            config = evaluator.config.model_validate(dict(options))
-        except ValidationError as error:
-            raise UsageError(explain(error, evaluator.config, f"evaluator {name!r}")) from None
-        chosen.append(Chosen(owned, config, (only or {}).get(name)))
+        config = _checked(evaluator.config, options, f"evaluator {name!r}")
+        config, uses = _with_full_choices(config, host, f"evaluator {name!r}")
+        chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
     return chosen
+
+
+def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Config:
+    try:
+        return config.model_validate(dict(options))
+    except ValidationError as error:
+        raise UsageError(explain(error, config, what)) from None
+
+
+def _with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
+    """A configuration whose choices have all their options, defaults included; and what it chose."""
+    uses, full = [], {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        several = isinstance(value, tuple)
+        choices = [each for each in (value if several else (value,)) if isinstance(each, Choice)]
+        if not choices:
+            continue
+        found = [_used(each, host, f"{what}, field {name!r}") for each in choices]
+        uses += found
+        completed = [
+            each.model_copy(update={"options": used.config.model_dump(mode="json")})
+            for each, used in zip(choices, found, strict=True)
+        ]
+        full[name] = tuple(completed) if several else completed[0]
+    return config.model_copy(update=full), tuple(uses)
+
+
+def _used(choice: Choice, host: PluginHost, what: str) -> Used:
+    owned = host.get(choice.kind, choice.name)
+    descriptor: Any = owned.descriptor  # every kind that can be chosen has options
+    config = _checked(descriptor.config, choice.options, f"{what}, {choice.name!r}")
+    return Used(choice.kind, choice.name, owned, config)
 
 
 def _runs_by_default(owned: Owned) -> bool:

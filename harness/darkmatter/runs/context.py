@@ -11,19 +11,23 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from darkmatter.choices import Choice, DatasetChoice, SimulatorChoice
 from darkmatter.collectors import ErrorMoments, fit_error_map
 from darkmatter.descriptors import Evaluator
 from darkmatter.errors import ItemError
 from darkmatter.evaluation import CollectorSpec, PassInfo, Rows
-from darkmatter.models import LanguageModel
+from darkmatter.models import LanguageModel, TextTokenizer
 from darkmatter.output import EvalOutput
 from darkmatter.runs.bench import Candidate, elsewhere, family_of
+from darkmatter.runs.chosen import Used
 from darkmatter.sae.base import SAE
+from darkmatter.simulating import SimulatorMaker
 from darkmatter.stats.moments import CrossMoments
 from darkmatter.stats.regression import LinearMap
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import ChunkRows
 from darkmatter.stream.passes import Encoded, StreamSettings, collect_again, decoded_chunks
+from darkmatter.tasks import Task
 
 T = TypeVar("T")
 
@@ -120,7 +124,8 @@ class Shared:
 class Surroundings:
     """What an evaluator has around the SAE it measures.
 
-    ``beside`` are the other SAEs in its sight, which are those that its result's key names;
+    ``beside`` are the other SAEs in its sight, which are those that its result's key names; ``uses`` the
+    plugins that its options name;
     ``shared`` is what evaluators keep for all SAEs at these hook points.
     """
 
@@ -128,6 +133,7 @@ class Surroundings:
     settings: Callable[[tuple[str, str]], StreamSettings]
     seed: int
     resampler: Resampler
+    uses: Sequence[Used] = ()
     shared: dict[Hashable, Any] = field(default_factory=dict)
 
     def member(self, candidate: Candidate) -> BenchSAE:
@@ -232,6 +238,38 @@ class Context:
             message = "these activations come without a language model"
             raise ItemError(message)
         return model
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer behind the token ids; None where there is none."""
+        return self._settings.store.tokenizer()
+
+    def dataset(self, choice: DatasetChoice) -> Task:
+        """What the dataset plugin of an option gives for this tokenizer; BOS stands where the text has it.
+
+        Raises:
+            ItemError: there is no tokenizer, or it cannot write what the dataset needs.
+        """
+        if self.tokenizer is None:
+            message = f"the dataset {choice.name!r} needs the tokenizer of a language model"
+            raise ItemError(message)
+        used = self._used(choice)
+        task: Task = used.owned.descriptor.resolve()(used.config, self.tokenizer, self.seed)
+        return task.after(self._settings.store.description.get("text", {}).get("bos_token"))
+
+    def simulator(self, choice: SimulatorChoice) -> SimulatorMaker:
+        """The simulator plugin of an option, ready to be fitted to latents."""
+        used = self._used(choice)
+        maker: SimulatorMaker = used.owned.descriptor.resolve()(used.config, self.tokenizer)
+        return maker
+
+    def _used(self, choice: Choice) -> Used:
+        return next(
+            each
+            for each in self.around.uses
+            if (each.kind, each.asked) == (choice.kind, choice.name)
+            and each.config.model_dump(mode="json") == choice.options
+        )
 
     def collected(self, spec: CollectorSpec) -> Any:
         """What a collector found in the shared pass."""

@@ -26,13 +26,17 @@ def result_key(
     analysis: dict[str, Any],
     dtype: str | None = None,
     beside: Sequence[Sequence[str]] = (),
+    uses: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Hash of everything that shapes a result's numbers.
 
-    ``dtype`` is the SAE's own where it has one; ``beside`` tells of other SAEs that shape them.
+    ``dtype`` is the SAE's own where it has one; ``beside`` tells of other SAEs that shape them,
+    ``uses`` of the plugins that its options name.
     """
     own = {} if dtype is None else {"sae_dtype": dtype}
-    others = {"beside": [list(each) for each in beside]} if beside else {}
+    others: dict[str, Any] = {"beside": [list(each) for each in beside]} if beside else {}
+    if uses:
+        others["uses"] = [dict(each) for each in uses]
     return content_hash(
         {
             **own,

@@ -94,7 +94,8 @@ class Measuring:
             return skipped_result(draft, needs)
         resampler = Resampler(self.selection.n_units, self.seed, unit=self.selection.unit_kind)
         shared = self._shared.at(candidate.hooks)
-        around = Surroundings(beside, self.settings, self.seed, resampler, shared)
+        uses = draft.chosen.uses
+        around = Surroundings(beside, self.settings, self.seed, resampler, uses, shared)
         context = Context(around.member(candidate), descriptor, around)
         try:
             return finished_result(draft, evaluator.run(context), self.selection)

@@ -92,7 +92,7 @@ class Recorder:
         extra: dict[str, Any] = {
             "cache": {"key": self.cache_key, **self.cache},
             "analysis": {**self.analysis, **self.counts},
-            "provenance": provenance([chosen.owned]),
+            "provenance": provenance([chosen.owned, *(used.owned for used in chosen.uses)]),
             "timings": dict(timings),
         }
         stamped = StoredResult.in_memory(made.result.model_copy(update=extra), made.units())

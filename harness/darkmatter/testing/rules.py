@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import torch
 
-from darkmatter.descriptors import Baseline, Descriptor, Evaluator
+from darkmatter.descriptors import Baseline, Dataset, Descriptor, Evaluator, Simulator
 from darkmatter.errors import PluginError
 from darkmatter.hookspecs import GROUP
 from darkmatter.plugins import host
@@ -59,7 +59,7 @@ def check_descriptor(descriptor: Descriptor) -> None:
     """A descriptor is sound, documents its options, and names something that can be imported."""
     for fault in faults(descriptor):
         refuse("A descriptor must be sound.", fault, "see darkmatter.descriptors for what each field holds.")
-    if isinstance(descriptor, Evaluator | Baseline):
+    if isinstance(descriptor, Evaluator | Baseline | Dataset | Simulator):
         for name, field in descriptor.config.model_fields.items():
             require(
                 bool(field.description),
@@ -76,7 +76,7 @@ def check_descriptor(descriptor: Descriptor) -> None:
     )
 
 
-def default_config(described: Evaluator | Baseline, given: Any) -> Any:
+def default_config(described: Evaluator | Baseline | Dataset | Simulator, given: Any) -> Any:
     """The configuration to check with: the one given, or the defaults."""
     if isinstance(given, described.config):
         return given

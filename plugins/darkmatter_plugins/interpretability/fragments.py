@@ -7,23 +7,15 @@ latents.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from darkmatter import api
+
 Draw = Literal["any", "active"]
 """Random fragments: of all, or (as the second paper's code) of those on which the latent fires."""
-
-
-@dataclass(frozen=True)
-class Fragments:
-    """One latent's fragments: ``tokens`` and ``activations`` [F, T], the ``n_top`` top ones first."""
-
-    tokens: Tensor
-    activations: Tensor
-    n_top: int
 
 
 class FragmentCutter:
@@ -85,12 +77,12 @@ class FragmentSampler:
         self._top.offer(torch.where(fires, cut.amax(dim=2).double(), -torch.inf), number, cut_tokens, cut)
         self._random.offer(torch.where(allowed, chance, -torch.inf), number, cut_tokens, cut)
 
-    def of(self, latent: int) -> Fragments:
+    def of(self, latent: int) -> api.Fragments:
         """One latent's fragments; a random one that is a top one too counts once."""
         top, other = self._top.of(latent), self._random.of(latent)
         fresh = ~torch.isin(other[0], top[0])
         tokens, activations = (torch.cat([a, b[fresh]]) for a, b in zip(top[1:], other[1:], strict=True))
-        return Fragments(tokens, activations, len(top[0]))
+        return api.Fragments(tokens, activations, len(top[0]))
 
 
 class _Best:

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from darkmatter_plugins.interpretability.fragments import Fragments
+from darkmatter import api
 from darkmatter_plugins.interpretability.simulators import Simulator
 
 ROUND_OFF = 1e-24
@@ -30,6 +30,6 @@ def correlation(predicted: Tensor, truth: Tensor) -> float:
     return max(-1.0, min(1.0, float((a * b).mean()) / math.sqrt(variances[0] * variances[1])))
 
 
-def score(simulator: Simulator, fragments: Fragments) -> float:
+def score(simulator: Simulator, fragments: api.Fragments) -> float:
     """The correlation over top and random fragments together; NaN where it is undefined."""
     return correlation(simulator(fragments.tokens), fragments.activations)

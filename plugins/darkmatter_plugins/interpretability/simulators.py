@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darkmatter_plugins.interpretability.fragments import Fragments
+from darkmatter import api
 
 
 class Simulator(Protocol):
@@ -23,7 +23,7 @@ class Simulator(Protocol):
 class SimulatorKind(Protocol):
     """Makes the simulator of one latent from fragments of the training side."""
 
-    def fit(self, fragments: Fragments) -> Simulator:
+    def fit(self, fragments: api.Fragments) -> Simulator:
         """The simulator."""
         ...
 
@@ -39,7 +39,7 @@ class NGram:
 
     order: Literal[1, 2] = 2
 
-    def fit(self, fragments: Fragments) -> Simulator:
+    def fit(self, fragments: api.Fragments) -> Simulator:
         """Count and average."""
         truth = fragments.activations.double().flatten().numpy()
         tables = [_Means.of(_grams(fragments.tokens, n), truth) for n in range(1, self.order + 1)]

@@ -8,11 +8,12 @@ blocks, final norm and unembedding are the library's own, whatever the architect
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from darkmatter import api
 from darkmatter_plugins.sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -105,14 +106,54 @@ class ResumedBridge:
 
         if replacement is None:
             return self.own
+        with torch.no_grad():
+            return self._go_on(replacement)
+
+    def at(self, hook: str, replacement: Tensor | None = None) -> Tensor:
+        """[B, P, d] what a later hook point (or this one) then has, heads flattened."""
+        import torch
+
+        with torch.no_grad():
+            return self._read(hook, self.activations if replacement is None else replacement)
+
+    def gradient(
+        self, of: Callable[[Tensor], Tensor], replacement: Tensor | None = None, hook: str | None = None
+    ) -> Tensor:
+        """[B, P, d] gradient of ``of(logits)``, or of ``of(activations at hook)``, a number."""
+        import torch
+
+        start = self.activations if replacement is None else replacement
+        value = start.detach().to(self.there).clone().requires_grad_()
+        with torch.enable_grad():
+            number = of(self._go_on(value) if hook is None else self._read(hook, value))
+            (found,) = torch.autograd.grad(number, value)
+        return found
+
+    def _read(self, hook: str, replacement: Tensor) -> Tensor:
+        """The activations at ``hook`` with ``replacement`` put in place; what grad does is the caller's."""
+        if hook == self.junction.hook:
+            return replacement
+        kept: list[Tensor] = []
+
+        def keep(there: Tensor, hook: Any) -> None:  # noqa: ARG001 - TransformerLens' signature
+            kept[:] = [there]
+
+        self._go_on(replacement, [(hook, keep)])
+        if not kept:
+            message = f"the model has no activations at {hook!r} after {self.junction.hook!r}"
+            raise api.ItemError(message)
+        return kept[0].flatten(2)
+
+    def _go_on(self, replacement: Tensor, reads: Sequence[tuple[str, Any]] = ()) -> Tensor:
+        """Logits with ``replacement`` at the hook point; ``reads`` are hooks that look at others."""
         value = replacement.to(self.there).reshape(self.there.shape)
-        with torch.no_grad(), quiet():
+        with quiet():
             if self.handed is None:
-                return self._run(value)
+                return self._run(value, reads)
             # Fresh tensors, because blocks may add to the residual stream in place.
             stream = (value if self.junction.is_output else _stream(self.handed)).clone()
             with skipped(self.junction.before, _with_stream(self.handed, stream)):
-                return self._run(None if self.junction.is_output else value)
+                return self._run(None if self.junction.is_output else value, reads)
 
     def agrees(self) -> bool:
         """Whether going on with the model's own activations gives its own logits, to rounding.
@@ -133,14 +174,14 @@ class ResumedBridge:
         rounding = 64 * torch.finfo(self.own.dtype).eps * self.own.abs().max()
         return bool((again - self.own).abs().max() <= rounding)
 
-    def _run(self, value: Tensor | None) -> Tensor:
-        """Logits, with ``value`` put at the hook point."""
+    def _run(self, value: Tensor | None, reads: Sequence[tuple[str, Any]] = ()) -> Tensor:
+        """Logits, with ``value`` put at the hook point before ``reads`` look."""
 
         def replace(there: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 - TransformerLens' signature
             assert value is not None
             return value.clone()
 
-        hooks = [] if value is None else [(self.junction.hook, replace)]
+        hooks = [*([] if value is None else [(self.junction.hook, replace)]), *reads]
         logits: Tensor = self.bridge.run_with_hooks(self.tokens, return_type="logits", fwd_hooks=hooks)
         return logits
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from darkmatter import api, sources
+from darkmatter_plugins.sources.directions import logit_directions
 from darkmatter_plugins.sources.model_files import find_model
 from darkmatter_plugins.sources.quiet import quiet
 from darkmatter_plugins.sources.resumed import Junction, ResumedBridge, recorded
@@ -150,6 +151,10 @@ class BridgedModel:
         if hook not in self._resumes:
             self._resumes[hook] = resumed.agrees()
         return resumed if self._resumes[hook] else whole
+
+    def logit_directions(self, vectors: Tensor, hook: str) -> Tensor:
+        """[n, V] what vectors [n, d] at a hook point add to the logits directly."""
+        return logit_directions(self.bridge, vectors, hook)
 
     def _run(self, tokens: Tensor, names: list[str] | None) -> tuple[Any, dict[str, Any]]:
         """Logits and activations by name; all names where ``names`` is None.

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from darkmatter_plugins.interpretability.fragments import FragmentCutter, Fragments, FragmentSampler
+from darkmatter.api import Fragments
+from darkmatter_plugins.interpretability.fragments import FragmentCutter, FragmentSampler
 from darkmatter_plugins.interpretability.scoring import correlation, score
 from darkmatter_plugins.interpretability.simulators import NGram
 

@@ -138,3 +138,50 @@ def test_junctions_follow_from_names():
     assert Junction.of(bridge, "blocks.1.hook_out").before == ("a", "b")
     assert Junction.of(bridge, "ln_final.hook_scale").before == ("a", "b", "c")
     assert Junction.of(bridge, "hook_embed").before == ()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("hook", PLACES[3:9:2])
+def test_a_later_hook_point_is_read_as_in_the_whole_model(load, architecture, hook):
+    """What a later hook point has after a replacement is what a whole run with a hook has there."""
+    model, tokens, later = load(architecture), some_tokens(), "blocks.2.hook_resid_post"
+    resumed = model.resume_at(tokens, hook)
+    replacement = resumed.activations + torch.randn(resumed.activations.shape)
+    seen = []
+    with torch.no_grad():
+        model.bridge.run_with_hooks(
+            tokens,
+            fwd_hooks=[
+                (hook, lambda there, hook: replacement.reshape(there.shape)),
+                (later, lambda there, hook: seen.append(there.flatten(2))),
+            ],
+        )
+    assert torch.equal(resumed.at(later, replacement), seen[0])
+    assert torch.equal(resumed.at(hook), resumed.activations)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("hook", ["blocks.0.hook_resid_post", "blocks.1.attn.hook_z"])
+@pytest.mark.parametrize("later", [None, "blocks.2.hook_mlp_out"])
+def test_gradients_are_those_of_differences(load, architecture, hook, later):
+    """The gradient of a number in the activations agrees with central differences of the number."""
+    model, tokens = load(architecture, double=True), some_tokens()[:1]
+    resumed = model.resume_at(tokens, hook)
+    draw = torch.Generator().manual_seed(3)
+    weight = torch.randn(7, generator=draw, dtype=torch.float64)
+
+    def number(of):
+        return (of[0, -1, :7] * weight).sum()
+
+    found = resumed.gradient(number, hook=later)
+    assert found.shape == resumed.activations.shape
+    direction = torch.randn(found.shape, generator=draw, dtype=torch.float64)
+    step = 1e-2  # some norms compute in float32, whatever they are given
+
+    def at(place):
+        return number(resumed.logits(place) if later is None else resumed.at(later, place))
+
+    ahead, behind = (at(resumed.activations + sign * step * direction) for sign in (1, -1))
+    expected = (ahead - behind) / (2 * step)
+    torch.testing.assert_close((found * direction).sum(), expected, rtol=5e-3, atol=1e-3)
+    assert not any(parameter.grad is not None for parameter in model.bridge.parameters())

@@ -4,7 +4,15 @@ import json
 
 import pytest
 import torch
-from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, FIGURE, REPORTER
+from darkmatter_example.descriptors import (
+    BASELINE,
+    CATALOGUE,
+    DATASET,
+    EVALUATOR,
+    FIGURE,
+    REPORTER,
+    SIMULATOR,
+)
 from darkmatter_example.toysae import ADAPTER
 from darkmatter_example.writing import save_toysae
 from safetensors.torch import save_file
@@ -14,10 +22,12 @@ from darkmatter.testing import (
     check_adapter,
     check_baseline,
     check_catalogue,
+    check_dataset,
     check_evaluator,
     check_figure,
     check_imports,
     check_reporter,
+    check_simulator,
 )
 
 pytest_plugins = ["darkmatter.testing.fixtures"]
@@ -89,3 +99,13 @@ def test_the_command_knows_the_evaluator(run_cli):
     (described,) = json.loads(found.stdout)
     assert described["distribution"] == "darkmatter-example"
     assert [metric["name"] for metric in described["metrics"]] == ["top_share", "silent_share"]
+
+
+def test_the_dataset_conforms():
+    """Pairs are of equal length and call for different words."""
+    check_dataset(DATASET)
+
+
+def test_the_simulator_conforms():
+    """One number per token, the same each time."""
+    check_simulator(SIMULATOR)

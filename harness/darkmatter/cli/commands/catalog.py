@@ -37,7 +37,7 @@ def _kind(_context: click.Context, _argument: click.Parameter, value: str | None
 @click.argument("kind", required=False, callback=_kind, metavar="[KIND]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list for one kind, else an object.")
 def list_(kind: str | None, *, as_json: bool) -> None:
-    """List adapters, evaluators, baselines, sources, reporters, figures, suites, catalogues, executors."""
+    """List what there is: adapters, evaluators, baselines, datasets and the other kinds."""
     kinds = [kind] if kind else list(CHOICES)
     offers = {each: _offers(each) for each in kinds}
     if as_json:

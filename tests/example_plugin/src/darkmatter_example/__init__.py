@@ -4,7 +4,17 @@ import logging
 
 from darkmatter import api
 from darkmatter_example import toysae
-from darkmatter_example.descriptors import BASELINE, CATALOGUE, EVALUATOR, FIGURE, REPORTER, SOURCE, SUITE
+from darkmatter_example.descriptors import (
+    BASELINE,
+    CATALOGUE,
+    DATASET,
+    EVALUATOR,
+    FIGURE,
+    REPORTER,
+    SIMULATOR,
+    SOURCE,
+    SUITE,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +47,18 @@ def darkmatter_baselines() -> list[api.Baseline]:
 def darkmatter_activation_sources() -> list[api.ActivationSource]:
     """Where activations come from."""
     return [SOURCE]
+
+
+@api.hookimpl
+def darkmatter_datasets() -> list[api.Dataset]:
+    """What models are asked."""
+    return [DATASET]
+
+
+@api.hookimpl
+def darkmatter_simulators() -> list[api.Simulator]:
+    """Who guesses when a latent fires."""
+    return [SIMULATOR]
 
 
 @api.hookimpl

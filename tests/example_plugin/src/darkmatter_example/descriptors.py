@@ -75,3 +75,25 @@ SUITE = api.EmbeddedSuite(
     summary="Random activations and a toy SAE: seconds.",
     implementation="darkmatter_example.suite:write",
 )
+
+
+class OppositesConfig(api.Config):
+    """Options of `opposites`."""
+
+    pairs: int = Field(4, ge=2, le=4, description="pairs of prompts")
+
+
+DATASET = api.Dataset(
+    name="opposites",
+    summary='What is "not hot but"?',
+    implementation="darkmatter_example.prompts:make",
+    config=OppositesConfig,
+    gives="minimal_pairs",
+)
+
+SIMULATOR = api.Simulator(
+    name="guess",
+    summary="The mean activation, whatever the text.",
+    implementation="darkmatter_example.guess:make",
+    config=api.Config,
+)

@@ -54,6 +54,9 @@ class RecordedActivations:
     def model(self) -> None:
         """Not at hand; evaluators that need one are skipped with that reason."""
 
+    def tokenizer(self) -> None:
+        """Nor this."""
+
     def shards(self) -> list[api.Shard]:
         """Contexts in fixed pieces: sums are reduced in this order, so it depends on nothing else."""
         starts = range(0, self.n_contexts, SHARD)
