@@ -51,8 +51,8 @@ def _picture(saes: Sequence[api.Measured], file_part: str) -> api.Drawing:
     name_rows(axes, names)
     key_above(axes, columns=3)
     scores = (
-        " Right: how well the activations of latents are foretold from the last two tokens (mean correlation, "
-        "95% intervals over latents), a simple measure of what is plain to read."
+        " Right: how well the activations of latents are foretold from the last two tokens (mean "
+        "correlation, 95% intervals over latents), a simple measure of what is plain to read."
         if scored
         else ""
     )
