@@ -36,8 +36,8 @@ ONE = ("topk-w1024-k16",)
 ONLY = {"gradient_pursuit": WIDTHS, "cross_layer": WIDTHS, "synthetic_noise": ONE, "error_saes": ONE}
 """What the demo's costly evaluators measure."""
 
-FULL_ONLY = {"synthetic_noise": WIDTHS, "error_saes": ONE}
-"""The same in ``paper.yaml``; the paper has one SAE for either."""
+FULL_ONLY = {"cross_layer": WIDTHS, "synthetic_noise": WIDTHS, "error_saes": ONE}
+"""The same in ``paper.yaml``; the paper has one SAE for each. `cross_layer` on controls says nothing."""
 
 DEMO: dict[str, dict[str, Any]] = {
     "reconstruction": {},
