@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkmatter.cli.main import main
+from darkmatter.runs.suite import read_suite
 from darkmatter_plugins.evaluators import EVALUATORS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -70,6 +71,24 @@ def test_tables_are_filled_from_rows_and_keep_what_is_not_given(maker):
     ]
     assert made.startswith("a\n<!-- numbers: e | m | topk-* -->")
     assert made.endswith("<!-- end -->\nb\n")
+
+
+def test_pictures_of_both_models_are_there_and_small(maker):
+    """Every picture that the page shows is committed, under 70 kB, and none lies there unused."""
+    shown = {f"{'-'.join(filter(None, each))}.png" for each in maker.PICTURE.findall(PAGE)}
+    committed = {path.name: path.stat().st_size for path in maker.BESIDE.glob("*.png")}
+
+    assert len(shown) == PAGE.count(".png)")
+    assert shown == set(committed)
+    assert {name.split("-")[0] for name in shown} == {"embedded", "tinystories"}
+    assert max(committed.values()) < 70_000
+
+
+def test_the_suite_of_the_page_is_one(maker):
+    """The committed suite can be run once its paths are filled in: every field and evaluator exists."""
+    suite = read_suite(maker.BESIDE / "tinystories.yaml")
+
+    assert set(suite.evaluators) <= {each.name for each in EVALUATORS}
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ FIGURES = (
     _figure("width_l0", "FVU and nonlinear FVU over width and L0", "reconstruction", "error_decomposition"),
     _figure(
         "accounting",
-        "FVU by width, divided into absent features, linear, encoder and nonlinear error",
+        "FVU by width, divided into linear, encoder and nonlinear error, and absent features",
         "width_scaling_law",
         uses=("gradient_pursuit",),
     ),

@@ -94,12 +94,24 @@ def _picture(each: api.Measured, sources: list[str], results: api.FigureResults,
     key_above(axes, columns=3)
     cut = f" {len(sources) - MOST} further sources stand in the tables." if len(sources) > MOST else ""
     dashed = ", dashed: before" if before else ""
+    hatched = (
+        " Hatched: controls of equal rank (rows of other tokens, random mixtures of x)."
+        if any(controls)
+        else ""
+    )
+    lacking = [name for name in shown if each.value(f"fvu_nonlinear_after[{name}]") is None]
+    none = (
+        " No orange bar on the right: x joins every source there, so that the SAE itself would give e back, "
+        "and random mixtures of x nothing."
+        if lacking
+        else ""
+    )
     return api.Drawing(
         figure_of(axes[0]),
         f"{api.printable(each.name)}: share of the error and of its linear and nonlinear part that a linear "
         f"map of each source predicts (left); FVU (grey) and nonlinear FVU (orange) when the prediction is "
-        f"added to the reconstruction (right{dashed}). Hatched: controls of equal rank (rows of other "
-        f"tokens, random mixtures of x).{cut} {INTERVALS}",
+        f"added to the reconstruction (right{dashed}).{hatched}{none}"
+        f"{cut} {INTERVALS}",
         part,
     )
 

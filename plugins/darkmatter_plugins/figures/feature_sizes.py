@@ -61,10 +61,9 @@ def _panel(axis: Axes, each: api.Measured) -> None:
         axis.plot(mean["x"], numbers(mean["y"]), color=PARTS["nonlinear"], linewidth=1.4)
     ends = [min(x), max(x)]
     axis.plot(ends, ends, ":", color="#404040", linewidth=1.1)
-    axis.set_title(wrapped(each.name, 26), size=8.5)
     found = [
         f"{label} {value:.2f}"
         for label, metric in (("r", f"{CURVE}.correlation"), ("slope", f"{CURVE}.slope"))
         if (value := each.value(metric)) is not None
     ]
-    axis.text(0.04, 0.95, "\n".join(found), transform=axis.transAxes, va="top", size=8)
+    axis.set_title("\n".join([wrapped(each.name, 26), ", ".join(found)]), size=8.5)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from darkmatter import api
 from darkmatter_plugins.figures.style import (
     GREEN,
     GREY,
-    LIGHT,
     PARTS,
     Point,
     need_some,
@@ -57,7 +57,11 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     axis.set_xlim(-0.5, len(VECTORS) - 0.5)
     axis.grid(visible=False, axis="x")
     axis.set_ylabel("R² of the squared norm from x")
-    shown = "violins over SAEs, a point each" if len(saes) >= VIOLIN else "a point each, 95% intervals"
+    shown = (
+        "violins over SAEs, a point each, a bar at the median"
+        if len(saes) >= VIOLIN
+        else "a point each, 95% intervals"
+    )
     other = f" Grey diamonds: {plural(len(controls), 'control')}." if controls else ""
     yield api.Drawing(
         figure,
@@ -71,10 +75,14 @@ def _column(axis: Axes, place: int, known: Sequence[Point], color: str) -> None:
     if not known:
         return
     values = [each.value for each in known]
-    if len(known) >= VIOLIN and max(values) > min(values):
+    if len(set(values)) == 1:
+        # As of x, which is the same whatever the SAE.
+        known, values = known[:1], values[:1]
+    if len(known) >= VIOLIN and len(values) > 1:
         bodies: Any = axis.violinplot(values, positions=[place], widths=0.7, showextrema=False)["bodies"]
         for body in bodies:
             body.set(facecolor=color, alpha=0.3, edgecolor=color)
+        axis.plot([place - 0.1, place + 0.1], [median(values)] * 2, color=color, linewidth=2.2, zorder=3)
     spread = _spread(len(values))
     axis.plot([place + shift for shift in spread], values, "o", color=color, markersize=4, zorder=4)
     if len(known) < VIOLIN:
@@ -85,7 +93,7 @@ def _column(axis: Axes, place: int, known: Sequence[Point], color: str) -> None:
 def _controls(axis: Axes, place: int, values: Sequence[float]) -> None:
     """Controls at the right of the column; those far below stand at the edge."""
     shown = [max(value, LOWEST) for value in values]
-    axis.plot([place + 0.4] * len(shown), shown, "D", markerfacecolor="white", color=LIGHT, markersize=3.5)
+    axis.plot([place + 0.4] * len(shown), shown, "D", markerfacecolor="white", color=GREY, markersize=3.5)
 
 
 def _spread(count: int) -> list[float]:

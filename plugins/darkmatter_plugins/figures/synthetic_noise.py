@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from darkmatter import api
 from darkmatter_plugins.figures.style import (
     GREY,
+    NAMES,
     PARTS,
     bars,
     figure_of,
+    key_above,
     need_some,
     numbers,
     panels,
@@ -51,36 +53,38 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 def _picture(each: api.Measured, part: str) -> api.Drawing:
     pairs = _pairs(each)[:MOST_PAIRS]
-    axes = panels(len(pairs) + 2, columns=2, size=(3.1, 2.5))
+    axes = panels(len(pairs) + 2, columns=2, size=(3.1, 2.5) if pairs else (3.1, 2.7))
     for axis, pair in zip(axes, pairs, strict=False):
         _curves(axis, each, pair)
     _grid(axes[-2], each)
     _correlations(axes[-1], each)
-    axes[0].legend(title="part of FVU")
+    key_above(axes, columns=2)
     levels = "; ".join(f"({pair})" for pair in pairs)
-    shown = f" Above: levels (x, Sae) {levels}, over the share of latents ablated." if pairs else ""
+    shown = f" Parts of FVU at levels (x, Sae) {levels}, over the share of latents ablated." if pairs else ""
     return api.Drawing(
         figure_of(axes[0]),
         f"{api.printable(each.name)}: its reconstructions taken as activations, with noise added to them (x "
         f"noise) or to their reconstruction (Sae noise). Theory: an SAE without error on an isotropic signal."
-        f"{shown} Left: linear and nonlinear part of FVU for all pairs of levels, measured over theory "
-        f"(dotted: equality). Right: correlation of level and part over those pairs; diamonds: theory. No "
-        f"intervals: the pairs are no sample.",
+        f"{shown} All pairs of levels: linear and nonlinear part of FVU, measured over theory (dotted: "
+        f"equality). Correlation of level and part over those pairs; diamonds: theory. No intervals: the "
+        f"pairs are no sample.",
         part,
     )
 
 
 def _pairs(each: api.Measured) -> list[str]:
-    """The pairs of levels with curves, as their names have them."""
+    """The pairs of levels that latents were ablated at, as the names of their curves have them."""
     return [
-        name.removeprefix("linear[").removesuffix("]") for name in each.curves if name.startswith("linear[")
+        name.removeprefix("linear[").removesuffix("]")
+        for name, curve in each.curves.items()
+        if name.startswith("linear[") and len(curve["x"]) > 1
     ]
 
 
 def _curves(axis: Axes, each: api.Measured, pair: str) -> None:
     for part in SPLIT:
         curve = each.curves[f"{part}[{pair}]"]
-        axis.plot(curve["x"], numbers(curve["y"]), "o-", color=PARTS[part], markersize=3.5, label=part)
+        axis.plot(curve["x"], numbers(curve["y"]), "o-", color=PARTS[part], markersize=3.5, label=NAMES[part])
     x, _, sae = api.printable(pair).partition(",")
     axis.set_title(f"x noise {x}, Sae noise {sae}", size=9)
     axis.set_xlabel("latents ablated (%)")
@@ -94,7 +98,10 @@ def _grid(axis: Axes, each: api.Measured) -> None:
     for part in SPLIT:
         pairs = _both(each.tables, part)
         theory, measured = [x for x, _ in pairs], [y for _, y in pairs]
-        axis.plot(theory, measured, "o", color=PARTS[part], markersize=3.5, markeredgewidth=0, alpha=0.8)
+        axis.plot(
+            theory, measured, "o" if part == "linear" else "s", color=PARTS[part], markersize=3.5,
+            markeredgewidth=0, alpha=0.8, label=NAMES[part],
+        )  # fmt: skip
         lowest, highest = min([lowest, *measured]), max([highest, *theory, *measured])
     axis.plot([0, highest], [0, highest], ":", color="#404040", linewidth=1.1)
     limits = (min(1.5 * lowest, -0.02), 1.6 * highest)

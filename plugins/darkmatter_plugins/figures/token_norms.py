@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CURVES = {"error": "|e|", "linear": "|L|", "nonlinear": "|N|"}
 
-MOST = 8
+MOST = 6
 """Members that are told apart by their colours."""
 
 
@@ -42,6 +42,7 @@ def _lines(family: api.Measured, names: list[str], widths: dict[str, int]) -> ap
     )
     colors = colormaps["viridis_r"]
     axes = panels(3, columns=1, size=(6.2, 1.55), share_x=True)
+    fresh = ""
     distinct = len(set(widths.values())) == len(widths)
     for axis, (part, title) in zip(axes, CURVES.items(), strict=True):
         for index, name in enumerate(shown):
@@ -54,7 +55,7 @@ def _lines(family: api.Measured, names: list[str], widths: dict[str, int]) -> ap
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)
         axis.margins(x=0.01)
-        _contexts(axis, family.curves[f"{part}_norm[{shown[0]}]"].get("position", []))
+        fresh = _contexts(axis, family.curves[f"{part}_norm[{shown[0]}]"].get("position", []))
     predicted = next((name for name in names if f"predicted_error_norm[{name}]" in family.curves), None)
     if predicted is not None:
         curve = family.curves[f"predicted_error_norm[{predicted}]"]
@@ -72,12 +73,15 @@ def _lines(family: api.Measured, names: list[str], widths: dict[str, int]) -> ap
         figure_of(axes[0]),
         f"Norms of the error e, its linear part L and its nonlinear part N of {plural(len(names), 'SAE')} of "
         f"one family{left_out} on the same consecutive held-out tokens, in units of the activations. Dashed: "
-        f"the norm of the widest SAE as the narrower ones predict it. Vertical lines: a new context begins.",
+        f"the norm of the widest SAE as the narrower ones predict it.{fresh}",
     )
 
 
-def _contexts(axis: Axes, positions: list[int]) -> None:
-    """A line where the position within the context falls back."""
+def _contexts(axis: Axes, positions: list[int]) -> str:
+    """A line where the position within the context falls back, and what the caption says of it."""
+    said = ""
     for index, (before, after) in enumerate(pairwise(positions)):
         if after < before:
-            axis.axvline(index + 0.5, color="#b0b0b0", linewidth=0.8, linestyle=":")
+            axis.axvline(index + 0.5, color="#707070", linewidth=0.9, linestyle=":")
+            said = " Vertical dots: a new context begins."
+    return said

@@ -78,13 +78,17 @@ def _slope(family: api.Measured) -> str:
         return ""
     return (
         f" Slope d log FVU_nonlinear / d log W: {slope.value:.3f} [{slope.low:.3f}, {slope.high:.3f}] "
-        f"(0: no width removes nonlinear error)."
+        f"(0: width leaves the nonlinear error alone)."
     )
 
 
 def _members(axis: Axes, curve: dict[str, Any], label: str, color: str, marker: str) -> None:
     y = numbers(curve["y"])
-    axis.plot(curve["x"], y, marker, color=color, markersize=5, label=label, zorder=4)
+    # The circle of the FVU lies on top, as the square of the nonlinear FVU is never above it.
+    axis.plot(
+        curve["x"], y, marker, color=color, markersize=5.5, markeredgecolor="white", markeredgewidth=0.7,
+        label=label, zorder=5 if marker == "o" else 4,
+    )  # fmt: skip
     for x, value, low, high in zip(curve["x"], y, curve["low"], curve["high"], strict=True):
         whisker(axis, Point(value, low, high), x, upright=True, color=color)
 

@@ -185,7 +185,7 @@ BROKEN = {
     ),
     "given twice": (
         described(variant(more=lambda self, out, ctx: out.undefined("mean", "again"))),
-        r"\['mean'\] more than once",
+        "gave the metric .mean. twice",
     ),
     "primary left out": (described(variant(run=lambda self, ctx: ctx.output())), "gave no 'mean'"),
     "a tensor in a table": (

@@ -138,7 +138,10 @@ def trained(name, index, **options):
     yield result(
         "error_saes",
         name,
-        [(f"fvu_mean.{part}", sum(each) / 2) for part, each in seeds.items()],
+        [
+            *((f"fvu_mean.{part}", sum(each) / 2) for part, each in seeds.items()),
+            *((f"score.{part}", 0.3 * place) for place, part in enumerate(PARTS, 1)),
+        ],
         tables={
             "saes": [
                 {"part": part, "seed": seed, "fvu": fvu}

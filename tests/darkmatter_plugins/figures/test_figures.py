@@ -14,7 +14,7 @@ from darkmatter.testing import check_figure
 from darkmatter.testing.results import HOSTILE
 from darkmatter.testing.synthetic import synthetic_activations, synthetic_saes
 from darkmatter_plugins.figures import FIGURES
-from darkmatter_plugins.figures.style import HATCH, LIGHT
+from darkmatter_plugins.figures.style import GREY, HATCH
 from darkmatter_plugins.figures.style import PARTS as COLOURS
 
 NAMES = [figure.name for figure in FIGURES]
@@ -110,6 +110,21 @@ def test_accounting_without_pursuit(drawn, made):
     assert [patch.get_height() for patch in axis.patches[:4]] == pytest.approx([0.17] * 4)
 
 
+def test_accounting_of_a_nonlinear_error_that_width_lowers(drawn, made):
+    """Where the paper's shares are undefined, bars are each SAE's own FVU, hatched where not pursued."""
+    law, scaling = made.family()
+    law.tables["accounting"].update(linear=None, nonlinear=None)
+    (axis,) = drawn("accounting", ResultSet([law, scaling, *made.per_sae("w512", 1, width=512)]))[""]
+    fvu, nonlinear = zip(*map(made.fvus, range(4)), strict=True)
+    heights = np.array([patch.get_height() for patch in axis.patches]).reshape(3, 4)
+
+    assert heights[0] == pytest.approx([nonlinear[0], nonlinear[1] - 0.01, *nonlinear[2:]])
+    assert heights[1] == pytest.approx([0, 0.01, 0, 0])
+    assert heights.sum(axis=0) == pytest.approx(fvu)
+    assert [patch.get_hatch() for patch in axis.patches[:4]] == [HATCH, None, HATCH, HATCH]
+    assert ([0, 0], pytest.approx([0.29, 0.31])) in lines(axis, "#202020")
+
+
 def test_norm_test(drawn):
     """One point per SAE and vector with its interval, and controls apart in grey."""
     (axis,) = drawn("norm_test")[""]
@@ -118,7 +133,7 @@ def test_norm_test(drawn):
     assert close(found, [0.5, 0.49, 0.48, 0.47, 0.46])
     assert len(set(at)) == 5
     assert ([at[0], at[0]], pytest.approx([0.45, 0.55])) in lines(axis, COLOURS["nonlinear"])
-    assert [y for _, y in lines(axis, LIGHT, "D")] == [[0.9], [0.88], [0.6], [0.8], [0.5 - 0.09]]
+    assert [y for _, y in lines(axis, GREY, "D")] == [[0.9], [0.88], [0.6], [0.8], [0.5 - 0.09]]
     assert not axis.collections
 
 
@@ -158,7 +173,7 @@ def test_token_norms(drawn):
 
     for axis in axes:
         assert [line.get_ydata()[0] for line in axis.lines[:4]] == [1.0, 2.0, 3.0, 4.0]
-        assert ([1.5, 1.5], [0, 1]) in lines(axis, "#b0b0b0")
+        assert ([1.5, 1.5], [0, 1]) in lines(axis, "#707070")
     assert lines(axes[0], COLOURS["nonlinear"]) == [([0, 1, 2, 3], [1.1, 2.1, 2.9, 1.6])]
 
 
@@ -213,17 +228,46 @@ def test_synthetic_noise(drawn):
     curve, grid, corr = drawn("synthetic_noise")["w512"][:3]
 
     assert lines(curve, COLOURS["nonlinear"], "o") == [([0.0, 50.0], [0.4, 0.37])]
-    assert lines(grid, COLOURS["nonlinear"], "o") == [([0.0, 1.0, 0.25], [0.0, 1.0, 0.3])]
+    assert curve.get_title(loc="left") == "x noise 1, Sae noise 0.6"
+    assert lines(grid, COLOURS["nonlinear"], "s") == [([0.0, 1.0, 0.25], [0.0, 1.0, 0.3])]
     assert bar_lengths(corr) == [0.9, -0.4, -0.1, 0.7]
     assert lines(corr, "#202020", "D") == [([0.98, -0.38, 0.78], [0, 1, 3])]
 
 
+def test_one_share_of_ablated_latents_makes_no_curve(drawn, made):
+    """A panel of a single point would have an axis without meaning."""
+    *_, noise = made.per_sae("w256", 0)
+    for curve in noise.curves.values():
+        curve.update(x=curve["x"][:1], y=curve["y"][:1])
+    axes = drawn("synthetic_noise", ResultSet([noise]))[""]
+
+    assert [axis.get_title(loc="left") for axis in axes] == [
+        "all pairs of levels",
+        "correlation of level and part",
+    ]
+
+
 def test_error_saes(drawn):
-    """Bars are means over seeds, points the seeds."""
-    (axis,) = drawn("error_saes")[""]
+    """Bars are means over seeds, points the seeds; beside them the scores with their intervals."""
+    axis, scores = drawn("error_saes")[""]
 
     assert bar_lengths(axis, COLOURS["linear"]) == pytest.approx([0.51] * 5)
     assert [x for x, _ in lines(axis, "#202020", "o")][:2] == [[0.4, 0.42]] * 2
+    assert bar_lengths(scores, COLOURS["linear"]) == pytest.approx([0.6] * 5)
+    assert [0.54, 0.66] in [pytest.approx(x) for x, _ in lines(scores, "#202020")]
+
+
+def test_one_training_seed_has_the_interval_of_its_text(drawn, made):
+    """Without a spread over seeds the lines are those of the first seed's FVU, and no scores no panel."""
+    one = made.result(
+        "error_saes",
+        "w256",
+        [made.value("fvu_mean.linear", 0.5, interval=False), made.value("fvu.linear", 0.5)],
+        tables={"saes": [{"part": "linear", "seed": 0, "fvu": 0.5}]},
+    )
+    (axis,) = drawn("error_saes", ResultSet([one]))[""]
+
+    assert [x for x, _ in lines(axis, "#202020")] == [pytest.approx([0.45, 0.55])]
 
 
 def test_error_saes_training(drawn):
@@ -240,7 +284,7 @@ def test_feature_sizes(drawn):
 
     assert lines(axes[1], "#56b4e9", ".") == [([1.0, 2.0, 4.0], [0.5, 2.5, 3.5])]
     assert lines(axes[1], COLOURS["nonlinear"]) == [([1.0, 2.0, 4.0], [0.5, 2.5, 3.5])]
-    assert axes[1].texts[0].get_text() == "r 0.70\nslope 1.20"
+    assert axes[1].get_title(loc="left") == "w512\nr 0.70, slope 1.20"
 
 
 def test_density(drawn):
