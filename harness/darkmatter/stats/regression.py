@@ -108,5 +108,6 @@ def _cholesky(unit: Tensor) -> tuple[Tensor | None, float]:
         return None, float("inf")
     norm = float(unit.abs().sum(dim=0).max())
     reciprocal, _ = lapack.dpocon(lower.numpy(), norm, uplo="L")
-    condition = float("inf") if reciprocal == 0 else 1.0 / float(reciprocal)
+    # An estimate: its last digits depend on where the library's work space lies in memory.
+    condition = float("inf") if reciprocal == 0 else float(f"{1.0 / float(reciprocal):.6g}")
     return (lower, condition) if condition <= MAX_CONDITION else (None, condition)
