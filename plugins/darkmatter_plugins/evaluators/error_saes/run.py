@@ -32,7 +32,7 @@ from darkmatter.stats import LinearMap
 from darkmatter_plugins.evaluators.error_decomposition.run import ROUNDING, VARIANCE_FLOOR
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEsConfig
 from darkmatter_plugins.evaluators.error_saes.gaps import norm_gap
-from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores, sampled_latents
+from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores
 from darkmatter_plugins.evaluators.error_saes.report import Report
 from darkmatter_plugins.evaluators.error_saes.targets import (
     HeldOut,
@@ -40,6 +40,7 @@ from darkmatter_plugins.evaluators.error_saes.targets import (
     PartMoments,
     training_rows,
 )
+from darkmatter_plugins.interpretability.latents import sampled_latents
 from darkmatter_plugins.training.rows import ShuffledRows
 from darkmatter_plugins.training.topk import TopKPlan, Trained, train_topk
 
