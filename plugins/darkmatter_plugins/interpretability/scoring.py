@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import rankdata
 from torch import Tensor
 
 from darkmatter import api
@@ -46,8 +45,9 @@ def auroc(predicted: np.ndarray, positive: np.ndarray) -> float:
     pairs = n_positive * (len(positive) - n_positive)
     if not pairs:
         return math.nan
-    ranks = rankdata(predicted)[positive].sum()
-    return float((ranks - n_positive * (n_positive + 1) / 2) / pairs)
+    _, place, counts = np.unique(predicted, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / pairs)
 
 
 def average_precision(predicted: np.ndarray, positive: np.ndarray) -> float:

@@ -24,6 +24,7 @@ Table ``latents``: a row per latent (latent, firings, scores by name, unrelated_
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from darkmatter import api
@@ -61,7 +62,7 @@ class Autointerp:
         report(out, self._scored(maker, samples))
         usage = maker.usage()
         if usage != api.Usage():
-            out.tables["usage"] = {**vars(usage)}
+            out.tables["usage"] = dataclasses.asdict(usage)
         return out
 
     def _scored(self, maker: api.SimulatorMaker, samples: Sequence[Drawn]) -> list[LatentScores]:
