@@ -280,6 +280,27 @@ RELATIVES = (
         "variance = (x - mean.mean().to(x.device)).square().sum(dim=1)",
         (f"{CLOSED_FORMS}::test_f4_one_scalar_mean_inflates_the_fit",),
     ),
+    Mutation(
+        "simulators scored on what they have seen",
+        f"{EVALUATORS}/autointerp/sampling.py",
+        "for chunk in ctx.chunks(rows):",
+        'for chunk in ctx.chunks("train"):',
+        (of_evaluator("autointerp", "simulators_see_training_text_and_are_scored_on_held_out_text"),),
+    ),
+    Mutation(
+        "undefined correlations averaged as 0",
+        f"{EVALUATORS}/autointerp/report.py",
+        '_mean(out, f"score.{part}", known, nothing)',
+        '_mean(out, f"score.{part}", np.nan_to_num(values), nothing)',
+        (of_evaluator("autointerp", "what_has_no_correlation_is_counted_and_not_taken_as_zero"),),
+    ),
+    Mutation(
+        "a latent as its own control",
+        f"{EVALUATORS}/autointerp/sampling.py",
+        "other[circle] = circle.roll(-1)",
+        "other[circle] = circle",
+        (of_evaluator("autointerp", "the_control_scores_a_simulation_against_another_latent"),),
+    ),
 )
 
 MUTATIONS = (*FIFTEEN, *RELATIVES)

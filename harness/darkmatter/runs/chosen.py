@@ -99,7 +99,7 @@ def choose_evaluators(
         evaluator = owned.descriptor
         assert isinstance(evaluator, Evaluator)
         config = _checked(evaluator.config, options, f"evaluator {name!r}")
-        config, uses = _with_full_choices(config, host, f"evaluator {name!r}")
+        config, uses = with_full_choices(config, host, f"evaluator {name!r}")
         chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
     return chosen
 
@@ -111,7 +111,7 @@ def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Con
         raise UsageError(explain(error, config, what)) from None
 
 
-def _with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
+def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
     """A configuration whose choices have all their options, defaults included; and what it chose."""
     uses, full = [], {}
     for name in type(config).model_fields:

@@ -12,10 +12,11 @@ from torch import Tensor
 from darkmatter.descriptors import Config, Evaluator
 from darkmatter.offers import Owned
 from darkmatter.plugins import PluginHost
+from darkmatter.plugins import host as installed
 from darkmatter.progress import Progress
 from darkmatter.results.reading import StoredResult
 from darkmatter.runs.analysis import Analysis
-from darkmatter.runs.chosen import Chosen
+from darkmatter.runs.chosen import Chosen, with_full_choices
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
 from darkmatter.runs.job import make_engine
@@ -63,7 +64,9 @@ def _chosen(evaluator: Evaluator, config: Config, tracebacks: list[str]) -> Chos
         return _Recorded(evaluator.resolve()(settings), tracebacks)
 
     recorded = dataclasses.replace(evaluator, implementation=make)
-    return Chosen(Owned(recorded, "testing", "testing", "0"), config)
+    # What its options name is installed, whether or not the evaluator itself is.
+    config, uses = with_full_choices(config, installed(), f"evaluator {evaluator.name!r}")
+    return Chosen(Owned(recorded, "testing", "testing", "0"), config, uses=uses)
 
 
 class _Recorded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from darkmatter_plugins.evaluators.autointerp.descriptor import AUTOINTERP
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
 from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
@@ -26,4 +27,5 @@ EVALUATORS = (
     CROSS_LAYER,
     SYNTHETIC_NOISE,
     ERROR_SAES,
+    AUTOINTERP,
 )

@@ -1,12 +1,13 @@
 """Fragments of text with the activations of some latents, kept in bounded memory.
 
 A fragment is T neighbouring positions of one context; fragments do not overlap. F counts fragments, L
-latents.
+latents. A latent fires where its code is above 0, also where codes have both signs.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -69,7 +70,7 @@ class FragmentSampler:
         number = torch.arange(self.seen, self.seen + len(cut_tokens))
         self.seen += len(cut_tokens)
         cut = cut.permute(2, 0, 1)
-        fires = (cut != 0).any(dim=2)
+        fires = (cut > 0).any(dim=2)
         seeds = [f"{self.seed}/{each}" for each in number.tolist()]
         chances = [random.Random(seed).random() for seed in seeds]  # noqa: S311 - no secret
         chance = torch.tensor(chances, dtype=torch.float64).expand(fires.shape)
@@ -77,12 +78,21 @@ class FragmentSampler:
         self._top.offer(torch.where(fires, cut.amax(dim=2).double(), -torch.inf), number, cut_tokens, cut)
         self._random.offer(torch.where(allowed, chance, -torch.inf), number, cut_tokens, cut)
 
-    def of(self, latent: int) -> api.Fragments:
+    def of(self, latent: int) -> Sample:
         """One latent's fragments; a random one that is a top one too counts once."""
         top, other = self._top.of(latent), self._random.of(latent)
         fresh = ~torch.isin(other[0], top[0])
         tokens, activations = (torch.cat([a, b[fresh]]) for a, b in zip(top[1:], other[1:], strict=True))
-        return api.Fragments(tokens, activations, len(top[0]))
+        drawn = torch.cat([torch.isin(top[0], other[0]), fresh[fresh]])
+        return Sample(api.Fragments(tokens, activations, len(top[0])), drawn)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One latent's fragments; ``random`` [F] says which the random draw holds, top ones among them."""
+
+    fragments: api.Fragments
+    random: Tensor
 
 
 class _Best:

@@ -1,25 +1,26 @@
-"""Scores of simulators: correlation of predicted and true activations on held-out fragments."""
+"""Scores of predicted activations, whoever predicts: correlation, and detection of what fires."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.interpretability.simulators import Simulator
 
 ROUND_OFF = 1e-24
 """A variance below this share of the mean square is round-off."""
 
 
 def correlation(predicted: Tensor, truth: Tensor) -> float:
-    """Pearson's correlation over all positions, NaN where either does not vary.
+    """Pearson's correlation over positions with a prediction (not NaN); NaN where either does not vary.
 
     A prediction that is affine in the truth scores 1, an unrelated one 0; the best that a prediction of
     "fires or not" can do for Bernoulli(p)·U(0,1) is (p/2 - p²/2)/√((p/3 - p²/4)(p - p²)).
     """
-    a, b = predicted.double().flatten(), truth.double().flatten()
+    said = ~predicted.isnan()
+    a, b = predicted[said].double(), truth[said].double()
     if not len(a):
         return math.nan
     floors = [ROUND_OFF * float(each.square().mean()) for each in (a, b)]
@@ -30,6 +31,34 @@ def correlation(predicted: Tensor, truth: Tensor) -> float:
     return max(-1.0, min(1.0, float((a * b).mean()) / math.sqrt(variances[0] * variances[1])))
 
 
-def score(simulator: Simulator, fragments: api.Fragments) -> float:
+def score(simulator: api.Simulation, fragments: api.Fragments) -> float:
     """The correlation over top and random fragments together; NaN where it is undefined."""
     return correlation(simulator(fragments.tokens), fragments.activations)
+
+
+def auroc(predicted: np.ndarray, positive: np.ndarray) -> float:
+    """P(a positive is predicted above a negative), ties count half; NaN where one class is missing.
+
+    ``predicted`` [n] numbers, ``positive`` [n] bool.
+    """
+    n_positive = int(positive.sum())
+    pairs = n_positive * (len(positive) - n_positive)
+    if not pairs:
+        return math.nan
+    _, place, counts = np.unique(predicted, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / pairs)
+
+
+def average_precision(predicted: np.ndarray, positive: np.ndarray) -> float:
+    """Area under precision over recall, Σ (recall step) · precision, equal predictions in one step.
+
+    A prediction that says nothing gives the share of positives; NaN where one class is missing.
+    """
+    n_positive = int(positive.sum())
+    if n_positive in (0, len(positive)):
+        return math.nan
+    order = np.argsort(-predicted, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(predicted[order])), len(order) - 1)
+    hits = np.cumsum(positive[order])[ends]
+    return float((np.diff(hits, prepend=0) * hits / (ends + 1)).sum() / n_positive)

@@ -4,4 +4,23 @@ from __future__ import annotations
 
 from darkmatter import api
 
-SIMULATORS: tuple[api.Simulator, ...] = ()
+
+class NoConfig(api.Config):
+    """No options."""
+
+
+TOKEN = api.Simulator(
+    name="token",
+    summary="Mean activation at the same token in training fragments; offline.",
+    implementation="darkmatter_plugins.simulators.ngram:token",
+    config=NoConfig,
+)
+
+NGRAM = api.Simulator(
+    name="ngram",
+    summary="Mean activation at the same last two tokens where seen in training, else at the token; offline.",
+    implementation="darkmatter_plugins.simulators.ngram:ngram",
+    config=NoConfig,
+)
+
+SIMULATORS: tuple[api.Simulator, ...] = (NGRAM, TOKEN)

@@ -6,6 +6,13 @@ from darkmatter.testing import check_evaluator
 from darkmatter_plugins.evaluators import EVALUATORS
 
 SMALL = {
+    "autointerp": {
+        "latents": 4,
+        "min_firings": 2,
+        "fragment": 4,
+        "train_fragments": 8,
+        "test_fragments": 4,
+    },
     "error_saes": {
         "k": 2,
         "width": 12,
@@ -16,7 +23,7 @@ SMALL = {
         "fragment": 4,
         "train_fragments": 8,
         "test_fragments": 4,
-    }
+    },
 }
 """Options for evaluators whose default budget is no test's."""
 

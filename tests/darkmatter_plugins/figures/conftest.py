@@ -129,7 +129,15 @@ def per_sae(name, index, **options):
         ],
         **options,
     )
+    yield autointerp(name, index, **options)
     yield from trained(name, index, **options)
+
+
+def autointerp(name, index, **options):
+    """A result of autointerp."""
+    scores = {"top": 0.9, "random": 0.6, "both": 0.8, "unrelated": 0.05}
+    metrics = [(f"score.{part}", score - 0.02 * index) for part, score in scores.items()]
+    return result("autointerp", name, [*metrics, ("detection.auroc", 0.95 - 0.1 * index)], **options)
 
 
 def trained(name, index, **options):
@@ -240,6 +248,7 @@ def everything(rename=str, count=5):
     for index, name in enumerate(NAMES[:count]):
         yield from per_sae(rename(name), index, width=WIDTHS[index], l0=L0S[index])
     yield decomposition(rename("pca"), 9, control=True, width=64)
+    yield autointerp(rename("pca"), 9, control=True, width=64)
     yield from family(tuple(map(rename, NAMES[:4])))
 
 

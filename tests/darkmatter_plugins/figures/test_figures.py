@@ -278,6 +278,18 @@ def test_error_saes_training(drawn):
     assert found == [pytest.approx([0.9, 0.5, 0.6]), pytest.approx([0.9, 0.5, 0.62])]
 
 
+def test_autointerp(drawn):
+    """Bars are the scores of SAEs and controls, diamonds the control, and AUROC has its own panel."""
+    scores, detection = drawn("autointerp")[""]
+    index = [0, 1, 2, 3, 4, 9]
+
+    for color, score in ((COLOURS["linear"], 0.9), ("#56b4e9", 0.6), (COLOURS["error"], 0.8)):
+        assert close(bar_lengths(scores, color), [score - 0.02 * i for i in index])
+    ((unrelated, _),) = lines(scores, COLOURS["nonlinear"], "D")
+    assert close(unrelated, [0.05 - 0.02 * i for i in index])
+    assert close(bar_lengths(detection), [0.95 - 0.1 * i for i in index])
+
+
 def test_feature_sizes(drawn):
     """A panel per SAE: points, running mean, equality and the two numbers."""
     axes = drawn("feature_sizes")[""]

@@ -1,16 +1,15 @@
-"""Fragments, simulators and scores, against answers known on paper."""
+"""Fragments and scores, against answers known on paper."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from darkmatter.api import Fragments
 from darkmatter_plugins.interpretability.fragments import FragmentCutter, FragmentSampler
-from darkmatter_plugins.interpretability.scoring import correlation, score
-from darkmatter_plugins.interpretability.simulators import NGram
+from darkmatter_plugins.interpretability.scoring import auroc, average_precision, correlation
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -50,50 +49,6 @@ def test_what_does_not_vary_has_no_score(constant):
 
     assert math.isnan(correlation(constant, varying))
     assert math.isnan(correlation(varying, constant))
-
-
-def of_tokens(tokens: list[list[int]], activations: list[list[float]]) -> Fragments:
-    return Fragments(torch.tensor(tokens), torch.tensor(activations), len(tokens))
-
-
-def test_token_lookup_predicts_the_tokens_mean():
-    """The mean activation at a token in training; the mean of everything for a token never seen."""
-    simulate = NGram(1).fit(of_tokens([[5, 7, 5]], [[1.0, 4.0, 3.0]]))
-
-    assert simulate(torch.tensor([[7, 5, 9]])).tolist() == [[4.0, 2.0, 8 / 3]]
-
-
-def test_ngrams_back_off_from_two_tokens_to_one_to_none():
-    """The pair where it occurred, else the token, else the mean; a fragment's first token has no pair."""
-    simulate = NGram(2).fit(of_tokens([[5, 7, 8, 7]], [[0.0, 4.0, 0.0, 2.0]]))
-
-    assert simulate(torch.tensor([[7, 5, 7], [8, 7, 9]])).tolist() == [[3.0, 0.0, 4.0], [0.0, 2.0, 1.5]]
-
-
-def test_a_latent_of_one_token_is_simulated_by_lookup_and_one_of_pairs_by_pairs():
-    """Score 1 where the rule can be said by the simulator; pairs are beyond a token's reach."""
-    tokens = torch.randint(4, (200, 12), generator=seeded())
-    by_token = (tokens == 2).float()
-    by_pair = torch.zeros(200, 12)
-    by_pair[:, 1:] = ((tokens[:, 1:] == 2) & (tokens[:, :-1] == 3)).float()
-
-    def scored(order: int, truth: torch.Tensor) -> float:
-        train, test = (Fragments(tokens[part], truth[part], 0) for part in (slice(100), slice(100, 200)))
-        return score(NGram(order).fit(train), test)
-
-    assert scored(1, by_token) == pytest.approx(1, abs=1e-12)
-    assert scored(2, by_pair) == pytest.approx(1, abs=0.02)
-    # A lookup can say P(pair | token) = 1/4 at that token: correlation √(q(1-p)/(p(1-q))), q = 1/16, p = 1/4.
-    assert scored(1, by_pair) == pytest.approx(math.sqrt(0.0625 * 0.75 / (0.25 * 0.9375)), abs=0.08)
-
-
-def test_random_labels_score_nothing():
-    """Activations drawn regardless of the text cannot be simulated from it."""
-    tokens = torch.randint(6, (400, 16), generator=seeded())
-    truth = torch.rand(400, 16, generator=seeded(1))
-    simulator = NGram(2).fit(Fragments(tokens[:200], truth[:200], 0))
-
-    assert score(simulator, Fragments(tokens[200:], truth[200:], 0)) == pytest.approx(0, abs=0.05)
 
 
 def rows_of(contexts: list[range]) -> torch.Tensor:
@@ -141,7 +96,7 @@ def test_top_fragments_are_those_of_highest_activation():
     """The top fragments of each latent, highest first, with their own tokens."""
     sampler, tokens, activations = sampled()
     for latent in range(3):
-        found = sampler.of(latent)
+        found = sampler.of(latent).fragments
         best = activations[..., latent].amax(dim=1).sort(descending=True).indices[:5]
         assert torch.equal(found.tokens[:5], tokens[best])
         assert torch.equal(found.activations[:5], activations[best][..., latent])
@@ -150,14 +105,15 @@ def test_top_fragments_are_those_of_highest_activation():
 
 def test_random_fragments_are_any_or_active_ones():
     """Unconditional draws contain silent fragments; conditional ones none; top ones are not repeated."""
-    loose, strict = sampled(random_count=100)[0].of(0), sampled(random_count=100, draw="active")[0].of(0)
+    loose = sampled(random_count=100)[0].of(0).fragments
+    strict = sampled(random_count=100, draw="active")[0].of(0).fragments
     silent = lambda found: int((found.activations == 0).all(dim=1).sum())
 
     assert silent(loose) > 30
     assert silent(strict) == 0
     activations = sampled()[2][..., 0]
     assert len(strict.tokens) == int((activations != 0).any(dim=1).sum())
-    everything = sampled(random_count=200)[0].of(0)
+    everything = sampled(random_count=200)[0].of(0).fragments
     assert len(everything.tokens) == 200
 
 
@@ -166,8 +122,11 @@ def test_how_rows_come_changes_no_sample(chunk):
     """What is drawn depends on the seed and the order of rows alone, and another seed draws others."""
     reference, found, other = sampled()[0], sampled(chunk)[0], sampled(seed=1)[0]
 
-    assert all(torch.equal(found.of(i).activations, reference.of(i).activations) for i in range(3))
-    assert not torch.equal(other.of(0).tokens, reference.of(0).tokens)
+    assert all(
+        torch.equal(found.of(i).fragments.activations, reference.of(i).fragments.activations)
+        for i in range(3)
+    )
+    assert not torch.equal(other.of(0).fragments.tokens, reference.of(0).fragments.tokens)
 
 
 def test_a_latent_that_never_fires_has_no_top_fragment():
@@ -175,5 +134,63 @@ def test_a_latent_that_never_fires_has_no_top_fragment():
     sampler = FragmentSampler(1, size=4, top=5, random_count=3, seed=0)
     sampler.offer(torch.arange(16), torch.arange(16), torch.zeros(16, 1))
 
-    assert sampler.of(0).n_top == 0
-    assert sampler.of(0).activations.shape == (3, 4)
+    assert sampler.of(0).fragments.n_top == 0
+    assert sampler.of(0).fragments.activations.shape == (3, 4)
+
+
+def test_negative_codes_do_not_fire():
+    """A latent with codes of both signs fires where they are above 0: what is negative is no top fragment."""
+    sampler = FragmentSampler(1, size=4, top=5, random_count=3, seed=0, draw="active")
+    sampler.offer(
+        torch.arange(12), torch.arange(12), torch.tensor([-3.0] * 4 + [2.0] * 4 + [-1.0] * 4)[:, None]
+    )
+    found = sampler.of(0)
+
+    assert found.fragments.n_top == 1
+    assert found.fragments.tokens.tolist() == [[4, 5, 6, 7]]
+
+
+def test_the_random_draw_keeps_its_fragments_that_are_top_ones_too():
+    """Where everything is drawn at random, every fragment is in the random draw, and each counts once."""
+    found = sampled(random_count=200)[0].of(0)
+
+    assert bool(found.random.all())
+    assert len(found.random) == len(found.fragments.tokens) == 200
+    few = sampled(top=200, random_count=6)[0].of(0)
+    assert int(few.random.sum()) == 6
+
+
+def test_what_is_not_predicted_is_left_out_of_the_correlation():
+    """NaN is no number to correlate: the other positions decide."""
+    truth = torch.tensor([[1.0, 2.0, 3.0, 9.0]])
+
+    assert correlation(torch.tensor([[2.0, 4.0, 6.0, math.nan]]), truth) == pytest.approx(1)
+    assert math.isnan(correlation(torch.full((1, 4), math.nan), truth))
+
+
+def test_detection_by_hand():
+    """Pairs in the right order, half a point for a tie; precision at each step of recall."""
+    predicted, positive = np.array([3.0, 1.0, 2.0, 1.0]), np.array([True, True, False, False])
+
+    assert auroc(predicted, positive) == (1 + 1 + 0 + 0.5) / 4
+    assert average_precision(predicted, positive) == 0.5 * 1 + 0.5 * 2 / 4
+
+
+def test_detection_is_that_of_scikit_learn():
+    """Ties and imbalance against an independent implementation."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        predicted, positive = random.integers(0, 6, 30).astype(float), random.random(30) < 0.3
+        positive[:2] = [True, False]
+        assert auroc(predicted, positive) == pytest.approx(metrics.roc_auc_score(positive, predicted))
+        expected = metrics.average_precision_score(positive, predicted)
+        assert average_precision(predicted, positive) == pytest.approx(expected)
+
+
+def test_detection_without_a_second_class_is_undefined():
+    """All fire or none does: there is nothing to tell apart."""
+    for positive in (np.ones(3, dtype=bool), np.zeros(3, dtype=bool), np.zeros(0, dtype=bool)):
+        predicted = np.arange(len(positive), dtype=float)
+        assert math.isnan(auroc(predicted, positive))
+        assert math.isnan(average_precision(predicted, positive))

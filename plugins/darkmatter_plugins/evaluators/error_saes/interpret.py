@@ -14,10 +14,11 @@ from darkmatter.stats import LinearMap
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEsConfig
 from darkmatter_plugins.evaluators.error_saes.targets import parts
 from darkmatter_plugins.interpretability.fragments import FragmentSampler
+from darkmatter_plugins.interpretability.latents import codes_of
 from darkmatter_plugins.interpretability.scoring import score
-from darkmatter_plugins.interpretability.simulators import NGram, SimulatorKind
+from darkmatter_plugins.simulators.ngram import NGram
 
-SIMULATORS: dict[str, SimulatorKind] = {"score": NGram(2), "score_token": NGram(1)}
+SIMULATORS: dict[str, api.SimulatorMaker] = {"score": NGram(2), "score_token": NGram(1)}
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,6 @@ class LatentScores:
 
     latents: list[int]
     scores: dict[str, np.ndarray]
-
-
-def sampled_latents(fired: Tensor, count: int, seed: int) -> Tensor:
-    """At most ``count`` of the latents that fire, ascending."""
-    alive = fired.nonzero().flatten()
-    order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(seed))
-    return alive[order[:count]].sort().values
 
 
 def latent_scores(
@@ -74,19 +68,20 @@ def _sampler(ctx: api.EvalContext, config: ErrorSAEsConfig, rows: api.Rows, n: i
 
 def _activations(found: Tensor, chosen: Mapping[str, tuple[api.CanonicalSAE, Tensor]]) -> Tensor:
     """Activations [n, all sampled latents] of rows [n, 3, d], without a dense code in between."""
-    columns = []
-    for part, (sae, latents) in chosen.items():
-        codes = sae.encode(found[:, list(PARTS).index(part)].float()).to("cpu")
-        place = torch.full((codes.d_sae,), -1)
-        place[latents] = torch.arange(len(latents))
-        column = place[codes.indices]
-        kept = column >= 0
-        dense = torch.zeros(codes.n_rows, len(latents))
-        dense[codes.row_ids()[kept], column[kept]] = codes.values[kept]
-        columns.append(dense)
-    return torch.cat(columns, dim=1)
+    return torch.cat(
+        [
+            codes_of(sae.encode(found[:, list(PARTS).index(part)].float()), latents)
+            for part, (sae, latents) in chosen.items()
+        ],
+        dim=1,
+    )
 
 
-def _scores(samplers: Mapping[str, FragmentSampler], simulator: SimulatorKind, columns: range) -> np.ndarray:
-    values = [score(simulator.fit(samplers["train"].of(c)), samplers["test"].of(c)) for c in columns]
+def _scores(
+    samplers: Mapping[str, FragmentSampler], simulator: api.SimulatorMaker, columns: range
+) -> np.ndarray:
+    values = [
+        score(simulator.fit(samplers["train"].of(c).fragments), samplers["test"].of(c).fragments)
+        for c in columns
+    ]
     return np.array(values, dtype=np.float64)

@@ -32,7 +32,7 @@ from darkmatter import api
 from darkmatter.stats import LinearMap
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEsConfig
 from darkmatter_plugins.evaluators.error_saes.gaps import norm_gap
-from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores, sampled_latents
+from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores
 from darkmatter_plugins.evaluators.error_saes.report import Report
 from darkmatter_plugins.evaluators.error_saes.targets import (
     HeldOut,
@@ -41,6 +41,7 @@ from darkmatter_plugins.evaluators.error_saes.targets import (
     training_rows,
 )
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, ROUNDING, VARIANCE_FLOOR, few_rows
+from darkmatter_plugins.interpretability.latents import sampled_latents
 from darkmatter_plugins.training.rows import ShuffledRows
 from darkmatter_plugins.training.topk import TopKPlan, Trained, train_topk
 

@@ -1,9 +1,9 @@
-"""Simulators: they predict a latent's activation from the text, after seeing some fragments of it."""
+"""Mean activations at the last tokens: no model, no network, the same numbers every time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -11,21 +11,24 @@ from torch import Tensor
 
 from darkmatter import api
 
+if TYPE_CHECKING:
+    from darkmatter.sources import TextTokenizer
 
-class Simulator(Protocol):
-    """Predicts activations [F, T] for tokens [F, T]."""
+BASE = 2**31
+"""A pair of token ids is one number in this base; token ids are smaller."""
 
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """The predictions, float64."""
-        ...
+SHOWN = 5
+"""Tokens, or pairs of them, that an explanation names."""
 
 
-class SimulatorKind(Protocol):
-    """Makes the simulator of one latent from fragments of the training side."""
+def token(config: api.Config, tokenizer: TextTokenizer | None) -> NGram:  # noqa: ARG001 - no options
+    """The simulator `token`."""
+    return NGram(1, tokenizer)
 
-    def fit(self, fragments: api.Fragments) -> Simulator:
-        """The simulator."""
-        ...
+
+def ngram(config: api.Config, tokenizer: TextTokenizer | None) -> NGram:  # noqa: ARG001 - no options
+    """The simulator `ngram`."""
+    return NGram(2, tokenizer)
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,35 @@ class NGram:
 
     ``order`` 1 looks at the token itself (token lookup), 2 at the token before it too. The first token of a
     fragment has no token before it. Means are over all positions of the training fragments, and the
-    mean of all of them stands in for a token that never occurred.
+    mean of all of them stands in for a token that never occurred. With a tokenizer it is put into words.
     """
 
     order: Literal[1, 2] = 2
+    tokenizer: TextTokenizer | None = None
 
-    def fit(self, fragments: api.Fragments) -> Simulator:
+    concurrency = 1
+
+    def fit(self, fragments: api.Fragments) -> api.Simulation:
         """Count and average."""
         truth = fragments.activations.double().flatten().numpy()
         tables = [_Means.of(_grams(fragments.tokens, n), truth) for n in range(1, self.order + 1)]
-        return _Lookup(float(truth.mean()) if len(truth) else 0.0, tables)
+        return _Lookup(float(truth.mean()) if len(truth) else 0.0, tables, self._in_words(tables[-1]))
+
+    def usage(self) -> api.Usage:
+        """Nothing."""
+        return api.Usage()
+
+    def _in_words(self, table: _Means) -> str:
+        """The tokens or pairs with the highest means above 0, the lower id first where means are equal."""
+        if self.tokenizer is None:
+            return ""
+        highest = np.argsort(-table.means, kind="stable")[:SHOWN]
+        shown = [place for place in highest.tolist() if table.means[place] > 0]
+        grams = [divmod(int(table.grams[place]), BASE) for place in shown]
+        texts = ["".join(self.tokenizer.decode(gram[2 - self.order :])) for gram in grams]
+        return ", ".join(
+            f"{text!r} {table.means[place]:.3g}" for text, place in zip(texts, shown, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -63,12 +85,13 @@ class _Means:
         return cls(found[known], totals[known] / counts[known])
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Lookup:
     """Means by n-gram, short ones first; the longest that is known counts."""
 
     mean: float
     tables: list[_Means]
+    explanation: str
 
     def __call__(self, tokens: Tensor) -> Tensor:
         predicted = np.full(tokens.numel(), self.mean)
@@ -86,4 +109,4 @@ def _grams(tokens: Tensor, n: int) -> np.ndarray:
         return tokens.flatten().numpy()
     before = torch.full_like(tokens, -1)
     before[:, 1:] = tokens[:, :-1]
-    return torch.where(before < 0, -1, before * 2**31 + tokens).flatten().numpy()
+    return torch.where(before < 0, -1, before * BASE + tokens).flatten().numpy()
