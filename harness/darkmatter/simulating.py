@@ -40,7 +40,10 @@ class Simulation(Protocol):
     explanation: str
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Predicted activations [F, T] float64 of tokens [F, T], in any unit, NaN where it cannot say."""
+        """Predicted activations [F, T] float64 of tokens [F, T], in any unit, NaN where it cannot say.
+
+        Raises ``ItemError`` where this latent cannot be simulated after all.
+        """
         ...
 
 

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from darkmatter import api
+from darkmatter_plugins.simulators.endpoint.descriptor import SIMULATOR as OPENAI
+from darkmatter_plugins.simulators.local.descriptor import SIMULATOR as LOCAL
 
-SIMULATORS: tuple[api.Simulator, ...] = ()
+SIMULATORS: tuple[api.Simulator, ...] = (LOCAL, OPENAI)
