@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from typing import Any
 
 from darkmatter import api
@@ -29,6 +30,7 @@ class Endpoint:
         self._config = config
         self._secret = Secret(config.api_key_env)
         self._client = _client(config, self._secret)
+        weakref.finalize(self, self._client.close)
         self._answers = api.CachedRecords("answers")
         self._slots = threading.BoundedSemaphore(config.concurrency)
         self._unanswered = 0
