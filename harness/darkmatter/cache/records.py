@@ -26,8 +26,9 @@ class CachedRecords:
 
     def get(self, key: str) -> Any | None:
         """The record of a key; None where there is none, or where its file is damaged."""
+        path = self._path(key)
         try:
-            return json.loads(self._path(key).read_bytes())
+            return json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError, RecursionError):
             return None
 
