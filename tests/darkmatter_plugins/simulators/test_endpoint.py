@@ -2,7 +2,7 @@
 
 import json
 import logging
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -124,11 +124,10 @@ def test_a_damaged_answer_in_the_cache_is_asked_for_again(simulators, fragments,
 
 def test_no_more_requests_run_at_once_than_allowed(simulators, server, fragments):
     """Whatever number of threads asks, the server sees at most ``concurrency`` at a time."""
-    two = threading.Barrier(2)
 
     def slowly(body, headers):
-        two.wait(timeout=5)
-        return {"choices": [{"message": {"content": str(len(server.bodies))}, "finish_reason": "stop"}]}
+        time.sleep(0.1)
+        return {"choices": [{"message": {"content": "fires"}}]}
 
     server.answer = slowly
     maker = simulators(concurrency=2)
@@ -180,6 +179,28 @@ def test_limits_hold_while_it_runs(simulators, fragments, server):
     with pytest.raises(ItemError, match=r"cost of up to 0\.11"):
         maker.fit(fragments(6))
     assert len(server.bodies) == 3
+
+
+def test_requests_under_way_count_against_the_limit(simulators, fragments, server):
+    """Two threads cannot both spend what is left for one."""
+
+    def slowly(body, headers):
+        time.sleep(0.3)
+        return {"choices": [{"message": {"content": "fires"}}]}
+
+    def fitted(latent):
+        try:
+            return maker.fit(fragments(latent)).explanation
+        except ItemError as error:
+            return str(error)
+
+    server.answer = slowly
+    maker = simulators(price_input=0.0, price_output=1000.0, max_output_tokens=100, max_cost=0.15)
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = sorted(pool.map(fitted, (6, 7)))
+
+    assert outcomes[1] == "fires"
+    assert "max_cost" in outcomes[0]
 
 
 def test_text_is_quoted_so_that_it_cannot_leave_its_place(server, fragments):
