@@ -97,7 +97,7 @@ def test_the_same_again_makes_no_request_and_gives_the_same(simulators, fragment
 
     assert torch.equal(once, again)
     assert len(server.bodies) == 4
-    totals = {"answered_input_tokens": 400, "answered_output_tokens": 40}
+    totals = {"answers": 4, "input_tokens": 400, "output_tokens": 40, "cost": 0.00048}
     assert first.usage() == Usage(4, 0, 400, 40, (400 * 1 + 40 * 2) / 1e6, totals)
     assert second.usage() == Usage(0, 4, 0, 0, 0.0, totals)
     assert len(list(cache.rglob("*.json"))) == 4

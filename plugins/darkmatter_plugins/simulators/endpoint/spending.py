@@ -38,6 +38,7 @@ class Spending:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked: int = 0
     _cached: int = 0
+    _answers: int = 0
     _paid: tuple[int, int] = (0, 0)
     _used: tuple[int, int] = (0, 0)
     _reserved: tuple[int, int] = (0, 0)
@@ -75,11 +76,16 @@ class Spending:
     def use(self, answer: Answer, *, cached: bool) -> None:
         """Count an answer that is made use of, wherever it came from."""
         with self._lock:
+            self._answers += 1
             self._cached += cached
             self._used = _sum(self._used, (answer.input_tokens, answer.output_tokens))
 
     def usage(self) -> api.Usage:
-        """What was asked and paid now; ``details`` counts all answers used, the same in every repetition."""
+        """What was asked and paid now.
+
+        ``details`` counts every answer used, from the cache or not: it is the same in each repetition, and
+        so the part for results.
+        """
         with self._lock:
             return api.Usage(
                 requests=self._asked,
@@ -87,7 +93,12 @@ class Spending:
                 input_tokens=self._paid[0],
                 output_tokens=self._paid[1],
                 cost=self.cost(*self._paid),
-                details={"answered_input_tokens": self._used[0], "answered_output_tokens": self._used[1]},
+                details={
+                    "answers": self._answers,
+                    "input_tokens": self._used[0],
+                    "output_tokens": self._used[1],
+                    "cost": self.cost(*self._used),
+                },
             )
 
 

@@ -88,7 +88,9 @@ class LocalSimulators:
 
     def usage(self) -> api.Usage:
         """How often the model was run, and which it was."""
-        return api.Usage(requests=self.passes, details={"model": self.reader.fingerprint})
+        return api.Usage(
+            requests=self.passes, details={"answers": self.passes, "model": self.reader.fingerprint}
+        )
 
 
 @dataclass(frozen=True)
