@@ -8,6 +8,7 @@ import time
 import traceback
 
 import pytest
+import torch
 
 from darkmatter.api import ItemError
 from darkmatter_plugins.simulators.endpoint.client import GIVE_UP_AFTER
@@ -131,11 +132,33 @@ def test_a_model_that_answers_nonsense_fails_the_latent(
         return given
 
     server.answer = nonsense
-    reasons = [reason_of(simulators(), fragments()) for _ in range(2)]
+    reasons = [reason_of(simulators(), fragments(n=3)) for _ in range(2)]
 
     assert reason in reasons[0]
     assert reasons[0] == reasons[1]
-    assert len(server.bodies) == 2
+    assert len(server.bodies) == 1 + 3
+
+
+@pytest.mark.parametrize("method", ["listing", "detection"])
+def test_one_answer_of_the_wrong_shape_costs_its_fragments_alone(simulators, fragments, server, method):
+    """They have no prediction; the others keep theirs."""
+    understanding = server.answer
+    scripted = iter(
+        [
+            understanding,
+            understanding,
+            lambda body, headers: {"choices": [{"message": {"content": "no"}}]},
+            understanding,
+        ]
+    )
+    server.answer = lambda body, headers: next(scripted, understanding)(body, headers)
+    tokens = torch.arange(24 * 2).view(24, 2) % 48
+    predicted = simulators(method=method).fit(fragments())(tokens)
+    lost = slice(1, 2) if method == "listing" else slice(10, 20)
+
+    assert predicted[lost].isnan().all()
+    assert int(predicted.isnan().sum()) == predicted[lost].numel()
+    assert predicted.nan_to_num().sum() > 0
 
 
 def test_the_key_comes_from_the_variable_that_is_named_and_no_other(

@@ -12,6 +12,10 @@ LONGEST_EXPLANATION = 600
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL)
 
 
+class UnreadableAnswer(api.ItemError):
+    """A model's answer of the wrong shape."""
+
+
 def explanation_in(answer: str) -> str:
     """The explanation in one line, safe to show."""
     line = " ".join(api.printable(answer).split())
@@ -35,17 +39,17 @@ def numbers_in(answer: str, count: int, highest: int) -> list[float]:
         found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError):
         message = f"the answer is not the JSON object that was asked for: {_quoted(answer)}"
-        raise api.ItemError(message) from None
+        raise UnreadableAnswer(message) from None
     if not isinstance(found, dict):
         message = f"the answer is JSON but not an object: {_quoted(answer)}"
-        raise api.ItemError(message)
+        raise UnreadableAnswer(message)
     if set(found) != {str(number) for number in range(1, count + 1)}:
         message = f"the answer has {len(found)} entries whose keys are not 1 to {count}: {_quoted(answer)}"
-        raise api.ItemError(message)
+        raise UnreadableAnswer(message)
     values = [found[str(number)] for number in range(1, count + 1)]
     if not all(type(value) in {int, float} and 0 <= value <= highest for value in values):
         message = f"the answer has values that are not numbers from 0 to {highest}: {_quoted(answer)}"
-        raise api.ItemError(message)
+        raise UnreadableAnswer(message)
     return [float(value) for value in values]
 
 

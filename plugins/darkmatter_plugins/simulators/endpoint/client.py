@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from darkmatter import api
+from darkmatter_plugins.simulators.endpoint.answers import UnreadableAnswer
 from darkmatter_plugins.simulators.endpoint.descriptor import EndpointConfig
 from darkmatter_plugins.simulators.endpoint.prompts import Messages
 from darkmatter_plugins.simulators.endpoint.secret import Secret
@@ -59,7 +60,7 @@ class Endpoint:
         self.spending.use(answer, cached=cached)
         if answer.finish == "length":
             message = f"the answer was cut off at max_output_tokens ({config.max_output_tokens})"
-            raise api.ItemError(message)
+            raise UnreadableAnswer(message)
         return answer.text
 
     def redacted(self, text: str) -> str:

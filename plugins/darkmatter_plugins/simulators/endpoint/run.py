@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from darkmatter import api, sources
 from darkmatter_plugins.simulators.endpoint import prompts
-from darkmatter_plugins.simulators.endpoint.answers import explanation_in, numbers_in
+from darkmatter_plugins.simulators.endpoint.answers import UnreadableAnswer, explanation_in, numbers_in
 from darkmatter_plugins.simulators.endpoint.client import Endpoint
 from darkmatter_plugins.simulators.endpoint.descriptor import EndpointConfig
 from darkmatter_plugins.simulators.endpoint.spending import estimated_tokens
@@ -88,16 +88,31 @@ class EndpointSimulation:
     maker: EndpointSimulators
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Predictions [F, T]; raises ItemError where the endpoint gives none."""
+        """Predictions [F, T], NaN for fragments whose answer has the wrong shape.
+
+        Raises:
+            ItemError: no answer has the right shape, or the endpoint fails.
+        """
         import torch
 
         texts = texts_of(self.maker.tokenizer, tokens)
-        if self.maker.config.method == "listing":
-            rows = [self._listed(text) for text in texts]
-            return torch.tensor(rows, dtype=torch.float64).view(tokens.shape)
-        starts = range(0, len(texts), PASSAGES)
-        yes = [each for start in starts for each in self._detected(texts[start : start + PASSAGES])]
-        return torch.tensor(yes, dtype=torch.float64)[:, None].expand(tokens.shape).clone()
+        listing = self.maker.config.method == "listing"
+        size = 1 if listing else PASSAGES
+        predicted = torch.full(tokens.shape, torch.nan, dtype=torch.float64)
+        unreadable: list[UnreadableAnswer] = []
+        starts = range(0, len(texts), size)
+        for start in starts:
+            some = texts[start : start + size]
+            try:
+                numbers = self._listed(some[0]) if listing else self._detected(some)
+            except UnreadableAnswer as error:
+                unreadable.append(error)
+            else:
+                rows = torch.tensor(numbers, dtype=torch.float64)
+                predicted[start : start + size] = rows[None] if listing else rows[:, None]
+        if unreadable and len(unreadable) == len(starts):
+            raise unreadable[0]
+        return predicted
 
     def _listed(self, text: list[str]) -> list[float]:
         answer = self._ask(prompts.listing(self.explanation, text))
