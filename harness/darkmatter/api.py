@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkmatter.activations import ActivationStore as ActivationStore
 from darkmatter.activations import Shard as Shard
+from darkmatter.cache.records import CachedRecords as CachedRecords
 from darkmatter.cache.spec import ActivationRequest as ActivationRequest
 from darkmatter.catalogues import CatalogueEntry as CatalogueEntry
 from darkmatter.choices import DatasetChoice as DatasetChoice

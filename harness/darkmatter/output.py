@@ -20,7 +20,8 @@ class EvalOutput:
 
     ``columns`` are sums per resampling unit over the held-out rows; a metric that is a ratio of two
     columns gets its 95% interval from resampling the units, and the columns are kept beside the
-    result so that two SAEs can be compared on the same units.
+    result so that two SAEs can be compared on the same units. ``unfinished`` says what could not be found
+    out this time (a server was down); such a result stands, and the next run makes it again.
     """
 
     def __init__(self, evaluator: Evaluator, resampler: Resampler, n_rows: int) -> None:
@@ -28,6 +29,7 @@ class EvalOutput:
         self.tables: dict[str, Any] = {}
         self.curves: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.unfinished = ""
         self.columns: dict[str, np.ndarray] = {}
         self.estimators: dict[str, Estimator] = {}
         self._evaluator = evaluator

@@ -40,7 +40,10 @@ class Simulation(Protocol):
     explanation: str
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Predicted activations [F, T] float64 of tokens [F, T], in any unit, NaN where it cannot say."""
+        """Predicted activations [F, T] float64 of tokens [F, T], in any unit, NaN where it cannot say.
+
+        Raises ``ItemError`` where this latent cannot be simulated after all.
+        """
         ...
 
 
@@ -52,6 +55,13 @@ class SimulatorMaker(Protocol):
     """
 
     concurrency: int
+
+    def expect(self, latents: int, fragments: int, length: int) -> Usage:
+        """At most what so many latents will take, each on so many fragments of ``length`` tokens.
+
+        Called before the first ``fit``; raises ``ItemError`` where it is beyond a limit.
+        """
+        ...
 
     def fit(self, fragments: Fragments) -> Simulation:
         """The simulation; raises ``ItemError`` where this latent cannot be simulated."""

@@ -107,6 +107,9 @@ class Result(Record):
     key: str = Field(description="hash of everything that shapes the numbers")
     status: Literal["ok", "skipped", "failed"] = "ok"
     reason: str | None = None
+    unfinished: str | None = Field(
+        default=None, description="what could not be found out; the next run makes this result again"
+    )
     sae: SAERecord
     evaluator: EvaluatorRecord
     config: dict[str, Any]
@@ -120,3 +123,8 @@ class Result(Record):
     provenance: dict[str, Any] = {}
     timings: dict[str, Any] = Field(default={}, description="the only field that differs between two runs")
     checksum: str | None = Field(default=None, description="hash of everything but timings, set by the store")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a later run takes it over as it is."""
+        return self.status != "failed" and not self.unfinished

@@ -59,16 +59,16 @@ class ResultStore:
     def write(self, result: Result, units: Units | None = None) -> StoredResult:
         """Store a result with its per-unit sums.
 
-        A verified result of the same key and SAE that did not fail stays as it is. A failed one is then
-        not stored, nor is an equal one; one that differs goes beside it as ``.differs``, where no reader
-        takes it for a result, and raises ItemError.
+        A verified result of the same key and SAE that is final stays as it is. One that failed or is
+        unfinished is then not stored, nor is an equal one; one that differs goes beside it as ``.differs``,
+        where no reader takes it for a result, and raises ItemError.
         """
         path = self.path_of(result)
         data = None if units is None else units.to_bytes()
         result, raw = _sealed(result, _record_of(path, units, data))
         known = self.find(result.key, result.sae.name)
-        if known is not None and known.result.status != "failed":
-            if result.status == "failed":
+        if known is not None and known.result.is_final:
+            if not result.is_final:
                 return StoredResult.in_memory(result, units)
             self._demand_equal(known, result, raw, data)
             return known

@@ -145,7 +145,7 @@ class _Planner:
     @cached_property
     def _present(self) -> dict[tuple[str, str], Result]:
         """The results that a run would find, by key and name."""
-        return {(result.key, result.sae.name): result for result in self.stored if result.status != "failed"}
+        return {(result.key, result.sae.name): result for result in self.stored if result.is_final}
 
     @cached_property
     def _dims(self) -> dict[str, int]:

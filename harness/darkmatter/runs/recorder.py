@@ -71,7 +71,7 @@ class Recorder:
         if self.results is None or self.recompute:
             return False
         found = self.results.find(self.key(chosen, fingerprint, hooks, draft.dtype, beside), draft.name)
-        if found is None or found.result.status == "failed":
+        if found is None or not found.result.is_final:
             return False
         self.results.drop_failures(found.result)
         self._keep(found, hooks)

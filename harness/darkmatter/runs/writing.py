@@ -102,7 +102,8 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
         metrics=tuple(output.metrics),
         tables=output.tables,
         curves=output.curves,
-        notes=tuple(output.notes),
+        notes=(*output.notes, *([f"warning: unfinished: {output.unfinished}"] if output.unfinished else [])),
+        unfinished=output.unfinished or None,
     )
     _require_storable(result)
     used = {e.numerator for e in output.estimators.values()} | {

@@ -42,6 +42,7 @@ def check_simulator(
     others = torch.randint(1, _WORDS + 1, _SHAPE, generator=draw)
     with undisturbed(where, first=True):
         maker = described.resolve()(options, tokenizer)
+        expected = maker.expect(1, len(others), others.shape[1])
         simulation = maker.fit(fragments)
         found, again = simulation(others), described.resolve()(options, tokenizer).fit(fragments)(others)
         alone = simulation(others[2:3])
@@ -66,7 +67,7 @@ def check_simulator(
     require(
         isinstance(simulation.explanation, str)
         and maker.concurrency >= 1
-        and isinstance(maker.usage(), Usage),
+        and all(isinstance(each, Usage) for each in (expected, maker.usage())),
         "A simulator tells its explanation, concurrency and usage.",
         f"{where}: {simulation.explanation!r}, {maker.concurrency!r}, {maker.usage()!r}",
         "explanation='' and concurrency=1 will do; usage() returns an api.Usage.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from darkmatter import api
+from darkmatter_plugins.simulators.endpoint.descriptor import SIMULATOR as ENDPOINT
+from darkmatter_plugins.simulators.local.descriptor import SIMULATOR as LOCAL
 
 
 class NoConfig(api.Config):
@@ -23,4 +25,4 @@ NGRAM = api.Simulator(
     config=NoConfig,
 )
 
-SIMULATORS: tuple[api.Simulator, ...] = (NGRAM, TOKEN)
+SIMULATORS: tuple[api.Simulator, ...] = (NGRAM, TOKEN, LOCAL, ENDPOINT)

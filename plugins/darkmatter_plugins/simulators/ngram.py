@@ -45,6 +45,10 @@ class NGram:
 
     concurrency = 1
 
+    def expect(self, latents: int, fragments: int, length: int) -> api.Usage:  # noqa: ARG002 - the contract's
+        """Nothing."""
+        return api.Usage()
+
     def fit(self, fragments: api.Fragments) -> api.Simulation:
         """Count and average."""
         truth = fragments.activations.double().flatten().numpy()

@@ -43,9 +43,8 @@ def report(out: api.EvalOutput, latents: Sequence[LatentScores], why: str = "") 
         out.undefined("unsaid", why or "there is no held-out token")
     out.tables["latents"] = [each.row() for each in latents]
     if failures:
-        out.notes.append(
-            f"warning: the simulator failed on {len(failures)} of {len(latents)} latents, first with: "
-            f"{failures[0]}"
+        out.unfinished = (
+            f"the simulator failed on {len(failures)} of {len(latents)} latents, first with: {failures[0]}"
         )
 
 

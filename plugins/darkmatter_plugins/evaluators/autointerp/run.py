@@ -19,12 +19,11 @@ is counted in ``n_failed``, in no mean at all. Intervals resample latents: they 
 this dictionary on the same text. Source: Cunningham et al., section on automated interpretability.
 
 Table ``latents``: a row per latent (latent, firings, scores by name, unrelated_latent, explanation, reason);
-``usage``: what simulating cost, where it cost something.
+``usage``: what simulating took, answers from a cache included, where the simulator counts it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from darkmatter import api
@@ -59,10 +58,12 @@ class Autointerp:
             report(out, [], why=why)
             return out
         maker = ctx.simulator(config.simulator)
+        tested = max(len(each.test.fragments.tokens) for each in samples)
+        maker.expect(len(samples), tested * (2 if config.unrelated else 1), config.fragment)
         report(out, self._scored(maker, samples))
-        usage = maker.usage()
-        if usage != api.Usage():
-            out.tables["usage"] = dataclasses.asdict(usage)
+        # Only what is the same when answers come from a cache.
+        if details := maker.usage().details:
+            out.tables["usage"] = details
         return out
 
     def _scored(self, maker: api.SimulatorMaker, samples: Sequence[Drawn]) -> list[LatentScores]:

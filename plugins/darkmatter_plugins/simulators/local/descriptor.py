@@ -1,0 +1,27 @@
+"""Options of the simulator ``local``; imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from darkmatter import api
+
+
+class LocalConfig(api.Config):
+    """Which model explains and predicts, and how much it is shown."""
+
+    model: str = Field(min_length=1, description="folder of a causal language model in Hugging Face layout")
+    device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights")
+    shown: int = Field(5, ge=1, description="top fragments that the model is shown to explain a latent")
+    words: int = Field(24, ge=1, description="tokens of the longest explanation")
+
+
+SIMULATOR = api.Simulator(
+    "local",
+    "A language model on this machine explains a latent and predicts its activations from log-probabilities",
+    "darkmatter_plugins.simulators.local.run:make",
+    config=LocalConfig,
+)
