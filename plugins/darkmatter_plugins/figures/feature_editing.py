@@ -30,15 +30,15 @@ COLORS = (*PARTS.values(), SKY, GREEN, "#e69f00", "#cc79a7", "#8b4513")
 MARKERS = "osD^vP*X"
 PER_PICTURE = len(COLORS)
 
-_AT = re.compile(r"kl_at\[(\d{1,9})\]")
+_AT = re.compile(r"kl_left_at\[(\d{1,9})\]")
 
 
 def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     """Lines of SAEs, eight in a picture, each beside all controls."""
     found = results.of("feature_editing")
-    known = [each for each in found if _curve(each, "kl")]
+    known = [each for each in found if _curve(each, "kl_left")]
     if not known:
-        raise api.NothingToDraw(why_undefined(found, "kl_left", "kl0"))
+        raise api.NothingToDraw(why_undefined(found, "kl_left"))
     saes = [each for each in known if not each.is_control]
     controls = [each for each in known if each.is_control]
     for part, page in pages(saes, PER_PICTURE) if saes else [("", [])]:
@@ -46,31 +46,39 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 
 def _picture(saes: Sequence[api.Measured], controls: Sequence[api.Measured], part: str) -> api.Drawing:
-    by_number, by_edit = panels(2, columns=2, size=(4.3, 3.6 + 0.09 * len([*saes, *controls])), share_y=True)
+    by_number, by_edit = panels(2, columns=2, size=(4.3, 3.4 + 0.05 * len([*saes, *controls])), share_y=True)
     for group in (saes, controls):
         for index, each in enumerate(group):
             _lines(by_number, by_edit, each, index)
-    ticks = sorted({m for each in [*saes, *controls] for m in _curve(each, "kl") if m & (m - 1) == 0})
+    ticks = sorted({m for each in [*saes, *controls] for m in _curve(each, "kl_left") if m & (m - 1) == 0})
     by_number.set_xticks([log2(1 + m) for m in ticks], [str(m) for m in ticks])
     by_number.set_xlabel("features edited")
-    by_number.set_ylabel("KL to the counterfactual (nats)")
+    by_number.set_ylabel("KL left (share)")
     by_edit.set_xlabel("size of the edit, mean |x' - x|")
-    exact = [found.value for each in [*saes, *controls] if (found := point(each, "kl_exact"))]
     for axis in (by_number, by_edit):
         axis.set_ylim(bottom=0)
-        if exact:
-            axis.axhline(exact[0], color=GREY, linewidth=0.8, linestyle=":")
+        if (exact := _exact([*saes, *controls])) is not None:
+            axis.axhline(exact, color=GREY, linewidth=0.8, linestyle=":")
     handles, labels = by_number.get_legend_handles_labels()
-    figure_of(by_number).legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
+    figure_of(by_number).legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7)
     return api.Drawing(
         figure_of(by_number),
-        f"KL between the model's prediction for the counterfactual prompt and its prediction when the "
-        f"features that differ are set to their counterfactual codes, the most effective first, for "
-        f"{plural(len(saes), 'SAE')} and {plural(len(controls), 'control')} (broken lines): over the number "
-        f"of features (bands: 95% intervals over pairs) and over the size of the edit. Dotted: the "
-        f"counterfactual's own activations in place.",
+        "KL between the model's prediction for the counterfactual prompt and its prediction when features "
+        "are set to their counterfactual codes, the most effective first, as a share of that without an "
+        f"edit, for {plural(len(saes), 'SAE')} and {plural(len(controls), 'control')} (broken lines): over "
+        "the number of features (bands: 95% intervals over pairs) and over the size of the edit. Dotted: "
+        "the counterfactual's own activations in place.",
         part,
     )
+
+
+def _exact(measured: Sequence[api.Measured]) -> float | None:
+    """The share of KL that the counterfactual's own activations leave; the same for all at a hook point."""
+    for each in measured:
+        exact, none = each.value("kl_exact"), each.value("kl0")
+        if exact is not None and none:
+            return exact / none
+    return None
 
 
 def _curve(each: api.Measured, kind: str) -> Mapping[int, Point]:
@@ -84,7 +92,7 @@ def _lines(by_number: Axes, by_edit: Axes, each: api.Measured, index: int) -> No
     """One dictionary in both panels; the number of features stands at log2(1 + m)."""
     color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
     style, width, fill = ("--", 0.9, "white") if each.is_control else ("-", 1.3, color)
-    kl, edit = _curve(each, "kl"), _curve(each, "edit")
+    kl, edit = _curve(each, "kl_left"), _curve(each, "edit")
     numbers = [(log2(1 + m), at) for m, at in sorted(kl.items())]
     sizes = [(edit[m].value, at) for m, at in sorted(kl.items()) if m in edit]
     for axis, points in ((by_number, numbers), (by_edit, sizes)):

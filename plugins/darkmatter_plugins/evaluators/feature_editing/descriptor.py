@@ -109,7 +109,7 @@ FEATURE_EDITING = api.Evaluator(
         _M("logit_difference_exact", "the same for the counterfactual's prompt"),
         _M("features_all", "mean number of features that differ in a pair", unit="features", low=0),
         _M("right", "share of the dataset's pairs that count", low=0, high=1),
-        _M("kl_at[*]", "mean KL with this number of features edited", unit="nats", low=0),
+        _M("kl_left_at[*]", "kl_left with this number of features edited", low=0),
         _M("edit_at[*]", "mean over tokens of |x' - x| with this number of features edited", low=0),
         _M("flipped_at[*]", "share of pairs flipped with this number of features edited", low=0, high=1),
     ),

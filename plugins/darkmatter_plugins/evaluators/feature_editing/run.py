@@ -26,8 +26,8 @@ A pair counts where the model answers both of its prompts right. Intervals are o
 et al., whose search, unlike ``order: greedy``, let KL drift and recorded the edit of the last set tried.
 
 ``tables``: ``sample`` {dataset, pairs, counted}; ``search`` (greedy) [{threshold, features, kl,
-edit}], means over pairs of the accepted sets. ``curves``: ``kl``, ``edit``, ``flipped`` {x: features, y,
-low, high}; ``kl_by_edit`` {x: mean edit, y: mean KL}.
+edit}], means over pairs of the accepted sets. ``curves``: ``kl_left``, ``edit``, ``flipped`` {x: features, y,
+low, high}; ``kl_left_by_edit`` {x: mean edit, y}.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ from darkmatter_plugins.evaluators.feature_editing.search import Accepted, greed
 ROUND_OFF = 1e-6
 """A mean KL below this many nats is rounding of float32 logits."""
 
-CURVES = ("kl", "edit", "flipped")
+CURVES = {"kl_left": "kl0", "edit": "pairs", "flipped": "pairs"}
+"""What is drawn over the number of features, and what it is a mean over."""
 
 
 @dataclass
@@ -188,7 +189,7 @@ class FeatureEditing:
         half = Crossing(kl[:, :-1] - kl[:, :1] / 2, self.sizes)
         linearised = half.linearised()
         if linearised is None:
-            why = f"half of the KL is still there with {self.sizes[-1]} features edited"
+            why = f"more than half of the KL is left with any number of features up to {self.sizes[-1]}"
             out.undefined("features_for_half", why)
         else:
             out.statistic("features_for_half", half, linearised)
@@ -199,13 +200,13 @@ class FeatureEditing:
         self._add_curves(out, dict(zip(CURVES, (kl, edited.edit.numpy(), flipped), strict=True)))
 
     def _add_curves(self, out: api.EvalOutput, values: dict[str, np.ndarray]) -> None:
-        """Means over pairs at every number of features, as metrics and as curves."""
+        """What every number of features gives, as metrics and as curves."""
         for kind, columns in values.items():
             points = []
             for column, size in enumerate(self.sizes):
                 name = f"{kind}_at[{size}]"
                 out.add_columns({name: columns[:, column]})
-                out.ratio(name, name, "pairs")
+                out.ratio(name, name, CURVES[kind])
                 points.append(out.metrics[-1])
             out.curves[kind] = {
                 "x": self.sizes,
@@ -213,7 +214,7 @@ class FeatureEditing:
                 "low": [each.ci_low for each in points],
                 "high": [each.ci_high for each in points],
             }
-        out.curves["kl_by_edit"] = {"x": out.curves["edit"]["y"], "y": out.curves["kl"]["y"]}
+        out.curves["kl_left_by_edit"] = {"x": out.curves["edit"]["y"], "y": out.curves["kl_left"]["y"]}
 
 
 def _size(edit: Tensor) -> Tensor:
