@@ -7,6 +7,7 @@ import torch
 
 import darkmatter as dm
 from darkmatter_plugins.datasets import ioi
+from darkmatter_plugins.evaluators.feature_editing import pairs
 
 HOOK, LAYER, D = "blocks.1.hook_resid_post", 1, 16
 PAIRS, FEATURES, LARGEST = 24, 3, 8
@@ -88,7 +89,7 @@ def by_hand(models, sae, sizes):
         def decode(self, tokens):
             return words.convert_ids_to_tokens(tokens)
 
-    pairs = ioi.make(PairsConfig(pairs=PAIRS), Words(), 0).after(0)
+    made = ioi.make(PairsConfig(pairs=PAIRS), Words(), 0).after(0)
     rows, W, Q = [], sae.W_dec.double(), basis().double()
 
     def last(tokens, value=None):
@@ -110,7 +111,7 @@ def by_hand(models, sae, sizes):
         kept = raw.abs() >= raw.abs().topk(sae.activation.k, dim=1).values[:, -1:]
         return torch.where(kept, raw, 0.0)
 
-    for clean, corrupted in zip(pairs.clean, pairs.corrupted, strict=True):
+    for clean, corrupted in zip(made.clean, made.corrupted, strict=True):
         with torch.no_grad():
             target, other = last(torch.tensor([corrupted]))
             _, x = last(torch.tensor([clean]))
@@ -210,17 +211,27 @@ def test_one_order_for_all_pairs_is_never_better_than_all_features_and_reaches_t
 
 def test_greedy_records_the_sets_that_it_accepts(edit):
     """KL rises over that of all candidates by less than the threshold; the empty set's edit is 0."""
-    thresholds = (1e-3, 0.1, 1e9)
+    thresholds = (-1e9, 1e-3, 0.1, 1e9)
     result = edit(rotated(), order="greedy", thresholds=thresholds, candidates=D)
     found, sets = values(result), result.tables["search"]
     assert [row["threshold"] for row in sets] == list(thresholds)
-    assert all(row["kl"] < found["kl_all"] + row["threshold"] for row in sets)
-    assert sets[0]["features"] > sets[1]["features"] > sets[2]["features"] == 0
-    assert sets[2]["kl"] == pytest.approx(found["kl0"], rel=1e-6)
-    assert sets[2]["edit"] == 0
+    assert all(row["kl"] < found["kl_all"] + max(row["threshold"], 1e-6) for row in sets)
+    assert sets[1]["features"] > sets[2]["features"] > sets[3]["features"] == 0
+    for row, end in ((sets[0], "_all"), (sets[3], "_at[0]")):
+        assert row["edit"] == pytest.approx(found[f"edit{end}"], rel=1e-6)
+    assert sets[0]["features"] == found["features_all"]
+    assert sets[3]["kl"] == pytest.approx(found["kl0"], rel=1e-6)
 
 
 def test_same_numbers_twice(edit):
     """The search draws from the seed alone."""
     options = {"order": "greedy", "thresholds": (0.01,), "candidates": 8}
     assert edit(rotated(k=5), **options).metrics == edit(rotated(k=5), **options).metrics
+
+
+def test_a_model_that_answers_nothing_right_is_measured_as_that(edit, monkeypatch):
+    """No pair at all counts: a share of 0, and no number beside it."""
+    monkeypatch.setattr(pairs, "difference", lambda last, answers: torch.zeros(len(answers)))
+    metrics = {metric.name: metric for metric in edit(rotated(), right="clean").metrics}
+    assert metrics["right"].value == 0
+    assert metrics["area"].reason.startswith(f"the model answers 0 of {PAIRS} pairs right")
