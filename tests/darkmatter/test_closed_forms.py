@@ -366,6 +366,15 @@ def test_g2_identity_relu_and_topk_baselines():
     assert topk["fvu"] == pytest.approx(float(1 - kept / D), rel=2e-2)
 
 
+def test_non_negative_pca_is_pca_in_codes_without_signs():
+    """±v with a relu: the FVU of PCA of that rank, one of each component's two latents active."""
+    spread = shaped(gaussian(mean=2) * SPECTRUM.sqrt())
+    both, signed = measured("baseline:pca_nonneg,k=5", spread), measured("baseline:pca,k=5", spread)
+
+    assert both["fvu"] == pytest.approx(signed["fvu"], rel=1e-5)
+    assert both["l0"] == signed["l0"] == 5
+
+
 def test_g4_moments_of_a_bernoulli_code():
     """A constant × Bernoulli(p): kurtosis 1/(p(1-p)²), skew 1/(√p (1-p)^1.5) with the variance below."""
     p = 0.2

@@ -22,6 +22,26 @@ def fit_topk(config: RankConfig, data: api.FitData) -> api.SAE:
     return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca_topk")
 
 
+def fit_nonneg(config: RankConfig, data: api.FitData) -> api.SAE:
+    """relu((x - mean) @ [V, -V]): 2k latents, of which one of each component's two is active.
+
+    It reconstructs as ``pca`` of the same k does, from codes that are never negative; where a score changes
+    its sign, another latent takes over.
+    """
+    basis = components(data)[:, : config.k].float()
+    both, mean = torch.cat([basis, -basis], dim=1), data.inputs.train.mean.float()
+    return api.CanonicalSAE(
+        W_enc=both,
+        W_dec=both.T.contiguous(),
+        b_dec=mean,
+        subtract=mean,
+        activation=api.Relu(),
+        hook_in=data.hook,
+        hook_out=data.hook,
+        metadata=api.SAEMetadata(format="baseline", architecture="pca_nonneg"),
+    )
+
+
 def components(data: api.FitData) -> Tensor:
     """Eigenvectors [d, d] of the training covariance as columns, largest variance first.
 

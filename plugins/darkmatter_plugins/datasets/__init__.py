@@ -1,7 +1,47 @@
-"""Prompts and words with a known meaning: what editing, erasure and feature recovery are tested on."""
+"""Prompts and words with a known meaning: what editing, erasure and feature recovery are tested on.
+
+Descriptors alone; what writes each dataset stands beside them.
+"""
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from darkmatter import api
 
-DATASETS: tuple[api.Dataset, ...] = ()
+_HERE = "darkmatter_plugins.datasets"
+
+
+class PairsConfig(api.Config):
+    """How many minimal pairs."""
+
+    pairs: int = Field(100, ge=2, description="number of pairs of prompts")
+
+
+def _pairs(name: str, summary: str, make: str) -> api.Dataset:
+    return api.Dataset(
+        name=name,
+        summary=summary,
+        implementation=f"{_HERE}.{make}",
+        config=PairsConfig,
+        gives="minimal_pairs",
+    )
+
+
+DATASETS: tuple[api.Dataset, ...] = (
+    _pairs(
+        "ioi",
+        "Who receives? Two names, one gives; counterfactual: a third name for the receiver's.",
+        "ioi:make",
+    ),
+    _pairs(
+        "world_indirect_object",
+        "Who receives? Prompts of the embedded world; counterfactual: the other one gives.",
+        "world_pairs:indirect_object",
+    ),
+    _pairs(
+        "world_pronoun",
+        "She or he? Prompts of the embedded world; counterfactual: a name of the other gender.",
+        "world_pairs:pronoun",
+    ),
+)

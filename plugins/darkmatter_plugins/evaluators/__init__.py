@@ -10,6 +10,7 @@ from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_D
 from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
+from darkmatter_plugins.evaluators.feature_editing.descriptor import FEATURE_EDITING
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 from darkmatter_plugins.evaluators.synthetic_noise.descriptor import SYNTHETIC_NOISE
@@ -28,4 +29,5 @@ EVALUATORS = (
     SYNTHETIC_NOISE,
     ERROR_SAES,
     AUTOINTERP,
+    FEATURE_EDITING,
 )

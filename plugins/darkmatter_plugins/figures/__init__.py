@@ -36,5 +36,8 @@ FIGURES = (
     _figure("error_saes_training", "their training curves", "error_saes"),
     _figure("autointerp", "how well latents are predicted from the text", "autointerp"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),
+    _figure(
+        "feature_editing", "how far a few edited features move the model's prediction", "feature_editing"
+    ),
     _figure("density", "how often latents fire", "density"),
 )

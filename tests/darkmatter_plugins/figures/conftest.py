@@ -130,6 +130,19 @@ def per_sae(name, index, **options):
         **options,
     )
     yield autointerp(name, index, **options)
+    curve = {0: (1.0, 0.0), 1: (0.6, 1.0), 2: (0.4 - 0.05 * index, 1.5)}
+    yield result(
+        "feature_editing",
+        name,
+        [
+            ("kl_left", 0.4),
+            ("kl0", 2.0),
+            ("kl_exact", 0.2),
+            *((f"kl_left_at[{size}]", share) for size, (share, _) in curve.items()),
+            *((f"edit_at[{size}]", edit) for size, (_, edit) in curve.items()),
+        ],
+        **options,
+    )
     yield from trained(name, index, **options)
 
 

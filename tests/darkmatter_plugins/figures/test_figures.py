@@ -370,6 +370,29 @@ def test_many_saes_go_to_several_pictures(made):
     assert sorted(files) == [f"pursuit-{made.hook}-part{part}.svg" for part in (1, 2)]
 
 
+def test_feature_editing(drawn):
+    """KL left over log2(1 + features) and over the edit, with bands, and what the hook point can do."""
+    by_number, by_edit = drawn("feature_editing")[""]
+    last = [0.4 - 0.05 * index for index in range(5)]
+
+    assert [list(line.get_xdata()) for line in by_number.lines[:5]] == [[0, 1, math.log2(3)]] * 5
+    assert close([line.get_ydata()[2] for line in by_number.lines[:5]], last)
+    assert [list(line.get_xdata()) for line in by_edit.lines[:5]] == [[0, 1, 1.5]] * 5
+    assert list(by_edit.lines[5].get_ydata()) == pytest.approx([0.1, 0.1])
+    assert len(by_number.collections) == 5
+    assert [label.get_text() for label in by_number.get_xticklabels()] == ["0", "1", "2"]
+
+
+def test_feature_editing_shows_controls_in_every_picture(drawn, made):
+    """Eight SAEs a picture, controls with broken lines beside them all."""
+    saes = [each for index in range(9) for each in made.per_sae(f"sae{index}", 0)]
+    pictures = drawn("feature_editing", ResultSet([*saes, *made.per_sae("pca", 1, control=True)]))
+
+    assert sorted(pictures) == ["part1", "part2"]
+    for by_number, _ in pictures.values():
+        assert [line.get_label() for line in by_number.lines if line.get_linestyle() == "--"] == ["pca"]
+
+
 @pytest.fixture(scope="module")
 def measured():
     """What the evaluators themselves write, on synthetic activations."""
