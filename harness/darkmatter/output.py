@@ -35,6 +35,7 @@ class EvalOutput:
         self._n = n_rows
         self.n_units = resampler.n_units
         self._why_no_interval = ""
+        self._given: set[str] = set()
 
     def without_intervals(self, reason: str, n_rows: int) -> None:
         """From here on metrics are over ``n_rows`` rows that are no held-out units, so without intervals."""
@@ -60,7 +61,8 @@ class EvalOutput:
     ) -> None:
         """The metric Σ numerator / Σ denominator over units, or one minus that.
 
-        Undefined, for the reason given, where the denominator does not exceed ``floor``.
+        Undefined, for the reason given, where the denominator does not exceed ``floor``; so is a resample
+        whose denominator does not.
         """
         top, bottom = self.columns[numerator], self.columns[denominator]
         total = float(bottom.sum())
@@ -72,19 +74,26 @@ class EvalOutput:
         if self._why_no_interval:
             self.plain(name, value, why_no_interval=self._why_no_interval)
             return
-        interval = self._resampler.interval_ratio(top, bottom, complement=complement)
+        interval = self._resampler.interval_ratio(top, bottom, complement=complement, floor=floor)
         kind = Estimator(numerator=numerator, denominator=denominator, complement=complement)
         self._add(name, value, interval, kind)
 
     def statistic(self, name: str, statistic: Statistic, linearised: Influence) -> None:
-        """A metric that is no ratio of sums: resampled as it is, kept as contributions per unit."""
+        """A metric that is no ratio of sums: resampled as it is, kept as contributions per unit.
+
+        Contributions that are no numbers are not kept, so that two SAEs are not compared by them.
+        """
+        import numpy as np
+
         if self._why_no_interval:
             self.plain(name, linearised.value, why_no_interval=self._why_no_interval)
             return
         key = f"{name}:influence"
-        self.columns[key] = linearised.contributions
-        interval = self._resampler.interval(statistic)
-        self._add(name, linearised.value, interval, Estimator(kind="influence", numerator=key))
+        kind = None
+        if math.isfinite(linearised.value) and np.isfinite(linearised.contributions).all():
+            self.columns[key] = linearised.contributions
+            kind = Estimator(kind="influence", numerator=key)
+        self._add(name, linearised.value, self._resampler.interval(statistic), kind)
 
     def mean_over(self, name: str, values: np.ndarray, *, units: str) -> None:
         """The mean of values [n] of sampled things (latents, training seeds), which are resampled.
@@ -118,11 +127,12 @@ class EvalOutput:
         """A metric that has no value here, and why."""
         self.metrics.append(self._value(name, value=None, status="undefined", reason=reason))
 
-    def _add(self, name: str, value: float, interval: Interval, estimator: Estimator) -> None:
+    def _add(self, name: str, value: float, interval: Interval, estimator: Estimator | None) -> None:
         if not math.isfinite(value):
             self.undefined(name, "it is not a finite number")
             return
-        self.estimators[name] = estimator
+        if estimator is not None:
+            self.estimators[name] = estimator
         low, high = self._inside(name, interval)
         self.metrics.append(
             self._value(name, value=value, ci_low=low, ci_high=high, ci_method=interval.method)
@@ -144,6 +154,10 @@ class EvalOutput:
                 f"the evaluator {self._evaluator.name!r} gave the metric {name!r}, which it does not declare"
             )
             raise PluginError(message)
+        if name in self._given:
+            message = f"the evaluator {self._evaluator.name!r} gave the metric {name!r} twice; give it once"
+            raise PluginError(message)
+        self._given.add(name)
         return MetricValue(
             name=name,
             n=self._n,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from darkmatter import api
+from darkmatter.errors import PluginError
 from darkmatter.output import EvalOutput
-from darkmatter.stats.resample import Resampler
+from darkmatter.stats.resample import Influence, Ratio, Resampler
 
 METRICS = (api.Metric("score", "a mean", low=0, high=1),)
 EVALUATOR = api.Evaluator("e", "Scores.", "m:o", config=api.Config, metrics=METRICS)
@@ -54,3 +55,38 @@ def test_a_mean_of_nothing_is_undefined(values):
 
     assert out.metrics[0].value is None
     assert "latents" in out.metrics[0].reason
+
+
+def test_a_metric_is_given_once():
+    """Two values of one name would be two rows that no table can tell apart."""
+    out = output()
+    out.plain("score", 0.5, why_no_interval="none")
+
+    with pytest.raises(PluginError, match="'score' twice"):
+        out.undefined("score", "no reason")
+
+
+def test_a_resample_below_the_floor_is_undefined_like_the_value():
+    """A denominator that is round-off without one unit: no value there, so no interval."""
+    out = output()
+    bottom = np.array([10.0, *[0.1] * 9])
+    out.add_columns({"top": bottom / 2, "bottom": bottom})
+    out.ratio("score", "top", "bottom", floor=5.0)
+    (metric,) = out.metrics
+
+    assert metric.value == pytest.approx(0.5)
+    assert metric.ci_low is None
+    assert "undefined in 10% of the resamples" in metric.ci_method
+
+
+@pytest.mark.parametrize(("value", "part"), [(0.5, np.nan), (np.nan, 0.1)])
+def test_contributions_that_are_no_numbers_are_not_kept(value, part):
+    """A column of NaN beside a result would make every comparison with it NaN."""
+    out = output()
+    contributions = np.full(10, 0.1)
+    contributions[3] = part
+    out.statistic("score", Ratio(np.ones(10), np.full(10, 2.0)), Influence(value, contributions))
+
+    assert out.columns == {}
+    assert out.estimators == {}
+    assert out.metrics[0].status == ("ok" if np.isfinite(value) else "undefined")

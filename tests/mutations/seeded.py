@@ -260,6 +260,13 @@ RELATIVES = (
         (of_evaluator("error_saes", "held_out_rows_shape_no_weight"),),
     ),
     Mutation(
+        "gap of unpaired resamples",
+        f"{EVALUATORS}/error_saes/gaps.py",
+        "return self.first.at(weights) - self.second.at(weights)",
+        "return self.first.at(weights) - self.second.at(weights[:, ::-1])",
+        (of_evaluator("error_saes", "fvu_gap_is_paired"),),
+    ),
+    Mutation(
         "means forgotten on merging",
         f"{STATS}/moments.py",
         "        self.cxx.addr_(delta, delta, alpha=self.n * other.n / total)\n",

@@ -6,6 +6,7 @@ their order, so that the number of workers never changes a byte.
 
 from darkmatter.stats.moments import CrossMoments as CrossMoments
 from darkmatter.stats.moments import Gram as Gram
+from darkmatter.stats.moments import centred as centred
 from darkmatter.stats.pursuit import gradient_pursuit as gradient_pursuit
 from darkmatter.stats.regression import GramFactor as GramFactor
 from darkmatter.stats.regression import LinearMap as LinearMap

@@ -37,8 +37,13 @@ class Gram:
     @classmethod
     def of(cls, x: Tensor) -> Gram:
         """The moments of rows x [n, d]."""
-        mean, xc = centred(x)
-        return cls(len(x), mean.cpu(), (xc.T @ xc).cpu())
+        return cls.of_centred(centred(x))
+
+    @classmethod
+    def of_centred(cls, x: tuple[Tensor, Tensor]) -> Gram:
+        """The same of what ``centred`` gives, where ``CrossMoments`` need it too."""
+        mean, xc = x
+        return cls(len(xc), mean.cpu(), (xc.T @ xc).cpu())
 
     def merge(self, other: Gram) -> None:
         """Take in the moments of further rows."""

@@ -70,6 +70,15 @@ class Ratio:
         ratio = _divide(sums[:, 0], sums[:, 1], self.floor)
         return 1.0 - ratio if self.complement else ratio
 
+    def linearised(self) -> Influence:
+        """The first-order contributions per unit."""
+        total = self.denominator.sum()
+        ratio = float(self.numerator.sum() / total)
+        contributions = (self.numerator - ratio * self.denominator) / total
+        if self.complement:
+            return Influence(1.0 - ratio, -contributions)
+        return Influence(ratio, contributions)
+
 
 @dataclass(frozen=True)
 class MeanOfRatios:

@@ -43,13 +43,3 @@ class Errors:
 def beside(ctx: api.EvalContext, members: Sequence[api.EncodedSAE]) -> list[api.EncodedSAE]:
     """The members that a pass over the subject's rows needs to be given."""
     return [each for each in members if each.name != ctx.subject.name]
-
-
-def warn_of_few_rows(out: api.EvalOutput, ctx: api.EvalContext) -> None:
-    """Say it where b* stands on too few training rows for N to be small where it should be."""
-    if ctx.n_train < 20 * ctx.info.d_in:
-        out.notes.append(
-            f"warning: {ctx.n_train} training rows are fewer than 20 x {ctx.info.d_in} dimensions: the "
-            "nonlinear error is overestimated by about "
-            f"d/n = {ctx.info.d_in / max(ctx.n_train, 1):.2g}; use more contexts"
-        )

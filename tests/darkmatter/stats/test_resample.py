@@ -122,6 +122,19 @@ def test_a_denominator_at_the_floor_is_undefined():
     assert interval.method == "no interval: the value is undefined"
 
 
+@pytest.mark.parametrize("complement", [False, True])
+def test_contributions_of_a_ratio_are_what_leaving_a_unit_out_changes(complement):
+    """Minus the change, to first order; the value is the ratio's own."""
+    rng = np.random.default_rng(3)
+    denominator = rng.uniform(5.0, 15.0, 400)
+    ratio = Ratio(0.3 * denominator + rng.normal(0.0, 0.5, 400), denominator, complement)
+    linear, value = ratio.linearised(), ratio.at(np.ones((1, 400)))
+    without = ratio.at(1.0 - np.eye(400)) - value
+
+    assert linear.value == pytest.approx(value[0], rel=1e-12)
+    assert linear.contributions == pytest.approx(-without, rel=0.02, abs=1e-7)
+
+
 @pytest.mark.parametrize("units", [30, 100])
 def test_the_mean_of_ratios_agrees_with_its_linearisation(units):
     """Per-dimension means and their first-order contributions give nearly the same interval."""

@@ -309,6 +309,21 @@ def test_an_increase_that_may_be_nothing_has_no_shares():
     assert "contains 0" in why["share.ce.linear"]
 
 
+def test_one_context_has_no_shares_for_want_of_an_interval():
+    """Nothing can be said of one context's spread; the reason is that, and not that the interval holds 0."""
+    found = run(KnownStore(quadratic), {"s": relu()}, contexts=1)["s"].metrics
+    why = {metric.name: metric.reason for metric in found}
+    assert "no interval: it needs 2 or more" in why["share.ce.linear"]
+
+
+def test_rows_that_are_missing_are_refused(monkeypatch):
+    """Fewer encoded rows than the contexts hold: an error that says what to do, never a shorter mean."""
+    original = Context.chunks
+    monkeypatch.setattr(Context, "chunks", lambda *a, **o: list(original(*a, **o))[:1])
+    result = run(KnownStore(quadratic), {"s": relu()})["s"]
+    assert (result.status, "darkmatter cache rm" in result.reason) == ("failed", True)
+
+
 def shifted(monkeypatch):
     """Contexts whose tokens are those of their neighbours."""
     original = Context.contexts

@@ -8,12 +8,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import stdtrit
 from torch.nn.functional import normalize
 
 import darkmatter as dm
 from darkmatter import api, shards
+from darkmatter.output import EvalOutput
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
+from darkmatter.stats.resample import Resampler
+from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
+from darkmatter_plugins.evaluators.error_saes.report import Report
 from darkmatter_plugins.evaluators.error_saes.similarity import mean_max_cosine, random_max_cosine
 from darkmatter_plugins.training import topk
 
@@ -124,13 +129,29 @@ def test_norm_gap_is_that_of_error_decomposition():
     assert "jackknife" in gap.ci_method
 
 
-def test_fvu_gap_is_paired():
-    """Its value is the difference of the two; its interval is of both under the same resampling."""
-    found = metrics(result())
-    gap = found["fvu_gap"]
+def test_fvu_gap_is_paired(kept):
+    """Its interval leaves the same context out of both FVUs: the jackknife of their difference."""
+    x = activations()
+    found = metrics(result(x=x))
+    gap, (parts, held_out) = found["fvu_gap"], parts_by_hand(x)
+    sums = {}
+    for trained, (part, rows) in zip(kept, parts.items(), strict=True):
+        missed = rows - trained.sae.reference(torch.from_numpy(rows).float())[1].numpy()
+        spread = rows - rows.mean(0)
+        # Rows of the held-out contexts stand one context after another, as many in each.
+        sums[part] = [
+            (v**2).sum(axis=1).reshape(len(held_out) // POSITIONS, -1).sum(axis=1) for v in (missed, spread)
+        ]
+    n = len(sums["linear"][0])
+    without = {part: (m.sum() - m) / (v.sum() - v) for part, (m, v) in sums.items()}
+    differences = without["nonlinear"] - without["linear"]
+    error = np.sqrt((n - 1) / n * ((differences - differences.mean()) ** 2).sum())
+    half = error * float(stdtrit(n - 1, 0.975))
 
     assert gap.value == pytest.approx(found["fvu.nonlinear"].value - found["fvu.linear"].value, abs=1e-12)
-    assert gap.ci_low < gap.value < gap.ci_high
+    assert f"jackknife over {n} contexts" in gap.ci_method
+    assert gap.ci_low == pytest.approx(gap.value - half, rel=1e-4)
+    assert gap.ci_high == pytest.approx(gap.value + half, rel=1e-4)
 
 
 def sparse_error(n_features: int = 6) -> tuple[api.SAE, torch.Tensor]:
@@ -196,8 +217,15 @@ def test_seeds_are_spread_and_named():
     assert named["fvu_range.linear"].value == pytest.approx(max(fvus) - min(fvus))
     assert "3 training seeds" in named["fvu_mean.linear"].ci_method
     assert named["fvu_mean.linear"].n == 3
+    others = [row["fvu"] for row in found.tables["saes"] if row["part"] == "nonlinear"]
+    gaps = np.array(others) - np.array(fvus)
+    assert named["fvu_gap_mean"].value == pytest.approx(gaps.mean())
+    half = 4.302653 * gaps.std(ddof=1) / np.sqrt(3)
+    assert named["fvu_gap_mean"].ci_low == pytest.approx(gaps.mean() - half, rel=1e-4)
+    assert any(f"above 0 for {(gaps > 0).sum()} of 3 training seeds" in note for note in found.notes)
     one = metrics(result(seeds=1))
     assert one["fvu_std.linear"].value is None
+    assert "2 or more training seeds" in one["fvu_gap_mean"].ci_method
     assert "no spread" in one["fvu_std.linear"].reason
 
 
@@ -264,6 +292,28 @@ def test_the_answers_are_notes():
 
     assert "fvu_gap" in notes
     assert "norm_r2_gap" in notes
+
+
+def test_a_difference_on_which_training_seeds_disagree_is_none():
+    """An interval over contexts says nothing of training: seeds of either sign are no answer."""
+    out = EvalOutput(ERROR_SAES, Resampler(10, seed=0), n_rows=100)
+    ones = np.arange(1.0, 11)
+    out.add_columns({"above": ones, "rows": ones})
+    out.ratio("fvu_gap", "above", "rows")
+    report = Report(out, ["linear", "nonlinear"], None, 2)
+
+    report._answer_by_learning(np.array([0.1, 0.2]))
+    report._answer_by_learning(np.array([0.1, -0.2]))
+
+    assert out.notes[0].startswith("the linear error is easier to learn")
+    assert out.notes[1].startswith("no difference shown")
+    assert "above 0 for 1 of 2 training seeds" in out.notes[1]
+
+
+def test_more_codes_than_latents_are_said_to_be_none():
+    """Where k exceeds the width, every latent is taken, and a note says that k was not what was asked."""
+    assert any("k is 3 instead of 4" in note for note in result(k=4, width=3).notes)
+    assert not any("instead" in note for note in result(k=3, width=3).notes)
 
 
 def test_g1_random_directions():

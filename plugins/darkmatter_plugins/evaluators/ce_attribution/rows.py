@@ -15,6 +15,11 @@ from torch import Tensor
 from darkmatter import api
 from darkmatter.stats import LinearMap
 
+MISALIGNED = (
+    "the rows that were encoded are not those of the contexts: their tokens differ. `darkmatter cache rm` "
+    "removes the cache, and the next run makes it anew"
+)
+
 
 @dataclass(frozen=True)
 class ErrorParts:
@@ -61,15 +66,17 @@ class HeldOutRows:
         n = int(batch.rows.sum())
         found = () if self._rest is None else (self._rest,)
         while sum(len(piece[0]) for piece in found) < n:
-            found = (*found, next(self._pieces))
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise api.ItemError(MISALIGNED)
+            found = (*found, piece)
         whole = [torch.cat(columns) for columns in zip(*found, strict=True)]
         tokens, position, sae, error, linear = (column[:n] for column in whole)
         self._rest = tuple(column[n:] for column in whole)
         assert batch.tokens is not None
         where = batch.rows.nonzero()[:, 1]
         if not (torch.equal(tokens.cpu(), batch.tokens[batch.rows]) and torch.equal(position.cpu(), where)):
-            message = "the rows that were encoded are not those of the contexts: their tokens differ"
-            raise api.ItemError(message)
+            raise api.ItemError(MISALIGNED)
         return ErrorParts(batch.rows, sae, error, linear)
 
 

@@ -37,6 +37,7 @@ from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
 )
 from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, replacements
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
 
 BATCH_LOGITS = 1 << 26
 """Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
@@ -99,6 +100,7 @@ class CEAttribution:
         }
         if self.config.contexts is not None:
             out.notes.append(f"over {contexts} contexts, {n_rows} of {ctx.n_test} held-out rows")
+        out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
     def _batch(self, ctx: api.EvalContext) -> int:
@@ -186,7 +188,9 @@ def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None
     value, low = increase.value, increase.ci_low
     if value is None or value <= ROUND_OFF:
         out.undefined(name, f"the CE with {setting} is not above the model's own (round-off at most)")
-    elif low is None or low <= 0:
+    elif low is None:
+        out.undefined(name, f"the CE increase with {setting} has {increase.ci_method}")
+    elif low <= 0:
         out.undefined(name, f"the interval of the CE increase with {setting} contains 0")
     else:
         out.ratio(name, numerator, f"increase_{setting}")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from darkmatter import api
 from darkmatter.stats import CrossMoments, LinearMap, UnitSums
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS
+from darkmatter_plugins.evaluators.footing import SQUARED_NORM_FLOOR
 
 
 def norms(vectors: tuple[Tensor, ...], power: int) -> Tensor:
@@ -150,3 +152,14 @@ class ResidualsCollector:
     def finish(self) -> ResidualsCollector:
         """Itself."""
         return self
+
+
+def norm_variance(columns: dict[str, np.ndarray], key: str, power: int) -> tuple[np.ndarray, float]:
+    """Σ (y - ȳ)² of y = |v|^power per unit, from Σ y and Σ y², and the total that is round-off."""
+    rows, total = columns["rows"], columns[f"norm_{key}_sum"]
+    n = float(rows.sum())
+    mean = float(total.sum() / n)
+    variance: np.ndarray = columns[f"norm_{key}_sq"] - 2 * mean * total + mean**2 * rows
+    scale = float(columns["target_variance"].sum()) / n
+    # What rounding leaves of a norm that does not vary is no variance either.
+    return variance, max(SQUARED_NORM_FLOOR * scale**power, 1e-12 * mean**2) * n

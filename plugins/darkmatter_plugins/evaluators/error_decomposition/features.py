@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.stats import CrossMoments, Gram, GramFactor
+from darkmatter.stats import CrossMoments, Gram, GramFactor, centred
+from darkmatter_plugins.evaluators.decoding import times
 
 WHY = "a summary over latents, which are not sampled"
 WINDOW = 100
@@ -29,20 +30,9 @@ POINTS = 1000
 """Points that a curve has at most."""
 
 
-def decoder_of(sae: api.SAE) -> Tensor | None:
-    """What each latent adds to z per unit of its code [d_sae, d_out] float32; None without a matrix."""
-    if sae.W_dec is None:
-        return None
-    rows = sae.W_dec.detach().float()
-    scale = sae.code_scale if isinstance(sae, api.CanonicalSAE) else None
-    if scale is None:
-        return rows
-    return torch.where(scale[:, None] == 0, 0.0, rows / scale.detach().float()[:, None])
-
-
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Training moments of z and of z with |z|²; ``decoder`` [d_sae, d_out] as ``decoder_of`` gives it."""
+    """Training moments of z and of z with |z|²; ``decoder`` [d_sae, d_out] are the SAE's ``atoms``."""
 
     decoder: Tensor
 
@@ -63,18 +53,10 @@ class FeatureSumsCollector:
         """Take in training rows."""
         if rows != "train":
             return
-        codes = chunk.codes
-        z = torch.nn.functional.embedding_bag(
-            codes.indices,
-            self.decoder.to(codes.device),
-            codes.offsets[:-1],
-            per_sample_weights=codes.values.float(),
-            mode="sum",
-        ).to(torch.float64)
-        mean = z.mean(dim=0)
-        centred = z - mean
-        self.gram.merge(Gram(len(z), mean.cpu(), (centred.T @ centred).cpu()))
-        self.cross.merge(CrossMoments.of((mean, centred), z.square().sum(dim=1, keepdim=True)))
+        z = times(chunk.codes, self.decoder)
+        about_mean = centred(z)
+        self.gram.merge(Gram.of_centred(about_mean))
+        self.cross.merge(CrossMoments.of(about_mean, z.square().sum(dim=1, keepdim=True)))
 
     def merge(self, other: FeatureSumsCollector) -> None:
         """Take in the next shard."""

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter.stats import CrossMoments, LinearMap, MeanOfRatios
+from darkmatter_plugins.evaluators.decoding import atoms
 from darkmatter_plugins.evaluators.error_decomposition.authors import (
     AuthorsNorms,
     authors_metrics,
@@ -34,27 +35,19 @@ from darkmatter_plugins.evaluators.error_decomposition.collect import (
     NormMoments,
     Residuals,
     ResidualsCollector,
+    norm_variance,
 )
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import VECTORS, ErrorDecompositionConfig
 from darkmatter_plugins.evaluators.error_decomposition.features import (
     FeatureSums,
     FeatureSumsCollector,
-    decoder_of,
     feature_metrics,
     no_features,
 )
+from darkmatter_plugins.evaluators.footing import ROUNDING, VARIANCE_FLOOR, few_rows
 
 NO_ERROR = "the SAE makes no error that varies (round-off at most), so there is nothing to predict"
 CONSTANT = "the activations do not vary on the held-out rows"
-
-VARIANCE_FLOOR = 1e-10
-"""An error variance below this share of the total variance of the activations is round-off."""
-
-SQUARED_NORM_FLOOR = 1e-20
-"""The same for the variance of squared norms, as a share of the squared total variance."""
-
-ROUNDING = 1e-13
-"""Variance below this share of the mean square is what float32 leaves of constant activations."""
 
 
 class ErrorDecomposition:
@@ -97,7 +90,7 @@ class ErrorDecomposition:
         constant = ROUNDING * float(out.columns["target_sq"].sum())
         self._fvu(out, centres, constant)
         self._error_r2(out, sums.per_dim.total(n_units), max(VARIANCE_FLOOR * total_variance, constant))
-        self._norms(out, total_variance)
+        self._norms(out)
         if self.config.authors:
             authors_metrics(out, ctx, test["authors"], train["authors"], floor=constant)
         self._features(out, ctx, fitted)
@@ -108,7 +101,7 @@ class ErrorDecomposition:
         specs: dict[str, api.CollectorSpec] = {"norms": NormMoments(linear, self.config.norm_power)}
         if self.config.authors:
             specs["authors"] = AuthorsNorms(api.fit_error_map(ctx.info, moments, bias=False))
-        decoder = decoder_of(ctx.sae)
+        decoder = atoms(ctx.sae)
         if decoder is not None and ctx.info.d_sae > 0:
             specs["features"] = FeatureSums(decoder)
         return _collect(ctx, specs, "train")
@@ -151,21 +144,13 @@ class ErrorDecomposition:
         if 0 < constant < total.shape[1]:
             out.notes.append(f"{constant} dimensions without error variance are left out of error_r2_per_dim")
 
-    def _norms(self, out: api.EvalOutput, total_variance: float) -> None:
-        """R² of each norm; its total variance follows from Σ y² and Σ y, per unit about the mean."""
-        rows = out.columns["rows"]
-        mean_variance = total_variance / float(rows.sum())
-        floor = SQUARED_NORM_FLOOR * mean_variance**self.config.norm_power * float(rows.sum())
+    def _norms(self, out: api.EvalOutput) -> None:
+        """R² of each norm."""
         for key in VECTORS:
-            mean = float(out.columns[f"norm_{key}_sum"].sum() / rows.sum())
             column = f"norm_{key}_variance"
-            out.columns[column] = (
-                out.columns.pop(f"norm_{key}_sq")
-                - 2 * mean * out.columns.pop(f"norm_{key}_sum")
-                + mean**2 * rows
-            )
-            # What rounding leaves of a norm that does not vary is no variance either.
-            constant = 1e-12 * mean**2 * float(rows.sum())
+            out.columns[column], floor = norm_variance(out.columns, key, self.config.norm_power)
+            for used in ("sum", "sq"):
+                del out.columns[f"norm_{key}_{used}"]
             names = ("error_norm_r2", "norm_r2.error") if key == "error" else (f"norm_r2.{key}",)
             for name in names:
                 out.ratio(
@@ -173,7 +158,7 @@ class ErrorDecomposition:
                     f"norm_{key}_residual_sq",
                     column,
                     complement=True,
-                    floor=max(floor, constant),
+                    floor=floor,
                     undefined=f"the norm of {VECTORS[key]} does not vary (round-off at most)",
                 )
 
@@ -205,8 +190,4 @@ def add_fit_notes(out: api.EvalOutput, linear: LinearMap, d: int) -> None:
         out.notes.append(
             f"the activations span only {linear.rank} of {d} dimensions (to rounding); the fit uses those"
         )
-    if linear.n_train < 20 * d:
-        out.notes.append(
-            f"warning: {linear.n_train} training rows are fewer than 20 x {d} dimensions: held-out R² is "
-            f"pessimistic by about d/n = {d / linear.n_train:.2g}; use more contexts"
-        )
+    out.notes += few_rows(linear.n_train, d, "held-out R² is pessimistic")

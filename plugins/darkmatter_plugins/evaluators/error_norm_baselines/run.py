@@ -35,6 +35,7 @@ from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import (
     ErrorNormBaselinesConfig,
 )
 from darkmatter_plugins.evaluators.error_norm_baselines.groups import GroupSums
+from darkmatter_plugins.evaluators.footing import few_rows
 
 NO_VARIANCE = "the error's norm does not vary on the held-out rows (round-off at most)"
 
@@ -148,9 +149,4 @@ def _add_notes(
     ]
     if flat:
         out.notes.append(f"constant on the training rows, so no better than their mean: {', '.join(flat)}")
-    n, d = fitted.scalars.n, ctx.info.d_in
-    if n < 20 * d:
-        out.notes.append(
-            f"warning: {n} training rows are fewer than 20 x {d} dimensions: r2.activations is pessimistic "
-            f"by about d/n = {d / n:.2g}; use more contexts"
-        )
+    out.notes += few_rows(ctx.n_train, ctx.info.d_in, "r2.activations is pessimistic")

@@ -73,6 +73,10 @@ ERROR_SAES = api.Evaluator(
             low=0,
         ),
         _M("fvu_gap", "fvu.nonlinear - fvu.linear: above 0, the linear error is easier to learn"),
+        _M(
+            "fvu_gap_mean",
+            "fvu_gap averaged over training seeds; the two SAEs of a seed see the same batches",
+        ),
         *_each("fvu_of_x", "what an SAE trained on {} misses, relative to the variance of x", low=0),
         *_each("fvu_mean", "fvu.* averaged over training seeds, for {}", low=0),
         *_each("fvu_std", "standard deviation of fvu.* over training seeds, for {}", low=0),

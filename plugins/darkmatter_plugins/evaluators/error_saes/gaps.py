@@ -8,8 +8,12 @@ import numpy as np
 
 from darkmatter import api
 from darkmatter.stats import Influence, LinearMap, Ratio
-from darkmatter_plugins.evaluators.error_decomposition.collect import Centres, NormMoments, Residuals
-from darkmatter_plugins.evaluators.error_decomposition.run import SQUARED_NORM_FLOOR
+from darkmatter_plugins.evaluators.error_decomposition.collect import (
+    Centres,
+    NormMoments,
+    Residuals,
+    norm_variance,
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,8 @@ class Gap:
 
     def linearised(self) -> Influence:
         """First-order contributions per unit."""
-        parts = [_contributions(ratio) for ratio in (self.first, self.second)]
-        return Influence(self.value, parts[0] - parts[1])
-
-
-def _contributions(ratio: Ratio) -> np.ndarray:
-    total = ratio.denominator.sum()
-    share = ratio.numerator.sum() / total
-    found: np.ndarray = (ratio.numerator - share * ratio.denominator) / total
-    return -found if ratio.complement else found
+        first, second = self.first.linearised(), self.second.linearised()
+        return Influence(self.value, first.contributions - second.contributions)
 
 
 def norm_gap(ctx: api.EvalContext, linear: LinearMap) -> Gap:
@@ -58,10 +55,5 @@ def norm_gap(ctx: api.EvalContext, linear: LinearMap) -> Gap:
 
 
 def _norm_r2(columns: dict[str, np.ndarray], part: str) -> Ratio:
-    rows = columns["rows"]
-    n = float(rows.sum())
-    mean = float(columns[f"norm_{part}_sum"].sum()) / n
-    variance = columns[f"norm_{part}_sq"] - 2 * mean * columns[f"norm_{part}_sum"] + mean**2 * rows
-    scale = float(columns["target_variance"].sum()) / n
-    floor = max(SQUARED_NORM_FLOOR * scale**2, 1e-12 * mean**2) * n
+    variance, floor = norm_variance(columns, part, 2)
     return Ratio(columns[f"norm_{part}_residual_sq"], variance, complement=True, floor=floor)

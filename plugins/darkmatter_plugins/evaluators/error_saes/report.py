@@ -105,8 +105,8 @@ class Report:
         columns = self.out.columns
         nothing = f"{' and '.join(missing)} does not vary on the held-out rows (round-off at most)"
         if missing:
-            self.out.undefined("fvu_gap", nothing)
-            self.out.undefined("norm_r2_gap", nothing)
+            for name in ("fvu_gap", "fvu_gap_mean", "norm_r2_gap"):
+                self.out.undefined(name, nothing)
             return
         ratios = [
             Ratio(columns[f"{part}_missed_0"], columns[f"{part}_variance"])
@@ -114,30 +114,41 @@ class Report:
         ]
         fvu = Gap(*ratios)
         self.out.statistic("fvu_gap", fvu, fvu.linearised())
+        of_seeds = self.fvus("nonlinear") - self.fvus("linear")
+        self.out.mean_over("fvu_gap_mean", of_seeds, units="training seeds")
+        self._answer_by_learning(of_seeds)
         if math.isnan(norm.value):
             self.out.undefined("norm_r2_gap", "the norm of a part does not vary (round-off at most)")
             return
         self.out.statistic("norm_r2_gap", norm, norm.linearised())
-        self._answer()
-
-    def _answer(self) -> None:
-        """The two questions of the paper in words, each by whether an interval excludes 0."""
-        questions = (
-            ("fvu_gap", "easier to learn for a sparse autoencoder", "as easy to learn"),
-            (
-                "norm_r2_gap",
-                "more like features not yet learned (norm-prediction test)",
-                "alike in that test",
-            ),
+        self._answer(
+            "norm_r2_gap",
+            "more like features not yet learned (norm-prediction test)",
+            "alike in the norm-prediction test",
         )
-        by_name = {metric.name: metric for metric in self.out.metrics}
-        for name, more, alike in questions:
-            low, high = by_name[name].ci_low, by_name[name].ci_high
-            if low is None or high is None:
-                continue
-            winner = "linear" if low > 0 else "nonlinear" if high < 0 else ""
-            said = f"the {winner} error is {more}" if winner else f"no difference shown: {alike} at this size"
-            self.out.notes.append(f"{said}: {name} {by_name[name].value:.3f} [{low:.3f}, {high:.3f}]")
+
+    def _answer_by_learning(self, of_seeds: np.ndarray) -> None:
+        """Which part is easier to learn; what the training seeds do not agree on is no difference."""
+        above = int((of_seeds > 0).sum())
+        self._answer(
+            "fvu_gap",
+            "easier to learn for a sparse autoencoder",
+            "as easy to learn",
+            beside=f", above 0 for {above} of {len(of_seeds)} training seeds",
+            agreed=above in {0, len(of_seeds)},
+        )
+
+    def _answer(self, name: str, more: str, alike: str, *, beside: str = "", agreed: bool = True) -> None:
+        """A question of the paper in words, by whether the interval of a metric excludes 0."""
+        (given,) = (metric for metric in self.out.metrics if metric.name == name)
+        low, high = given.ci_low, given.ci_high
+        if low is None or high is None:
+            return
+        winner = "linear" if low > 0 else "nonlinear" if high < 0 else ""
+        said = f"the {winner} error is {more}"
+        if not (winner and agreed):
+            said = f"no difference shown: {alike} at this size"
+        self.out.notes.append(f"{said}: {name} {given.value:.3f} [{low:.3f}, {high:.3f}]{beside}")
 
     def training(self) -> None:
         """The training curves, and everything about each trained SAE in one table."""

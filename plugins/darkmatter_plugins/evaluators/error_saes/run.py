@@ -6,7 +6,7 @@ and judged on the held-out rows (v̂ its reconstruction, v̄ the mean of v over 
 
     fvu.v      = Σ|v - v̂|² / Σ|v - v̄|²           fvu_of_x.v = Σ|v - v̂|² / Σ|y - ȳ|²
     fvu_gap    = fvu.nonlinear - fvu.linear, paired over the held-out units
-    fvu_mean, fvu_std, fvu_range                  over training seeds
+    fvu_mean, fvu_std, fvu_range, fvu_gap_mean    over training seeds, the gap paired within each
     dead.v     = share of latents that never fire
     similarity = mean over firing latents of max_j cos(w, W_dec[j]); similarity_excess takes off what as many
                  random directions give: E max = 1 - ∫ F(c)^m dc, (1 + c)/2 ~ Beta((d-1)/2, (d-1)/2) under F
@@ -16,8 +16,9 @@ and judged on the held-out rows (v̂ its reconstruction, v̄ the mean of v over 
     norm_r2_gap = R² of |L|² less R² of |N|² from x (norm-prediction test), paired
 
 ``fvu.*``, ``dead.*``, ``similarity.*`` and ``score.*`` speak of the first seed. Intervals are over held-out
-units, of scores over latents, of ``fvu_mean`` over seeds. Source: Engels et al., section on SAEs of the
-errors; unlike their code, training sees training rows alone, and scores use the positions of the training.
+units, of scores over latents, of ``fvu_mean`` and ``fvu_gap_mean`` over seeds. Source: Engels et
+al., section on SAEs of the errors; unlike their code, training sees training rows alone, and scores use
+the positions of the training.
 
 Curves ``training_fvu.PART.SEED``: x step, y FVU of the batches. Table ``saes``: one row per trained SAE
 (part, seed, fvu, fvu_of_x, dead, train_fvu, rows); ``latents.PART``: the scores of sampled latents.
@@ -29,7 +30,6 @@ from collections.abc import Sequence
 
 from darkmatter import api
 from darkmatter.stats import LinearMap
-from darkmatter_plugins.evaluators.error_decomposition.run import ROUNDING, VARIANCE_FLOOR
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS, ErrorSAEsConfig
 from darkmatter_plugins.evaluators.error_saes.gaps import norm_gap
 from darkmatter_plugins.evaluators.error_saes.interpret import latent_scores, sampled_latents
@@ -40,6 +40,7 @@ from darkmatter_plugins.evaluators.error_saes.targets import (
     PartMoments,
     training_rows,
 )
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, ROUNDING, VARIANCE_FLOOR, few_rows
 from darkmatter_plugins.training.rows import ShuffledRows
 from darkmatter_plugins.training.topk import TopKPlan, Trained, train_topk
 
@@ -77,13 +78,18 @@ class ErrorSAEs:
         self._add_scores(report, ctx, linear, held_out)
         report.gaps(norm_gap(ctx, linear))
         report.training()
+        if trained and self.config.k > (width := self._width(ctx)):
+            out.notes.append(
+                f"k is {width} instead of {self.config.k}: the trained SAEs have no more latents"
+            )
+        out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
     def _train(self, ctx: api.EvalContext, linear: LinearMap, wanted: list[str]) -> TrainedSAEs:
         """The SAEs of all parts and seeds; those of one seed see the same batches."""
         config = self.config
         found: TrainedSAEs = {}
-        width = config.width or config.expansion * ctx.info.d_out
+        width = self._width(ctx)
         plan = TopKPlan(
             k=min(config.k, width),
             width=width,
@@ -102,6 +108,10 @@ class ErrorSAEs:
                 (part, number): each for part, each in zip(wanted, train_topk(rows, plan, seed), strict=True)
             }
         return found
+
+    def _width(self, ctx: api.EvalContext) -> int:
+        """Latents of the trained SAEs."""
+        return self.config.width or self.config.expansion * ctx.info.d_out
 
     def _add_scores(
         self,

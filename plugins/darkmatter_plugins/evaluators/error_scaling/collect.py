@@ -14,6 +14,7 @@ from torch import Tensor
 from darkmatter import api
 from darkmatter.stats import CrossMoments, Gram, GramFactor, UnitSums
 from darkmatter_plugins.evaluators.families import Errors
+from darkmatter_plugins.evaluators.footing import ROUNDING, VARIANCE_FLOOR
 
 
 def norms(errors: Errors, chunk: api.Chunk) -> Tensor:
@@ -57,13 +58,6 @@ class NormMomentsCollector:
     def finish(self) -> Gram:
         """The moments."""
         return self.gram
-
-
-VARIANCE_FLOOR = 1e-10
-"""A variance of |e| below this share of the activations' variance is round-off."""
-
-ROUNDING = 1e-13
-"""Share of the mean square of the activations that float32 leaves as variance of |e|."""
 
 
 @dataclass(frozen=True)

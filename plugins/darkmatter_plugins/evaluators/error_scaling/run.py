@@ -48,7 +48,8 @@ from darkmatter_plugins.evaluators.error_scaling.collect import (
     residual_column,
 )
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ErrorScalingConfig
-from darkmatter_plugins.evaluators.families import Errors, beside, by_width, warn_of_few_rows
+from darkmatter_plugins.evaluators.families import Errors, beside, by_width
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
 
 PARTS = ("error", "linear", "nonlinear")
 
@@ -90,7 +91,7 @@ class ErrorScaling:
         l0s = [each.l0 for each in members]
         _add_tables(out, pairs, l0s, first)
         _add_curves(out, pairs, first, predictions, power)
-        warn_of_few_rows(out, ctx)
+        out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
     @staticmethod

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.stats import CrossMoments, Gram, LinearMap, UnitSums, gradient_pursuit
+from darkmatter.stats import CrossMoments, Gram, LinearMap, UnitSums, centred, gradient_pursuit
 from darkmatter_plugins.evaluators.gradient_pursuit.decoder import DecoderSpace
 from darkmatter_plugins.evaluators.rows import RowBudget, as_double, l0, subset
 
@@ -76,11 +76,9 @@ class PursuitMomentsCollector:
         """Take in rows."""
         drawn = self.pursuit.budget.drawn(chunk, rows)
         before, after, _ = self.pursuit.errors(chunk, drawn)
-        x = chunk.x[drawn].to(torch.float64)
-        mean = x.mean(dim=0) if len(x) else x.new_zeros(x.shape[1])
-        centred = x - mean
-        self.gram.merge(Gram(len(x), mean.cpu(), (centred.T @ centred).cpu()))
-        self.errors.merge(CrossMoments.of((mean, centred), torch.cat([before, after], dim=1)))
+        x = centred(chunk.x[drawn])
+        self.gram.merge(Gram.of_centred(x))
+        self.errors.merge(CrossMoments.of(x, torch.cat([before, after], dim=1)))
 
     def merge(self, other: PursuitMomentsCollector) -> None:
         """Take in the next shard."""

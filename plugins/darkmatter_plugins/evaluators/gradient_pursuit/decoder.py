@@ -19,6 +19,7 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter.stats import CrossMoments
+from darkmatter_plugins.evaluators.decoding import atoms, times
 
 AFFINE = 1e-6
 """The variance of x̂ - f W_dec that counts as none, as a share of the mean square of x̂."""
@@ -50,12 +51,10 @@ class CanonicalSpace:
 
     @classmethod
     def of(cls, sae: api.CanonicalSAE) -> CanonicalSpace:
-        """Atoms are what a code of 1 adds; a latent whose code_scale is 0 is none."""
-        weight = sae.W_dec.float()
-        if sae.code_scale is not None:
-            scale = sae.code_scale.float()[:, None]
-            weight = torch.where(scale == 0, 0.0, weight / scale)
-        return cls(sae, weight)
+        """With what a code of 1 adds as atoms."""
+        dictionary = atoms(sae)
+        assert dictionary is not None
+        return cls(sae, dictionary)
 
     def signal(self, x: Tensor, target: Tensor) -> Tensor:
         """The target less the skip connection, normalised as the decoder's output is, less b_dec."""
@@ -92,12 +91,7 @@ class AffineSpace:
 
     def reconstruction(self, codes: api.Codes, x: Tensor) -> Tensor:
         """Codes times decoder rows, plus the offset."""
-        return times(codes, self.dictionary.to(x.device)) + self.offset.to(x.device)
-
-
-def times(codes: api.Codes, weight: Tensor) -> Tensor:
-    """Codes [n, d_sae] times weight [d_sae, d_out], in float64."""
-    return codes.to_dense().reshape(len(codes), codes.d_sae).to(torch.float64) @ weight.to(torch.float64)
+        return times(codes, self.dictionary) + self.offset.to(x.device)
 
 
 def decoder_space(ctx: api.EvalContext) -> DecoderSpace | None:
@@ -136,7 +130,7 @@ class OffsetsCollector:
         """Take in rows."""
         made = chunk.reconstruction.to(torch.float64)
         mean, centred = chunk.x_centred
-        offset = made - times(chunk.codes, self.weight.to(made.device))
+        offset = made - times(chunk.codes, self.weight)
         self.offset.merge(CrossMoments.of((mean[:0], centred[:, :0]), offset))
         self.square += float(made.square().sum())
 

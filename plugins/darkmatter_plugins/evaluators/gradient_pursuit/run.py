@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from darkmatter import api
 from darkmatter.stats import GramFactor, UnitSums
 from darkmatter_plugins.evaluators.error_decomposition.run import add_fit_notes
+from darkmatter_plugins.evaluators.footing import ROUNDING, VARIANCE_FLOOR
 from darkmatter_plugins.evaluators.gradient_pursuit.collect import (
     Pursuit,
     PursuitMoments,
@@ -42,12 +43,6 @@ NOT_AFFINE = "the SAE's reconstructions are not an affine function of its codes,
 NO_ROWS = "no row was drawn on one side of the split: raise max_rows"
 CONSTANT = "the activations do not vary on the held-out rows"
 NO_ERROR = "the SAE makes no error (round-off at most), so there is nothing to remove"
-
-VARIANCE_FLOOR = 1e-10
-"""An error below this share of the total variance of the activations is round-off."""
-
-ROUNDING = 1e-13
-"""Variance below this share of the mean square is what float32 leaves of constant activations."""
 
 
 class GradientPursuit:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.stats import CrossMoments, Gram
+from darkmatter.stats import CrossMoments, Gram, centred
 from darkmatter_plugins.evaluators.rows import RowBudget, as_double
 from darkmatter_plugins.hashing import normals, row_keys
 
@@ -101,11 +101,9 @@ class NoiseMomentsCollector:
         ]
         (wide,) = as_double(signal)
         errors = [wide - made for made in as_double(*_reconstructions(spec.sae, signal, spec.kept))]
-        parts = torch.cat([wide, *noises], dim=1)
-        mean = parts.mean(dim=0)
-        centred = parts - mean
-        self.parts.merge(Gram(len(parts), mean.cpu(), (centred.T @ centred).cpu()))
-        self.errors.merge(CrossMoments.of((mean, centred), torch.cat(errors, dim=1)))
+        parts = centred(torch.cat([wide, *noises], dim=1))
+        self.parts.merge(Gram.of_centred(parts))
+        self.errors.merge(CrossMoments.of(parts, torch.cat(errors, dim=1)))
 
     def merge(self, other: NoiseMomentsCollector) -> None:
         """Take in the next shard, or the other side of the split."""

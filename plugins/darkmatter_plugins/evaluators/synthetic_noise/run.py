@@ -43,6 +43,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, ROUNDING, few_rows
 from darkmatter_plugins.evaluators.rows import RowBudget
 from darkmatter_plugins.evaluators.synthetic_noise.collect import (
     NoiseMoments,
@@ -67,9 +68,6 @@ TRANSCODER = "a transcoder's output is no input of its own, so it cannot be take
 CONSTANT = "the SAE's reconstructions do not vary, so there is no signal"
 FLAT = "it does not vary over the noise grid"
 NO_ROWS = "no row was drawn on one side of the split: raise max_rows"
-
-ROUNDING = 1e-13
-"""Variance below this share of the mean square is what float32 leaves of constant reconstructions."""
 
 
 class SyntheticNoise:
@@ -105,6 +103,7 @@ class SyntheticNoise:
             every.merge(test)
             _authors(out, every)
         out.plain("signal_std", signal, why_no_interval="a description of the training rows")
+        out.notes += few_rows(train.parts.n, ctx.info.d_in, OF_NONLINEAR)
         clean = Side.at(test, 0.0, 0.0, ablation=0)
         out.plain("own_output_fvu", clean.error_sq() / clean.variance(scalar=False), why_no_interval=WHY)
         return out

@@ -97,14 +97,15 @@ class FunctionOfRatios:
         return self.function(weights @ self.numerators / (weights @ self.denominator)[:, None])
 
     def linearised(self) -> Influence:
-        """The value with first-order contributions per unit, by central differences of the function."""
+        """The value with first-order contributions per unit, by differences of the function."""
         ratios = self.ratios
-        steps = np.diag(STEP * ratios)
+        # A ratio of 0 is one in every resample, so that its slope counts for nothing.
+        step = np.where(ratios > 0, STEP * ratios, 1.0)
+        steps = np.diag(np.where(ratios > 0, step, 0.0))
         values = self.function(np.concatenate([ratios[None], ratios + steps, ratios - steps]))
         above, below = np.split(values[1:], 2)
-        moved = np.diagonal(steps) > 0
-        slopes = np.divide(above - below, 2 * STEP * ratios, out=np.zeros_like(ratios), where=moved)
-        # Where a step leads out of what is defined, the value is an edge and says nothing of slopes.
-        slopes = np.nan_to_num(slopes)
+        up, down = (above - values[0]) / step, (values[0] - below) / step
+        # Where one step leads out of what is defined, the other tells the slope.
+        slopes = (np.where(np.isfinite(up), up, down) + np.where(np.isfinite(down), down, up)) / 2
         per_unit = (self.numerators - self.denominator[:, None] * ratios) / self.denominator.sum()
         return Influence(float(values[0]), per_unit @ slopes)

@@ -31,7 +31,6 @@ NO_EXPONENT = (
     "the members decide no exponent: the best one lies at the edge of what is searched, "
     f"{EXPONENTS[0]:g} to {EXPONENTS[-1]:g}"
 )
-NO_PURSUIT = "needs FVU_nonlinear after gradient pursuit, which was not given; it is part of nonlinear"
 
 
 PER_FAMILY = (
@@ -146,8 +145,6 @@ class Law:
             "fvu": self.fvu.tolist(),
             "absent": absent,
             "linear": linear,
-            "encoder_error": None,
-            "encoder_error_reason": NO_PURSUIT,
             "nonlinear": nonlinear,
             "mean_fvu_nonlinear": mean,
         }

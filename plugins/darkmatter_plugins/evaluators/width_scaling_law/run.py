@@ -12,9 +12,9 @@ pooled, centred per dimension, b* with intercept from training rows):
     forecast.widest      = c' + a' W_K^-m' of the law without the widest member;
     forecast.error       = forecast.widest - FVU_K       forecast.next = the law of all at 2 W_K
 
-The paper divides share.nonlinear further: encoder error = mean FVU_nonlinear less that after gradient
-pursuit; ``tables["accounting"]`` has a column for it, null where no such results are given. A share that
-would be negative is undefined, never clipped.
+The paper divides share.nonlinear further, by what gradient pursuit leaves of FVU_nonlinear: that is
+`gradient_pursuit`'s encoder_error, which the figure of this accounting takes from its results. A share
+that would be negative is undefined, never clipped.
 
 FVU_nonlinear is called flat where the 95% interval of its slope lies within ±``flat``, not flat where
 it lies outside, else undecided. Intervals refit everything for every resample, in which all members
@@ -36,14 +36,12 @@ import numpy as np
 
 from darkmatter import api
 from darkmatter.stats import UnitSums
-from darkmatter_plugins.evaluators.families import Errors, beside, warn_of_few_rows
+from darkmatter_plugins.evaluators.families import Errors, beside
+from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, ROUNDING, few_rows
 from darkmatter_plugins.evaluators.width_scaling_law.collect import FamilySums, error_column, nonlinear_column
 from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WidthScalingLawConfig
 from darkmatter_plugins.evaluators.width_scaling_law.law import LEAST_WIDTHS, PER_FAMILY, Law
 from darkmatter_plugins.evaluators.width_scaling_law.members import Taken, take
-
-ROUNDING = 1e-13
-"""Variance below this share of the mean square is what float32 leaves of constant activations."""
 
 CONSTANT = "the activations do not vary on the held-out rows"
 
@@ -85,7 +83,7 @@ class WidthScalingLaw:
         law.add_forecasts()
         law.add_tables([each.l0 for each in taken.members])
         out.notes.append(f"intervals are over {ctx.unit_kind}: SAEs of other training seeds may lie outside")
-        warn_of_few_rows(out, ctx)
+        out.notes += few_rows(ctx.n_train, ctx.info.d_in, OF_NONLINEAR)
         return out
 
     def _too_few(self, taken: Taken) -> str:
