@@ -6,28 +6,29 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter.stats import Gram
 from darkmatter_plugins.baselines import RankConfig
 from darkmatter_plugins.baselines.linear import signed_topk
 
 
 def fit_static(config: RankConfig, data: api.FitData) -> api.SAE:
     """The k leading components, all of them active: FVU is the eigenvalues' tail share."""
-    basis = components(data)[:, : config.k]
+    basis = components(data.inputs.train)[:, : config.k]
     return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca")
 
 
 def fit_topk(config: RankConfig, data: api.FitData) -> api.SAE:
     """All components; each token keeps its k largest scores by size."""
-    basis = components(data)
+    basis = components(data.inputs.train)
     return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca_topk")
 
 
-def components(data: api.FitData) -> Tensor:
-    """Eigenvectors [d, d] of the training covariance as columns, largest variance first.
+def components(train: Gram) -> Tensor:
+    """Eigenvectors [d, d] of the covariance as columns, largest variance first.
 
     The sign, which an eigenvector does not have, is chosen so that the largest entry is positive.
     """
-    _, vectors = torch.linalg.eigh(data.inputs.train.cxx)
+    _, vectors = torch.linalg.eigh(train.cxx)
     vectors = vectors.flip(1)
     largest = vectors.abs().argmax(dim=0)
     signs: Tensor = vectors[largest, torch.arange(vectors.shape[1])].sign()
