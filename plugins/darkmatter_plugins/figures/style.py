@@ -19,6 +19,16 @@ PARTS = {"error": "#4d4d4d", "linear": "#0072b2", "nonlinear": "#d55e00"}
 NAMES = {"error": "error e", "linear": "linear error L", "nonlinear": "nonlinear error N"}
 SKY, GREEN, GREY, LIGHT = "#56b4e9", "#009e73", "#8c8c8c", "#c8c8c8"
 
+BASELINE_LINES: dict[str, dict[str, str]] = {
+    "pca": {"color": "#202020", "linestyle": "-"},
+    "pca_topk": {"color": "#d55e00", "linestyle": "-"},
+    "random": {"color": GREY, "linestyle": "-"},
+    "identity": {"color": "#cc79a7", "linestyle": "--"},
+    "identity_relu": {"color": "#cc79a7", "linestyle": ":"},
+    "ica": {"color": GREEN, "linestyle": "-."},
+}
+"""How baselines are told apart, by name."""
+
 RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 """Exponents without formulas, which are switched off because names may hold their signs."""
 
@@ -256,6 +266,18 @@ def width_axis(axis: Axes, widths: Sequence[float]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_ticks(ticks, labels=[size_text(tick) for tick in ticks])
     axis.set_xlabel("width (latents)")
+
+
+def l0_axis(axis: Axes, low: float, high: float) -> None:
+    """A logarithmic axis of L0 with ticks at powers of two."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(low, high)
+    ticks = [2**power for power in range(24) if low <= 2**power <= high]
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_ticks(ticks, labels=[size_text(tick) for tick in ticks])
+    axis.set_xlabel("L0 (active latents per token)")
 
 
 def few_ticks(axis: Axes) -> None:

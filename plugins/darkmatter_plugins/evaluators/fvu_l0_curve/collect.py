@@ -49,9 +49,8 @@ class CurveCollector:
             seen = chunk if name == self.spec.subject else chunk.beside[name]
             squares.append(seen.error.square().sum(dim=1))
         columns = [torch.stack(squares, dim=1)]
-        centred = x - self.info.inputs.train.mean.to(x)
         for name, curve in self.spec.baselines.items():
-            missed, active = curve.missed(centred, curve.k)
+            missed, active = curve.missed(x - self.info.inputs.train.mean.to(x), curve.k)
             columns.append(missed)
             self.active[name] += active.sum(dim=0).cpu()
         self.sums.add(chunk.unit, torch.cat(columns, dim=1))

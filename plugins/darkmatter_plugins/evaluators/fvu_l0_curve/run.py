@@ -60,12 +60,10 @@ class FvuL0Curve:
 
     def run(self, ctx: api.EvalContext) -> api.EvalOutput:
         """All metrics."""
-        if ctx.hook_out != ctx.hook:
-            message = "the baselines give back what they read; these SAEs predict another hook point"
-            raise api.ItemError(message)
         members = by_width(ctx.family)
         l0s = np.array([each.l0 for each in members])
-        baselines = fit(self.config, ctx, l0s.tolist())
+        same = ctx.hook_out == ctx.hook
+        baselines = fit(self.config, ctx, l0s.tolist()) if same else {}
         names = tuple(each.name for each in members)
         found: CurveCollector
         (found,) = ctx.collect(
@@ -73,6 +71,9 @@ class FvuL0Curve:
         )
         family = _Family(ctx.output(), names, l0s, found)
         family.add_members(members)
+        if not same:
+            for name in dict.fromkeys(self.config.baselines):
+                family.give_up(name, "the baselines give back what they read; these SAEs predict something else")
         for name, baseline in baselines.items():
             active = found.active[name].numpy() / max(found.n, 1)
             family.add_baseline(name, active, [f"{name}/{k}" for k in baseline.k.tolist()])
@@ -108,8 +109,7 @@ class _Family:
         """Everything about one baseline, whose curve has points at ``l0s`` with these sums."""
         points = np.stack([self.sums[column] for column in columns], axis=1)
         if not self.varies:
-            for metric in self._metrics(name):
-                self.out.undefined(metric, CONSTANT)
+            self.give_up(name, CONSTANT)
             return
         self._at_members(name, l0s, points)
         if name in INVERTED:
@@ -125,9 +125,12 @@ class _Family:
             "y_label": "FVU",
         }
 
-    def _metrics(self, name: str) -> list[str]:
+    def give_up(self, name: str, reason: str) -> None:
+        """A baseline that cannot be held against the family."""
         kinds = ["fvu", "ratio", *(["l0"] if name in INVERTED else [])]
-        return [f"area.{name}", *(f"{kind}.{name}[{each}]" for kind in kinds for each in self.names)]
+        of_members = [f"{kind}.{name}[{each}]" for kind in kinds for each in self.names]
+        for metric in (f"area.{name}", *of_members):
+            self.out.undefined(metric, reason)
 
     def _at_members(self, name: str, l0s: Floats, points: Floats) -> None:
         """The baseline's FVU at every member's L0, and the ratio."""
