@@ -1,12 +1,13 @@
-"""Put measured numbers into dark-matter.md, between its markers.
+"""Put measured numbers into dark-matter.md and interpretable-features.md, between their markers.
 
     darkmatter demo --out demo && darkmatter table demo --format json --all > embedded.json
     darkmatter table RESULTS --format json --all > tinystories.json
     python docs/make_dark_matter.py embedded.json tinystories.json
 
 A marker names an evaluator, its metrics and SAEs, `*` for anything:
-`<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. A file of rows that is not
-there leaves its rows as they are.
+`<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. Controls are named as
+`control:pca-k*`, and a metric `ratio.pca[]` is a family's, once per SAE. A file of rows that is not there
+leaves its rows as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from darkmatter.results.numbers import format_value, natural_key
 
-PAGE = Path(__file__).resolve().parent / "dark-matter.md"
+PAGES = [Path(__file__).resolve().parent / f"{name}.md" for name in ("dark-matter", "interpretable-features")]
 MARKER = re.compile(r"(<!-- numbers: (.+?) \| (.+?) \| (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 MODELS = ("embedded", "TinyStories")
 HOOK = "blocks.2.hook_resid_post"
@@ -37,18 +38,27 @@ def table(rows: dict[str, Rows], evaluator: str, metrics: Sequence[str], saes: s
         if model not in rows:
             lines += [line for line in old.splitlines() if line.startswith(f"| {model} |")]
             continue
-        wanted = [
-            row
-            for row in rows[model]
-            if row["evaluator"] == evaluator and row["hook"] == HOOK and not row["is_control"]
-        ]
-        names = {row["sae"] for row in wanted if any(fnmatchcase(row["sae"], each) for each in saes.split())}
+        wanted = [row for row in rows[model] if row["evaluator"] == evaluator and row["hook"] == HOOK]
+        if metrics[0].endswith("[]"):
+            wanted = [each for row in wanted for each in _per_sae(row)]
+        names = {row["sae"] for row in wanted if _is_asked_for(row, saes.split())}
         for name in sorted(names, key=natural_key):
             values = {row["metric"]: row for row in wanted if row["sae"] == name}
             cells = [_cell(values.get(metric)) for metric in metrics]
-            label = "all" if name.startswith("family:") else name
+            label = "all" if name.startswith("family:") else name.removesuffix(f"@{HOOK}")
             lines.append(f"| {model} | {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _per_sae(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """A family's metric about one SAE, as a row of that SAE."""
+    found = re.fullmatch(r"(.+)\[(.+)\]", row["metric"])
+    return [{**row, "metric": f"{found[1]}[]", "sae": found[2]}] if found else []
+
+
+def _is_asked_for(row: dict[str, Any], patterns: Sequence[str]) -> bool:
+    name = row["sae"].removesuffix(f"@{HOOK}")
+    return any(fnmatchcase(f"control:{name}" if row["is_control"] else name, each) for each in patterns)
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -69,13 +79,14 @@ def filled(page: str, rows: dict[str, Rows]) -> str:
 
 
 def main(files: Sequence[Path]) -> None:
-    """Rewrite the page; the files are the rows of each model in turn."""
+    """Rewrite the pages; the files are the rows of each model in turn."""
     rows = {
         model: json.loads(file.read_text(encoding="utf-8"))
         for model, file in zip(MODELS, files, strict=False)
         if file.exists()
     }
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

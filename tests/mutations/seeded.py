@@ -197,7 +197,9 @@ RELATIVES = (
         "harness/darkmatter/runs/controls.py",
         'wanted.append((name, f"{name}-k{k}", {"k": k}))',
         'wanted.append((name, f"{name}-k{k}", {"k": d}))',
-        ("tests/darkmatter/runs/test_controls.py::test_a_matched_control_has_the_l0_of_the_sae_that_it_stands_beside",),
+        (
+            "tests/darkmatter/runs/test_controls.py::test_a_matched_control_has_the_l0_of_the_sae_that_it_stands_beside",
+        ),
     ),
     Mutation(
         "L0 not matched in a family",

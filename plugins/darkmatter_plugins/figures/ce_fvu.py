@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darkmatter import api
 from darkmatter_plugins.figures.style import (
@@ -16,6 +16,7 @@ from darkmatter_plugins.figures.style import (
     Point,
     figure_of,
     new_figure,
+    plain_log,
     plural,
     point,
     whisker,
@@ -57,8 +58,6 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 def _picture(spots: Sequence[Spot], left_out: int, any_of: api.Measured) -> api.Drawing:
     axis = new_figure(5.4, 3.9).subplots()
-    axis.set_xscale("log")
-    axis.set_yscale("log")
     saes = [spot for spot in spots if not spot.is_control]
     _group(axis, saes, {"color": PARTS["linear"], "marker": "o", "linestyle": "none"}, "SAEs")
     kinds: dict[str, list[Spot]] = defaultdict(list)
@@ -68,15 +67,15 @@ def _picture(spots: Sequence[Spot], left_out: int, any_of: api.Measured) -> api.
     for kind, mine in kinds.items():
         style = {"marker": "D", "markerfacecolor": "white", **BASELINE_LINES.get(kind, {"color": GREY})}
         _group(axis, sorted(mine, key=lambda spot: spot.fvu.value), style, kind)
+    plain_log(axis, "x")
+    plain_log(axis, "y")
     axis.set_xlabel("FVU")
     axis.set_ylabel("CE increase (nats)")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5)
     clean, perplexity = any_of.value("ce.clean"), any_of.value("perplexity.clean")
     own = "" if clean is None else f" The model's own cross-entropy is {clean:.3f} nats"
     own += f" (perplexity {perplexity:.2f})." if own and perplexity is not None else "." if own else ""
-    gone = f" {plural(left_out, 'dictionary')} without error or cost left out." if left_out == 1 else (
-        f" {left_out} dictionaries without error or cost left out." if left_out else ""
-    )  # fmt: skip
+    gone = f" Left out for want of an error or a cost: {left_out}." if left_out else ""
     return api.Drawing(
         figure_of(axis),
         f"Increase of the model's cross-entropy with the reconstruction in place of the activation, over "
@@ -92,11 +91,11 @@ def _kind(name: str) -> str:
     return found.group().rstrip("_") if found else name
 
 
-def _group(axis: Axes, spots: Sequence[Spot], style: dict[str, str], label: str) -> None:
+def _group(axis: Axes, spots: Sequence[Spot], style: dict[str, Any], label: str) -> None:
     if not spots:
         return
     x, y = [spot.fvu.value for spot in spots], [spot.increase.value for spot in spots]
-    axis.plot(x, y, **style, markersize=5, linewidth=1.0, label=wrapped(label), zorder=4)  # type: ignore[arg-type]
+    axis.plot(x, y, **style, markersize=5, linewidth=1.0, label=wrapped(label), zorder=4)
     for spot in spots:
         positive = spot.increase
         if positive.low is not None:

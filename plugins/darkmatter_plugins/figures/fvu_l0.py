@@ -15,6 +15,7 @@ from darkmatter_plugins.figures.style import (
     l0_axis,
     new_figure,
     numbers,
+    plain_log,
     plural,
     point,
     size_text,
@@ -68,10 +69,10 @@ def _picture(family: api.Measured, groups: dict[tuple[str, int], list[Spot]]) ->
     for name, curve in family.curves.items():
         _baseline(axis, name, curve)
     _members(axis, groups)
-    axis.set_yscale("log")
     l0_axis(axis, low, high)
     axis.set_ylabel("FVU ↓")
     axis.set_ylim(min(spot.fvu.value for spot in spots) / 1.4, 1.3)
+    plain_log(axis, "y")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5)
     return api.Drawing(
         figure_of(axis),

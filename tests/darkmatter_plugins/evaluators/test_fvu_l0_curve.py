@@ -19,9 +19,7 @@ SPECTRUM = torch.linspace(3, 0.5, D, dtype=torch.float64)
 
 def activations(*, white: bool = False) -> torch.Tensor:
     """Gaussian rows about a mean; those that are white are N(0, I)."""
-    z = torch.randn(
-        CONTEXTS, POSITIONS, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    z = torch.randn(CONTEXTS, POSITIONS, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return (z if white else z * SPECTRUM @ rotation() + 2).float()
 
 
@@ -38,7 +36,7 @@ def sides(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def keeping(k: int, factor: float = 0.9, *, every: int = 0) -> dm.SAE:
-    """``factor`` times the k largest coordinates; one code more where the first coordinate exceeds ``every``."""
+    """``factor`` times the k largest coordinates; one code more where the first exceeds ``every``."""
 
     def encode(x: torch.Tensor) -> torch.Tensor:
         codes = x * (x.abs() >= x.abs().topk(k, dim=1).values[:, -1:])

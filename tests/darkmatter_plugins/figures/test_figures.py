@@ -92,7 +92,9 @@ def test_fvu_l0(drawn, made):
     """SAEs are points, joined where they differ in L0 alone; a baseline is its curve without what is 0."""
     (axis,) = drawn("fvu_l0")[""]
     fvu = [made.fvus(index)[0] for index in range(4)]
-    points = {tuple(line.get_ydata()): list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"}
+    points = {
+        tuple(line.get_ydata()): list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"
+    }
 
     assert points == {(each,): [16.0] if index < 3 else [8.0] for index, each in enumerate(fvu)}
     ((x, y),) = lines(axis, "#202020")[:1]

@@ -15,8 +15,8 @@ class DensityConfig(api.Config):
         10 / 2**21,
         gt=0,
         le=1,
-        description="a latent is active by rate where it fires on more than this share of tokens; the paper's "
-        "10 firings in a chunk of about 2.1 million tokens",
+        description="a latent is active by rate where it fires on more than this share of tokens; "
+        "the paper's 10 firings in a chunk of about 2.1 million tokens",
     )
     bins_per_decade: int = Field(4, ge=1, le=100, description="bins of the log10 histogram")
     table_latents: int = Field(
@@ -44,7 +44,7 @@ DENSITY = api.Evaluator(
         _M("active", "latents that fire more than `active_above` times", unit="latents", low=0),
         _M(
             "active_share",
-            "share of latents that fire more than `active_above` times, which is no rate: it grows with the tokens",
+            "share of latents that fire more than `active_above` times; it grows with the tokens",
             low=0,
             high=1,
         ),

@@ -50,8 +50,12 @@ class Density:
         out.plain("alive", float((fired > 0).sum()), why_no_interval=why)
         out.plain("dead", float((fired == 0).sum()), why_no_interval=why)
         out.plain("active", float((fired > self.config.active_above).sum()), why_no_interval=why)
-        out.plain("active_share", float((fired > self.config.active_above).double().mean()), why_no_interval=why)
-        out.plain("active_by_rate", float((rate > self.config.active_rate).double().mean()), why_no_interval=why)
+        out.plain(
+            "active_share", float((fired > self.config.active_above).double().mean()), why_no_interval=why
+        )
+        out.plain(
+            "active_by_rate", float((rate > self.config.active_rate).double().mean()), why_no_interval=why
+        )
         if self.config.active_rate * moments.n < 1:
             out.notes.append(
                 f"active_by_rate: one firing in {moments.n} rows is above active_rate already, so it counts "

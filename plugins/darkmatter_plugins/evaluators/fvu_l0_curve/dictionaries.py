@@ -157,7 +157,7 @@ class TrainingRows:
 def fit(config: FvuL0CurveConfig, ctx: api.EvalContext, l0s: list[float]) -> dict[str, Baseline]:
     """The baselines by name, each with a grid of k that holds the whole numbers beside every L0."""
     data, train = TrainingRows(ctx), ctx.info.inputs.train
-    found = {}
+    found: dict[str, Baseline] = {}
     for name in dict.fromkeys(config.baselines):
         if name in {"random", "ica"}:
             found[name] = _overcomplete(name, config, data, train, l0s)
@@ -186,7 +186,7 @@ def _overcomplete(
 
 
 def grid(most: int, points: int, l0s: list[float], *, reach: float | None = None) -> Tensor:
-    """Values of k [G]: 0, so many from 1 to ``most`` (or ``reach``) evenly in log k, and those beside each L0."""
+    """Values of k [G]: 0, so many from 1 to ``most`` or ``reach`` evenly in log k, those beside each L0."""
     end = most if reach is None else max(1, min(most, round(reach)))
     even = torch.logspace(0, torch.tensor(float(end)).log10().item(), points).round().tolist()
     beside = [float(side) for l0 in l0s for side in (int(l0), -int(-l0 // 1))]

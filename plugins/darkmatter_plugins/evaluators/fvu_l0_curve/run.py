@@ -66,26 +66,24 @@ class FvuL0Curve:
         baselines = fit(self.config, ctx, l0s.tolist()) if same else {}
         names = tuple(each.name for each in members)
         found: CurveCollector
-        (found,) = ctx.collect(
-            [CurveSums(ctx.subject.name, names, baselines)], "test", beside(ctx, members)
-        )
+        (found,) = ctx.collect([CurveSums(ctx.subject.name, names, baselines)], "test", beside(ctx, members))
         family = _Family(ctx.output(), names, l0s, found)
         family.add_members(members)
         if not same:
             for name in dict.fromkeys(self.config.baselines):
-                family.give_up(name, "the baselines give back what they read; these SAEs predict something else")
-        for name, baseline in baselines.items():
-            active = found.active[name].numpy() / max(found.n, 1)
-            family.add_baseline(name, active, [f"{name}/{k}" for k in baseline.k.tolist()])
+                family.give_up(
+                    name, "the baselines give back what they read; these SAEs predict something else"
+                )
+        for fitted, baseline in baselines.items():
+            active = found.active[fitted].numpy() / max(found.n, 1)
+            family.add_baseline(fitted, active, [f"{fitted}/{k}" for k in baseline.k.tolist()])
         return family.out
 
 
 class _Family:
     """The family's output, as baseline after baseline is held against it."""
 
-    def __init__(
-        self, out: api.EvalOutput, names: Sequence[str], l0s: Floats, found: CurveCollector
-    ) -> None:
+    def __init__(self, out: api.EvalOutput, names: Sequence[str], l0s: Floats, found: CurveCollector) -> None:
         self.out, self.names, self.l0s = out, names, l0s
         self.sums = found.sums.columns(out.n_units)
         kept = ("variance", "target_sq", *map(_error, names))

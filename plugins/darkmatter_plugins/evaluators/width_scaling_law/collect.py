@@ -10,6 +10,7 @@ from darkmatter import api
 from darkmatter.stats import UnitSums
 from darkmatter_plugins.evaluators.families import Errors
 
+
 def error_column(name: str) -> str:
     """Σ|e|² of a member."""
     return f"error_sq[{name}]"
