@@ -16,9 +16,10 @@ from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.runs.analysis import Analysis
-from darkmatter.runs.choosing import choose_evaluators, make_engine
+from darkmatter.runs.choosing import choose_evaluators
 from darkmatter.runs.controls import ControlPolicy
 from darkmatter.runs.items import SAEItem
+from darkmatter.runs.job import make_engine
 from darkmatter.runs.recorder import Chosen
 from darkmatter.stream.spool import ShardSpool
 from darkmatter_plugins import world
@@ -300,7 +301,7 @@ def test_a_resume_neither_loses_nor_renames_controls(suite, tmp_path, kept):
     dm.run(**suite, out=out)
 
     assert files(out) == whole
-    assert len(whole) == 6
+    assert len(whole) == 10
 
 
 def test_bad_activations_at_one_hook_cost_that_hook_only(suite, tmp_path, monkeypatch):
