@@ -72,7 +72,9 @@ class Suite(Config):
         {}, description="evaluator: the SAEs that it measures; default: all. Part of no result's key"
     )
     analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
-    controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
+    controls: bool = Field(
+        default=True, description="add the mean, and pca, pca_topk and random at the SAEs' L0"
+    )
     seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
 
     @field_validator("evaluators", mode="before")

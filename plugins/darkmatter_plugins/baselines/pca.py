@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter.stats import Gram
 from darkmatter_plugins.baselines import RankConfig
 from darkmatter_plugins.baselines.linear import signed_topk
 
 
 def fit_static(config: RankConfig, data: api.FitData) -> api.SAE:
     """The k leading components, all of them active: FVU is the eigenvalues' tail share."""
-    basis = components(data)[:, : config.k]
+    basis = components(data.inputs.train)[:, : config.k]
     return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca")
 
 
 def fit_topk(config: RankConfig, data: api.FitData) -> api.SAE:
     """All components; each token keeps its k largest scores by size."""
-    basis = components(data)
+    basis = components(data.inputs.train)
     return signed_topk(basis, basis.T, data.inputs.train.mean, config.k, data, "pca_topk")
 
 
@@ -28,7 +29,7 @@ def fit_nonneg(config: RankConfig, data: api.FitData) -> api.SAE:
     It reconstructs as ``pca`` of the same k does, from codes that are never negative; where a score changes
     its sign, another latent takes over.
     """
-    basis = components(data)[:, : config.k].float()
+    basis = components(data.inputs.train)[:, : config.k].float()
     both, mean = torch.cat([basis, -basis], dim=1), data.inputs.train.mean.float()
     return api.CanonicalSAE(
         W_enc=both,
@@ -42,12 +43,12 @@ def fit_nonneg(config: RankConfig, data: api.FitData) -> api.SAE:
     )
 
 
-def components(data: api.FitData) -> Tensor:
-    """Eigenvectors [d, d] of the training covariance as columns, largest variance first.
+def components(train: Gram) -> Tensor:
+    """Eigenvectors [d, d] of the covariance as columns, largest variance first.
 
     The sign, which an eigenvector does not have, is chosen so that the largest entry is positive.
     """
-    _, vectors = torch.linalg.eigh(data.inputs.train.cxx)
+    _, vectors = torch.linalg.eigh(train.cxx)
     vectors = vectors.flip(1)
     largest = vectors.abs().argmax(dim=0)
     signs: Tensor = vectors[largest, torch.arange(vectors.shape[1])].sign()

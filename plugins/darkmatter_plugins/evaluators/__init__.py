@@ -11,6 +11,7 @@ from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.feature_editing.descriptor import FEATURE_EDITING
+from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import FVU_L0_CURVE
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 from darkmatter_plugins.evaluators.synthetic_noise.descriptor import SYNTHETIC_NOISE
@@ -21,6 +22,7 @@ EVALUATORS = (
     ERROR_DECOMPOSITION,
     ERROR_NORM_BASELINES,
     DENSITY,
+    FVU_L0_CURVE,
     ERROR_SCALING,
     WIDTH_SCALING_LAW,
     CE_ATTRIBUTION,

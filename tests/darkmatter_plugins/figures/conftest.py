@@ -97,6 +97,9 @@ def per_sae(name, index, **options):
                 for kind, both in shares.items()
                 for part, share in zip(("linear", "nonlinear"), both, strict=True)
             ),
+            ("ce_increase.sae", fvu / 10),
+            ("ce.clean", 1.5),
+            ("perplexity.clean", 4.48),
             ("share.ce.shuffled", -12.0),
             ("share.ce.random", None),
         ],
@@ -232,6 +235,7 @@ def family(names=NAMES[:4], widths=WIDTHS[:4]):
     name, options = f"family:{HOOK}", {"width": 0, "l0": None}
     tables = {"accounting": accounting}
     yield result("width_scaling_law", name, law, tables=tables, curves=curves, **options)
+    yield beside_baselines(names, widths, fvu, **options)
     size = range(len(names))
     matrix = [[0.1 * i + 0.2 * j if i < j else None for j in size] for i in size]
     axes = {"names": list(names), "widths": list(widths), "values": matrix}
@@ -256,12 +260,32 @@ def family(names=NAMES[:4], widths=WIDTHS[:4]):
     )
 
 
+def beside_baselines(names, widths, fvu, **options):
+    """A family over L0, at 16 but for the last member, beside two baselines."""
+    l0s = [*[16.0] * (len(names) - 1), 8.0]
+    members = {"architectures": ["topk"] * len(names), "names": list(names)}
+    return result(
+        "fvu_l0_curve",
+        f"family:{HOOK}",
+        [("area.pca", 0.2), *((f"fvu[{name}]", each) for name, each in zip(names, fvu, strict=True))],
+        tables={"members": {**members, "widths": list(widths), "l0s": l0s, "fvu": fvu}},
+        curves={
+            "pca": {"x": [1.0, 8.0, 16.0], "y": [0.9, 0.6, 0.0]},
+            "random": {"x": [1.0, 8.0, 16.0], "y": [0.95, 0.8, 0.7]},
+        },
+        **options,
+    )
+
+
 def everything(rename=str, count=5):
     """Results of all evaluators on some SAEs, a family and a control; ``rename`` changes every name."""
     for index, name in enumerate(NAMES[:count]):
         yield from per_sae(rename(name), index, width=WIDTHS[index], l0=L0S[index])
     yield decomposition(rename("pca"), 9, control=True, width=64)
     yield autointerp(rename("pca"), 9, control=True, width=64)
+    for k, fvu in ((8, 0.6), (16, 0.4)):
+        yield result("reconstruction", rename(f"pca-k{k}"), [("fvu", fvu)], control=True, width=k)
+        yield result("ce_attribution", rename(f"pca-k{k}"), [("ce_increase.sae", 2 * fvu)], control=True)
     yield from family(tuple(map(rename, NAMES[:4])))
 
 

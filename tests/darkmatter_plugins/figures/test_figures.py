@@ -89,6 +89,32 @@ def test_a_few_saes_are_not_interpolated(drawn, made):
     assert "w256\n0.3" in [text.get_text() for text in axis.texts]
 
 
+def test_fvu_l0(drawn, made):
+    """SAEs are points, joined where they differ in L0 alone; a baseline is its curve without what is 0."""
+    (axis,) = drawn("fvu_l0")[""]
+    fvu = [made.fvus(index)[0] for index in range(4)]
+    points = {
+        tuple(line.get_ydata()): list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"
+    }
+
+    assert points == {(each,): [16.0] if index < 3 else [8.0] for index, each in enumerate(fvu)}
+    ((x, y),) = lines(axis, "#202020")[:1]
+    assert (x, y[:2]) == ([1.0, 8.0, 16.0], [0.9, 0.6])
+    assert math.isnan(y[2])
+    assert axis.get_xlim() == pytest.approx((4, 32))
+
+
+def test_ce_fvu(drawn, made):
+    """Every SAE and control is at its FVU and its CE increase; controls of one kind are joined."""
+    (axis,) = drawn("ce_fvu")[""]
+    fvu = [made.fvus(index)[0] for index in range(5)]
+
+    ((x, y),) = lines(axis, COLOURS["linear"], "o")
+    assert close(x, fvu)
+    assert y == pytest.approx([each / 10 for each in x])
+    assert lines(axis, "#202020", "D") == [([0.4, 0.6], [0.8, 1.2])]
+
+
 def test_accounting(drawn, made):
     """The shares are stacked up to the FVU, and the encoder's is cut from the nonlinear error."""
     (axis,) = drawn("accounting")[""]
