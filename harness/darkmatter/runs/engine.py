@@ -295,6 +295,7 @@ class Engine:
             Requirement.TOKENS: self.store.tokens() is not None,
             Requirement.LOSS: self.store.loss() is not None,
             Requirement.LABELS: self.store.labels() is not None,
+            Requirement.LABELS_OR_MODEL: self.store.has_model or self.store.labels() is not None,
             Requirement.DECODER: sae.W_dec is not None,
             Requirement.RECONSTRUCTION: sae.reconstructs,
         }

@@ -240,6 +240,8 @@ class _Planner:
         """One result of an SAE or control that can be evaluated."""
         evaluator = chosen.evaluator.name
         has |= {Requirement.TRAINING} | company(chosen, hooks, name, self._bench)
+        if has & {Requirement.LABELS, Requirement.MODEL}:
+            has |= {Requirement.LABELS_OR_MODEL}
         unmet = chosen.evaluator.requires - has
         if unmet:
             needs = "needs " + ", ".join(sorted(need.value for need in unmet))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
+from darkmatter_plugins.evaluators.concept_erasure.descriptor import CONCEPT_ERASURE
 from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
@@ -26,4 +27,5 @@ EVALUATORS = (
     CROSS_LAYER,
     SYNTHETIC_NOISE,
     ERROR_SAES,
+    CONCEPT_ERASURE,
 )
