@@ -16,10 +16,10 @@ class ConceptErasureConfig(api.Config):
         api.DatasetChoice(name="gender_names"),
         description="labelled prompts; not used for raw activations, whose labels are erased instead",
     )
-    positions: Literal["name", "last", "all"] = Field(
-        "name",
-        description="positions of a prompt that are fitted, edited and probed: from the first token of the "
-        "name on, the last one alone, or all but the first (where BOS is)",
+    positions: Literal["last", "name", "all"] = Field(
+        "last",
+        description="positions of a prompt that are fitted, edited and probed: the last one, from the first "
+        "token of the name on, or all but the first (where BOS is)",
     )
     choose: Literal["cosine", "probe"] = Field(
         "cosine",
@@ -59,6 +59,9 @@ METHODS = {
 }
 """What is done to the activations."""
 
+COSTS = ("edit", "edit_frobenius", "kl")
+"""What is better the smaller it is; the best AUROC and task score is 1/2."""
+
 CONCEPT_ERASURE = api.Evaluator(
     name="concept_erasure",
     summary="How well a concept is taken out by the SAE's latents, by LEACE and others, and at what cost.",
@@ -74,7 +77,7 @@ CONCEPT_ERASURE = api.Evaluator(
             unit=unit,
             low=0,
             high=high,
-            higher_is_better=False if method != "none" else None,
+            higher_is_better=False if name in COSTS and method != "none" else None,
             primary=method == "latent" and primary,
         )
         for name, meaning, unit, high, primary in (
