@@ -16,10 +16,10 @@ class ConceptErasureConfig(api.Config):
         api.DatasetChoice(name="gender_names"),
         description="labelled prompts; not used for raw activations, whose labels are erased instead",
     )
-    positions: Literal["last", "name", "all"] = Field(
-        "last",
-        description="positions of a prompt that are fitted, edited and probed: the last one, from the first "
-        "token of the name on, or all but the first (where BOS is)",
+    positions: Literal["name", "last", "all"] = Field(
+        "name",
+        description="positions of a prompt that are fitted, edited and probed: from the first token of the "
+        "name on, the last one alone, or all but the first (where BOS is)",
     )
     choose: Literal["cosine", "probe"] = Field(
         "cosine",
