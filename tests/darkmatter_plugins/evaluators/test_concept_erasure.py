@@ -144,7 +144,7 @@ def test_class_means_coincide_after_projection_and_leace(results, data):
 
 
 def test_a_projected_latent_leaves_the_rest_of_the_gap(results):
-    """G6: projecting out f leaves |Δ| sqrt(1 - cos²) between the class means, for the latent that is chosen."""
+    """G6: projecting out f leaves |Δ| sqrt(1 - cos²) between the class means, f the chosen latent."""
     (entry,) = results
     fit, chosen = entry.tables["fit"], entry.tables["latents"][0]
     left = fit["none"]["gap"] * np.sqrt(1 - chosen["cosine"] ** 2)

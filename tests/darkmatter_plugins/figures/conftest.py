@@ -129,7 +129,17 @@ def per_sae(name, index, **options):
         ],
         **options,
     )
+    yield erasure(name, index, **options)
     yield from trained(name, index, **options)
+
+
+def erasure(name, index, **options):
+    """What taking a concept out achieves, and its cost."""
+    tasks = {"none": 0.9, "latent": 0.8 - 0.01 * index, "latents": 0.6, "mean_difference": 0.55, "leace": 0.5}
+    costs = {"latent": 0.01, "latents": 0.05, "mean_difference": 0.02, "leace": 0.03 + 0.01 * index}
+    metrics = [(f"task.{method}", found) for method, found in tasks.items()]
+    metrics += [(f"kl.{method}", found) for method, found in costs.items()]
+    return result("concept_erasure", name, [*metrics, ("task.random", None)], **options)
 
 
 def trained(name, index, **options):
