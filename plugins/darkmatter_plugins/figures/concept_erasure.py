@@ -64,6 +64,9 @@ def _picture(saes: Sequence[api.Measured], measures: tuple[str, str, str, str], 
     # Most edits cost little and a few much; below the bend the axis is linear, so that 0 has a place.
     axes[0].set_xscale("symlog", linthresh=0.01 if cost == "kl" else 1.0)
     axes[0].set_xlim(left=0)
+    for axis in axes:
+        # Not matplotlib's own, which writes formulas.
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _legend(axes)
     return api.Drawing(
         figure_of(axes[0]),
