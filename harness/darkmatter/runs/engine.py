@@ -299,9 +299,7 @@ class Engine:
             Requirement.DECODER: sae.W_dec is not None,
             Requirement.RECONSTRUCTION: sae.reconstructs,
         }
-        return ", ".join(
-            sorted(need.value for need in chosen.evaluator.requires if not have.get(need, False))
-        )
+        return ", ".join(sorted(chosen.evaluator.requires - {need for need, there in have.items() if there}))
 
     # -- baselines ------------------------------------------------------------------------------
 
