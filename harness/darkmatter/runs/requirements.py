@@ -19,7 +19,10 @@ def of_store(store: ActivationStore) -> frozenset[Requirement]:
         Requirement.LABELS: store.labels(0, 1),
     }
     there = frozenset(need for need, values in first.items() if values is not None)
-    return there | {Requirement.MODEL} if store.has_model else there
+    if store.has_model:
+        there |= {Requirement.MODEL}
+    either = there & {Requirement.MODEL, Requirement.LABELS}
+    return there | {Requirement.LABELS_OR_MODEL} if either else there
 
 
 def of_sae(facts: Facts) -> frozenset[Requirement]:

@@ -18,6 +18,12 @@ class PairsConfig(api.Config):
     pairs: int = Field(100, ge=2, description="number of pairs of prompts")
 
 
+class GenderConfig(api.Config):
+    """Options of the datasets on the gender of names."""
+
+    names: int | None = Field(None, ge=10, description="names of either gender, drawn by the seed; null: all")
+
+
 def _pairs(name: str, summary: str, make: str) -> api.Dataset:
     return api.Dataset(
         name=name,
@@ -25,6 +31,16 @@ def _pairs(name: str, summary: str, make: str) -> api.Dataset:
         implementation=f"{_HERE}.{make}",
         config=PairsConfig,
         gives="minimal_pairs",
+    )
+
+
+def _genders(name: str, summary: str, make: str) -> api.Dataset:
+    return api.Dataset(
+        name=name,
+        summary=summary,
+        implementation=f"{_HERE}.{make}",
+        config=GenderConfig,
+        gives="labelled_prompts",
     )
 
 
@@ -43,5 +59,15 @@ DATASETS: tuple[api.Dataset, ...] = (
         "world_pronoun",
         "She or he? Prompts of the embedded world; counterfactual: a name of the other gender.",
         "world_pairs:pronoun",
+    ),
+    _genders(
+        "gender_names",
+        "She or he? Common English names in sentences that a pronoun may follow; for any tokenizer.",
+        "gender:english",
+    ),
+    _genders(
+        "world_gender",
+        "She or he? The embedded world's names in sentences that a pronoun follows.",
+        "gender:world",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darkmatter_plugins.evaluators.autointerp.descriptor import AUTOINTERP
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
+from darkmatter_plugins.evaluators.concept_erasure.descriptor import CONCEPT_ERASURE
 from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
@@ -32,4 +33,5 @@ EVALUATORS = (
     ERROR_SAES,
     AUTOINTERP,
     FEATURE_EDITING,
+    CONCEPT_ERASURE,
 )

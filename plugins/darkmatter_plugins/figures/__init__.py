@@ -37,6 +37,7 @@ FIGURES = (
     _figure("error_saes", "FVU of SAEs trained on the parts of the error", "error_saes"),
     _figure("error_saes_training", "their training curves", "error_saes"),
     _figure("autointerp", "how well latents are predicted from the text", "autointerp"),
+    _figure("concept_erasure", "what taking a concept out achieves, and what it costs", "concept_erasure"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),
     _figure(
         "feature_editing", "how far a few edited features move the model's prediction", "feature_editing"

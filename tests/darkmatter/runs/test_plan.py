@@ -119,7 +119,12 @@ def test_another_seed_makes_baselines_again(job, tmp_path):
 
 @pytest.mark.parametrize(
     ("need", "tensor"),
-    [(Requirement.LABELS, "labels"), (Requirement.TOKENS, "tokens"), (Requirement.LOSS, "loss")],
+    [
+        (Requirement.LABELS, "labels"),
+        (Requirement.LABELS_OR_MODEL, "labels"),
+        (Requirement.TOKENS, "tokens"),
+        (Requirement.LOSS, "loss"),
+    ],
 )
 def test_needs_are_compared_with_what_is_there(job, tmp_path, need, tensor):
     """An evaluator is skipped exactly where the file lacks what it needs, as in the run."""

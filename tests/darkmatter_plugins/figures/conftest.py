@@ -154,6 +154,16 @@ def autointerp(name, index, **options):
     scores = {"top": 0.9, "random": 0.6, "both": 0.8, "unrelated": 0.05}
     metrics = [(f"score.{part}", score - 0.02 * index) for part, score in scores.items()]
     return result("autointerp", name, [*metrics, ("detection.auroc", 0.95 - 0.1 * index)], **options)
+    yield erasure(name, index, **options)
+
+
+def erasure(name, index, **options):
+    """What taking a concept out achieves, and its cost."""
+    tasks = {"none": 0.9, "latent": 0.8 - 0.01 * index, "latents": 0.6, "mean_difference": 0.55, "leace": 0.5}
+    costs = {"latent": 0.01, "latents": 0.05, "mean_difference": 0.02, "leace": 0.03 + 0.01 * index}
+    metrics = [(f"task.{method}", found) for method, found in tasks.items()]
+    metrics += [(f"kl.{method}", found) for method, found in costs.items()]
+    return result("concept_erasure", name, [*metrics, ("task.random", None)], **options)
 
 
 def trained(name, index, **options):

@@ -76,6 +76,24 @@ def test_width_l0(drawn, made):
     assert len(fvu.collections) > 1, "five places that are not on a line are interpolated"
 
 
+def test_concept_erasure(drawn, made):
+    """A panel per SAE, a mark per method at its cost and score; what is undefined is left out."""
+    axes = drawn("concept_erasure")[""][: len(made.names)]
+
+    assert sorted(axis.get_title(loc="left") for axis in axes) == sorted(made.names)
+    for axis in axes:
+        index = made.names.index(axis.get_title(loc="left"))
+        marks = {line.get_marker(): line for line in axis.lines if line.get_marker() != "None"}
+        places = {mark: (*line.get_xdata(), *line.get_ydata()) for mark, line in marks.items()}
+        assert places == {
+            "x": (0.0, 0.9),
+            "o": (0.01, 0.8 - 0.01 * index),
+            "s": (0.05, 0.6),
+            "D": (0.02, 0.55),
+            "P": (0.03 + 0.01 * index, 0.5),
+        }
+
+
 def test_a_few_saes_are_not_interpolated(drawn, made):
     """Without a second L0 there is no area: points with their names and values instead of colours."""
     few = [
