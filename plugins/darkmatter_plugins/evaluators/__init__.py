@@ -9,6 +9,7 @@ from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_D
 from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
+from darkmatter_plugins.evaluators.feature_effects.descriptor import FEATURE_EFFECTS
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 from darkmatter_plugins.evaluators.synthetic_noise.descriptor import SYNTHETIC_NOISE
@@ -26,4 +27,5 @@ EVALUATORS = (
     CROSS_LAYER,
     SYNTHETIC_NOISE,
     ERROR_SAES,
+    FEATURE_EFFECTS,
 )
