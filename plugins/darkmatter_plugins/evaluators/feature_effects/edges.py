@@ -8,7 +8,7 @@ out. Activations outside its reconstruction stay as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api, sources
-from darkmatter_plugins.evaluators.feature_effects.fragments import Text, column, stacked
-from darkmatter_plugins.evaluators.feature_effects.removal import contribution, unit_contributions
+from darkmatter_plugins.evaluators.feature_effects.fragments import Pairs, column
+from darkmatter_plugins.evaluators.feature_effects.removal import taken_out, unit_contributions
 
 ENTRIES = 1 << 22
 """Numbers in one batch of contributions (16 MB of float32)."""
@@ -87,41 +87,46 @@ class Edges:
 
 
 def edges_into(
-    ctx: api.EvalContext,
-    upstream: api.EncodedSAE,
-    latent: int,
-    texts: Mapping[int, Text],
-    numbers: Sequence[int],
-    *,
-    count: int,
-    random_count: int,
-) -> Edges:
-    """Take upstream latents out of these contexts and see what becomes of the latent."""
-    tokens, rows = stacked(texts, numbers)
-    resumed = ctx.model.resume_at(tokens, upstream.hook)
+    ctx: api.EvalContext, upstream: api.EncodedSAE, pairs: Pairs, *, count: int, random_count: int
+) -> dict[int, Edges]:
+    """Take upstream latents out of each latent's contexts, one at a time, and see what becomes of it.
+
+    Every latent's first cause goes in one run of the model, then every second one.
+    """
+    resumed = ctx.model.resume_at(pairs.tokens, upstream.hook)
     there = resumed.activations
-    codes = upstream.sae.encode(there.flatten(0, 1))
-    own = _activation(ctx, resumed, latent, None, rows)
-    estimate = _estimates(ctx, upstream.sae, codes, resumed, latent, own != 0)
-    table = []
-    for kind, cause in _chosen(estimate, codes, count, random_count, ctx.seed + latent):
-        fires, added = contribution(upstream.sae, codes, cause)
-        patched = there.flatten(0, 1).clone()
-        patched[fires.to(patched.device)] -= added.to(patched)
-        change = _activation(ctx, resumed, latent, patched.view_as(there), rows) - own
-        edge = float(change.square().sum(dim=1).sqrt().mean())
-        table.append({"cause": cause, "kind": kind, "estimate": float(estimate[cause]), "edge": edge})
-    size = float(own.square().sum(dim=1).sqrt().mean())
-    return Edges(size, sorted(table, key=lambda row: (-row["edge"], row["cause"])))
+    codes = upstream.sae.encode(there.flatten(0, 1)).to("cpu")
+    own = _activations(ctx, resumed, None, pairs)
+    estimates = _estimates(ctx, upstream.sae, codes, resumed, pairs, own)
+    latents = torch.unique(pairs.latent).tolist()
+    causes = {each: _chosen(estimates[each], count, random_count, ctx.seed + each) for each in latents}
+    tables: dict[int, list[dict[str, Any]]] = {each: [] for each in latents}
+    for turn in range(max(map(len, causes.values()))):
+        now = {each: chosen[turn] for each, chosen in causes.items() if turn < len(chosen)}
+        gone = torch.tensor([now[each][1] if each in now else -1 for each in pairs.latent.tolist()])
+        by_row = gone.repeat_interleave(there.shape[1])
+        patched, _ = taken_out(upstream.sae, codes, by_row, there)
+        change = (_activations(ctx, resumed, patched, pairs) - own).square().sum(dim=1).sqrt()
+        for each, (kind, cause) in now.items():
+            edge, estimate = float(change[pairs.latent == each].mean()), estimates[each][cause]
+            tables[each].append({"cause": cause, "kind": kind, "estimate": estimate, "edge": edge})
+    size = own.square().sum(dim=1).sqrt()
+    return {
+        each: Edges(
+            float(size[pairs.latent == each].mean()),
+            sorted(tables[each], key=lambda row: (-row["edge"], row["cause"])),
+        )
+        for each in latents
+    }
 
 
-def _activation(
-    ctx: api.EvalContext, resumed: sources.Resumed, latent: int, replacement: Tensor | None, rows: Tensor
+def _activations(
+    ctx: api.EvalContext, resumed: sources.Resumed, replacement: Tensor | None, pairs: Pairs
 ) -> Tensor:
-    """[B, P] float64 activations of the latent, 0 off the held-out rows."""
+    """[N, P] float64 activations of each context's latent, 0 off the held-out rows."""
     x = resumed.at(ctx.hook, replacement)
-    found = column(ctx.sae.encode(x.flatten(0, 1)), latent).double().cpu().view(rows.shape)
-    return torch.where(rows, found, 0.0)
+    found = column(ctx.sae.encode(x.flatten(0, 1)), pairs.by_row).double().cpu().view(pairs.rows.shape)
+    return torch.where(pairs.rows, found, 0.0)
 
 
 def _estimates(
@@ -129,49 +134,59 @@ def _estimates(
     upstream: api.SAE,
     codes: api.Codes,
     resumed: sources.Resumed,
-    latent: int,
-    fires: Tensor,
-) -> Tensor:
-    """[d_sae] mean over contexts of |Σ over positions of gradient · contribution|, float64."""
-    batch, positions = fires.shape
+    pairs: Pairs,
+    own: Tensor,
+) -> dict[int, dict[int, float]]:
+    """By latent and by upstream latent that fires: mean over contexts of |Σ gradient · contribution|."""
+    fires = own.flatten() != 0
 
     def summed(x: Tensor) -> Tensor:
-        return preactivation(ctx.sae, x.flatten(0, 1), latent)[fires.flatten().to(x.device)].sum()
+        return preactivations(ctx.sae, x.flatten(0, 1), pairs.by_row, fires).sum()
 
     gradient = resumed.gradient(summed, hook=ctx.hook).flatten(0, 1).detach()
-    total = torch.zeros(batch * upstream.d_sae, dtype=torch.float64)
     row_ids = codes.row_ids()
-    for index in torch.arange(codes.nnz).split(max(1, ENTRIES // upstream.d_out)):
-        at = index.to(codes.device)
+    products = [torch.zeros(0, dtype=torch.float64)]
+    for at in torch.split(torch.arange(codes.nnz), max(1, ENTRIES // upstream.d_out)):
         rows, causes = row_ids[at], codes.indices[at]
         scale = None if codes.row_scale is None else codes.row_scale[rows]
         added = unit_contributions(upstream, causes, codes.values[at], scale)
-        products = (added.to(gradient) * gradient[rows.to(gradient.device)]).sum(dim=1).double().cpu()
-        total.index_add_(0, rows.cpu() // positions * upstream.d_sae + causes.cpu(), products)
-    return total.view(batch, -1).abs().mean(dim=0)
+        products.append((added.to(gradient) * gradient[rows.to(gradient.device)]).sum(dim=1).double().cpu())
+    place = row_ids // own.shape[1] * upstream.d_sae + codes.indices  # context and upstream latent
+    there, inverse = torch.unique(place[codes.values != 0], return_inverse=True)
+    sums = torch.zeros(len(there), dtype=torch.float64)
+    sums.index_add_(0, inverse, torch.cat(products)[codes.values != 0])
+    found: dict[int, dict[int, float]] = {each: {} for each in torch.unique(pairs.latent).tolist()}
+    contexts = {each: int((pairs.latent == each).sum()) for each in found}
+    for key, value in zip(there.tolist(), sums.abs().tolist(), strict=True):
+        latent, cause = int(pairs.latent[key // upstream.d_sae]), key % upstream.d_sae
+        found[latent][cause] = found[latent].get(cause, 0.0) + value / contexts[latent]
+    return found
 
 
-def preactivation(sae: api.SAE, x: Tensor, latent: int) -> Tensor:
-    """What a latent's activation function gets at rows x [n, d_in], but for constants; differentiable.
+def preactivations(sae: api.SAE, x: Tensor, latent: Tensor, where: Tensor) -> Tensor:
+    """What the activation function gets for each row's own latent [n], but for constants; differentiable.
 
-    Where the latent fires its activation has the same gradient, for ReLU, TopK, JumpReLU and their
-    kin. Raises ItemError for functions, whose gradient is not known.
+    x is [n, d_in]; the rows ``where`` [n] alone are given. Where a latent fires its activation has the
+    same gradient, for ReLU, TopK, JumpReLU and their kin. Raises ItemError for functions, whose gradient is
+    not known.
     """
     if not isinstance(sae, api.CanonicalSAE):
         message = "the gradient of an SAE that is given as functions is not known"
         raise api.ItemError(message)
-    rows = sae.normalisation.apply(x).x
-    found: Tensor = rows @ sae.W_enc[:, latent].to(rows)
-    return found if sae.code_scale is None else found * sae.code_scale[latent].to(rows)
+    rows = sae.normalisation.apply(x[where.to(x.device)]).x
+    chosen = latent[where].to(sae.W_enc.device)
+    found: Tensor = (rows * sae.W_enc[:, chosen].T.to(rows)).sum(dim=1)
+    return found if sae.code_scale is None else found * sae.code_scale[chosen].to(rows)
 
 
 def _chosen(
-    estimate: Tensor, codes: api.Codes, count: int, random_count: int, seed: int
+    estimates: Mapping[int, float], count: int, random_count: int, seed: int
 ) -> list[tuple[str, int]]:
     """Upstream latents to take out: those of largest estimate, and random ones among the others that fire."""
-    active = codes.indices[codes.values != 0].unique().cpu()
-    order = active[estimate[active].sort(descending=True, stable=True).indices]
-    others = order[count:].sort().values
+    order = sorted(estimates, key=lambda cause: (-estimates[cause], cause))
+    others = sorted(order[count:])
     drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:random_count]
-    chosen = [("estimate", order[:count]), ("random", others[drawn].sort().values)]
-    return [(kind, cause) for kind, causes in chosen for cause in causes.tolist()]
+    return [
+        *(("estimate", cause) for cause in order[:count]),
+        *(("random", others[i]) for i in sorted(drawn.tolist())),
+    ]

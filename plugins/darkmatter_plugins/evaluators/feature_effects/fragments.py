@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+
+BATCH_LOGITS = 1 << 25
+"""Logits of one run at most (128 MB of float32); a latent's contexts stay together."""
 
 CONTEXTS = 8
 """Contexts read at a time."""
@@ -79,17 +82,56 @@ def _fragment(wanted: Wanted, text: Text, codes: api.Codes, positions: int, size
     }
 
 
-def column(codes: api.Codes, latent: int) -> Tensor:
-    """One latent's activations [n]."""
-    here = codes.indices == latent
+def column(codes: api.Codes, latent: int | Tensor) -> Tensor:
+    """The activations [n] of one latent, or of each row's own latent [n]."""
+    own = latent if isinstance(latent, int) else latent.to(codes.device)[codes.row_ids()]
+    here = codes.indices == own
     found = torch.zeros(codes.n_rows, device=codes.device)
     found[codes.row_ids()[here]] = codes.values[here]
     return found
 
 
-def stacked(texts: Mapping[int, Text], numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Tokens and held-out rows [B, P] of several contexts."""
-    return (
-        torch.stack([texts[number].tokens for number in numbers]),
-        torch.stack([texts[number].rows for number in numbers]),
-    )
+@dataclass(frozen=True)
+class Pairs:
+    """Latents with contexts in which they fire, run through the model together.
+
+    Attributes:
+        latent: [N].
+        tokens: [N, P].
+        rows: [N, P] True at held-out rows.
+    """
+
+    latent: Tensor
+    tokens: Tensor
+    rows: Tensor
+
+    @staticmethod
+    def of(texts: Mapping[int, Text], drawn: Mapping[int, Sequence[int]], size: int) -> Iterator[Pairs]:
+        """All pairs, whole latents at a time: as many as make ``size`` contexts, one latent at least."""
+        group: list[tuple[int, int]] = []
+        for latent, numbers in drawn.items():
+            if group and len(group) + len(numbers) > size:
+                yield Pairs._stacked(texts, group)
+                group = []
+            group += [(latent, number) for number in numbers]
+        if group:
+            yield Pairs._stacked(texts, group)
+
+    @staticmethod
+    def _stacked(texts: Mapping[int, Text], group: Sequence[tuple[int, int]]) -> Pairs:
+        found = [texts[number] for _, number in group]
+        return Pairs(
+            torch.tensor([latent for latent, _ in group]),
+            torch.stack([text.tokens for text in found]),
+            torch.stack([text.rows for text in found]),
+        )
+
+    @property
+    def by_row(self) -> Tensor:
+        """[N P] the latent of each position, contexts one after another."""
+        return self.latent.repeat_interleave(self.tokens.shape[1])
+
+
+def batch_size(ctx: api.EvalContext, positions: int) -> int:
+    """Contexts of so many positions that are run together: their logits are bounded."""
+    return max(1, BATCH_LOGITS // (positions * ctx.model.n_vocab))

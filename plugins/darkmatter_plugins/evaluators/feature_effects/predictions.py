@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.feature_effects.context import BATCH_LOGITS
-from darkmatter_plugins.evaluators.feature_effects.fragments import Text, stacked
-from darkmatter_plugins.evaluators.feature_effects.removal import contribution, directions
+from darkmatter_plugins.evaluators.feature_effects.fragments import Pairs
+from darkmatter_plugins.evaluators.feature_effects.removal import directions, taken_out
 
 ROWS = 64
 """Rows of logits turned into probabilities at a time."""
@@ -53,7 +52,7 @@ class NextToken:
 
     def add(self, own: Tensor, without: Tensor, following: Tensor) -> None:
         """Take in logits [n, V] and the tokens [n] that follow."""
-        for a, b, token in zip(own.split(ROWS), without.split(ROWS), following.split(ROWS), strict=True):
+        for a, b, token in zip(*(torch.split(each, ROWS) for each in (own, without, following)), strict=True):
             p, q = (torch.log_softmax(z.double(), dim=1) for z in (a, b))
             gained = p - q
             self.rows += len(gained)
@@ -63,33 +62,24 @@ class NextToken:
             self.log_ratio = total if not len(self.log_ratio) else self.log_ratio + total
 
 
-def without_latent(
-    ctx: api.EvalContext, latent: int, texts: Mapping[int, Text], numbers: Sequence[int]
-) -> NextToken:
-    """Take one latent out wherever it fires in these contexts; its held-out rows are measured."""
-    found = NextToken()
-    if not numbers:
-        return found
-    tokens, rows = stacked(texts, numbers)
-    size = max(1, BATCH_LOGITS // (tokens.shape[1] * ctx.model.n_vocab))
-    for some, held_out in zip(tokens.split(size), rows.split(size), strict=True):
-        resumed = ctx.model.resume_at(some, ctx.hook_out)
-        target = resumed.activations
-        x = target
-        if ctx.hook != ctx.hook_out:
-            x = ctx.model.forward(some, [ctx.hook]).activations[ctx.hook]
-        fires, added = contribution(ctx.sae, ctx.sae.encode(x.flatten(0, 1)), latent)
-        patched = target.flatten(0, 1).clone()
-        patched[fires.to(patched.device)] -= added.to(patched)
-        seen = held_out.clone()
-        seen[:, -1] = False  # the last position predicts nothing that is known
-        place = fires.cpu()[seen.flatten()[fires.cpu()]]
-        if len(place):
-            following = some.roll(-1, 1).flatten()[place]
-            logits = resumed.logits(patched.view_as(target)).flatten(0, 1)
-            own = resumed.logits().flatten(0, 1)
-            at = place.to(own.device)
-            found.add(own[at], logits[at], following)
+def without_latents(ctx: api.EvalContext, pairs: Pairs) -> dict[int, NextToken]:
+    """Take each latent out wherever it fires in its contexts; its held-out rows are measured."""
+    resumed = ctx.model.resume_at(pairs.tokens, ctx.hook_out)
+    target = resumed.activations
+    x = target
+    if ctx.hook != ctx.hook_out:
+        x = ctx.model.forward(pairs.tokens, [ctx.hook]).activations[ctx.hook]
+    patched, fires = taken_out(ctx.sae, ctx.sae.encode(x.flatten(0, 1)), pairs.by_row, target)
+    seen = pairs.rows.clone()
+    seen[:, -1] = False  # the last position predicts nothing that is known
+    place = fires[seen.flatten()[fires]]
+    following, latent = pairs.tokens.roll(-1, 1).flatten(), pairs.by_row[place]
+    own, without = resumed.logits().flatten(0, 1), resumed.logits(patched).flatten(0, 1)
+    found: dict[int, NextToken] = {}
+    for each in torch.unique(latent).tolist():
+        at = place[latent == each].to(own.device)
+        found[each] = NextToken()
+        found[each].add(own[at], without[at], following[at.cpu()])
     return found
 
 

@@ -10,16 +10,26 @@ from torch import Tensor
 from darkmatter import api
 
 
-def contribution(sae: api.SAE, codes: api.Codes, latent: int) -> tuple[Tensor, Tensor]:
-    """The rows [m] on which a latent fires, and what it adds to the reconstruction there [m, d_out].
+def contribution(sae: api.SAE, codes: api.Codes, latent: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows [m] on which each row's own latent [n] fires, and what that adds there [m, d_out].
 
     That is decode(codes) - decode(codes without it): c f for a linear decoder, in the units of the
     activation whatever the SAE normalises.
     """
-    rows = codes.row_ids()[(codes.indices == latent) & (codes.values != 0)]
+    own = latent.to(codes.device)
+    rows = codes.row_ids()[(codes.indices == own[codes.row_ids()]) & (codes.values != 0)]
     some = codes.take(rows)
-    without = replace(some, values=torch.where(some.indices == latent, 0, some.values))
+    gone = some.indices == own[rows][some.row_ids()]
+    without = replace(some, values=torch.where(gone, 0, some.values))
     return rows, sae.decode(some) - sae.decode(without)
+
+
+def taken_out(sae: api.SAE, codes: api.Codes, latent: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations [B, P, d] without what each row's own latent [B P] adds, and the rows it fires on."""
+    rows, added = contribution(sae, codes, latent)
+    patched = activations.flatten(0, 1).clone()
+    patched[rows.to(patched.device)] -= added.to(patched)
+    return patched.view_as(activations), rows.cpu()
 
 
 def directions(sae: api.SAE, latents: Tensor) -> Tensor:

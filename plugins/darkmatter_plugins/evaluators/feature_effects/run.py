@@ -28,7 +28,7 @@ text of every token id in them; ``sample`` what was looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,9 +38,15 @@ import torch
 from darkmatter import api
 from darkmatter_plugins.evaluators.feature_effects import edges as causal
 from darkmatter_plugins.evaluators.feature_effects import predictions
-from darkmatter_plugins.evaluators.feature_effects.context import leave_one_out, shares
+from darkmatter_plugins.evaluators.feature_effects.context import Place, leave_one_out, shares
 from darkmatter_plugins.evaluators.feature_effects.descriptor import FeatureEffectsConfig
-from darkmatter_plugins.evaluators.feature_effects.fragments import Text, Wanted, read_texts
+from darkmatter_plugins.evaluators.feature_effects.fragments import (
+    Pairs,
+    Text,
+    Wanted,
+    batch_size,
+    read_texts,
+)
 from darkmatter_plugins.evaluators.feature_effects.sampling import (
     Firings,
     LatentRows,
@@ -138,8 +144,12 @@ class FeatureEffects:
         texts, found.tables["fragments"] = read_texts(ctx, contexts, wanted, positions, config.fragment)
         vocabulary = train.tokens if config.vocabulary == "seen" else None
         if vocabulary is not None:
-            vocabulary = torch.cat([vocabulary, test.tokens]).unique()
-        parts = {("context",): self._context, ("logit", "prediction"): self._prediction, ("edge",): self._edges}
+            vocabulary = torch.unique(torch.cat([vocabulary, test.tokens]))
+        parts = {
+            ("context",): self._context,
+            ("logit", "prediction"): self._prediction,
+            ("edge",): self._edges,
+        }
         for names, part in parts.items():
             try:
                 part(ctx, found, latents, texts, drawn, vocabulary)
@@ -194,23 +204,19 @@ class FeatureEffects:
             found.missing["context"] = "context_positions is 0"
             return
         ctx.model  # noqa: B018 - raises where there is none
+        shown: dict[int, int] = {}
+        places = []
+        for each in found.tables["fragments"]:
+            if each["kind"] == "top" and shown.setdefault(each["latent"], 0) < self.config.context_positions:
+                shown[each["latent"]] += 1
+                places.append(Place(each["latent"], each["context"], each["position"]))
+        effects = list(leave_one_out(ctx, places, texts, self.config.context_tokens))
+        found.tables["context"] = effects
         for latent in latents:
-            top = [each for each in found.tables["fragments"] if each["latent"] == latent]
-            top = [each for each in top if each["kind"] == "top"][: self.config.context_positions]
-            here = []
-            for each in top:
-                text, reach = texts[each["context"]], self.config.context_tokens
-                effect = leave_one_out(ctx, latent, text, each["position"], reach)
-                if effect is not None:
-                    found.tables["context"].append({"latent": latent, "context": each["context"], **effect})
-                    here.append(shares(effect))
-            largest = [a for a, _ in here]
+            here = [shares(each) for each in effects if each["latent"] == latent]
             previous = [b for _, b in here if b is not None]
-            found.measure(
-                "context",
-                latent,
-                {"context_effect": _mean(largest), "context_effect_previous": _mean(previous)},
-            )
+            values = {"context_effect": _mean([a for a, _ in here])}
+            found.measure("context", latent, {**values, "context_effect_previous": _mean(previous)})
 
     # -- what it does ---------------------------------------------------------------------------
 
@@ -233,6 +239,9 @@ class FeatureEffects:
         except api.ItemError as error:
             found.missing["logit"] = str(error)
         shown = self.config.effect_tokens
+        every: dict[int, predictions.NextToken] = {}
+        for pairs in _pairs(ctx, texts, drawn):
+            every |= predictions.without_latents(ctx, pairs)
         for place, latent in enumerate(latents):
             effect = None if direct is None else direct[place]
             if effect is not None:
@@ -240,8 +249,8 @@ class FeatureEffects:
                 found.tables["logits"].append({"latent": latent, **ends})
                 share = predictions.concentration(effect, shown)
                 found.measure("logit", latent, {"logit_concentration": share})
-            measured = predictions.without_latent(ctx, latent, texts, drawn[latent])
-            if not measured.rows:
+            measured = every.get(latent)
+            if measured is None:
                 continue
             change = measured.log_ratio[vocabulary] / measured.rows
             kl, loss = measured.kl / measured.rows, measured.loss / measured.rows
@@ -259,7 +268,7 @@ class FeatureEffects:
         self,
         ctx: api.EvalContext,
         found: Found,
-        latents: list[int],
+        _latents: list[int],
         texts: dict[int, Text],
         drawn: dict[int, list[int]],
         *_: Any,
@@ -273,18 +282,11 @@ class FeatureEffects:
         if isinstance(upstream, str):
             found.missing["edge"] = upstream
             return
-        for latent in latents:
-            if not drawn[latent]:
-                continue
-            edges = causal.edges_into(
-                ctx,
-                upstream,
-                latent,
-                texts,
-                drawn[latent],
-                count=self.config.edges,
-                random_count=self.config.random_edges,
-            )
+        every: dict[int, causal.Edges] = {}
+        for pairs in _pairs(ctx, texts, drawn):
+            count, random_count = self.config.edges, self.config.random_edges
+            every |= causal.edges_into(ctx, upstream, pairs, count=count, random_count=random_count)
+        for latent, edges in every.items():
             if not (edges.size and edges.table):
                 continue
             found.tables["edges"] += [
@@ -338,7 +340,17 @@ def _counted(ctx: api.EvalContext, counts: torch.Tensor, latent: int) -> dict[st
     """The first numbers of a latent: how often it fires."""
     train, test = counts[:, latent].tolist()
     rate = test / ctx.n_test if ctx.n_test else 0.0
-    return {"latent": latent, "firings": test, "firings_train": train, "rate": rate}
+    row = {"latent": latent, "firings": test, "firings_train": train, "rate": rate}
+    if not test:
+        alive = counts[1].nonzero().flatten()
+        row["nearest_that_fire"] = alive[(alive - latent).abs().sort(stable=True).indices[:3]].tolist()
+    return row
+
+
+def _pairs(ctx: api.EvalContext, texts: dict[int, Text], drawn: dict[int, list[int]]) -> Iterator[Pairs]:
+    """The latents with their contexts, as many as are run together."""
+    positions = len(next(iter(texts.values())).tokens) if texts else 1
+    return Pairs.of(texts, drawn, batch_size(ctx, positions))
 
 
 def _mean(values: Sequence[float]) -> float | None:

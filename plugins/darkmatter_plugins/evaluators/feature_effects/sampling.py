@@ -154,7 +154,7 @@ class LatentRowsCollector:
         """Take in rows."""
         assert chunk.tokens is not None
         tokens = chunk.tokens.cpu().to(torch.int64)
-        self.tokens = torch.cat([self.tokens, tokens]).unique()
+        self.tokens = torch.unique(torch.cat([self.tokens, tokens]))
         codes = chunk.codes.to("cpu")
         latent = self.place[codes.indices]
         kept = ((latent >= 0) & (codes.values != 0)).nonzero().flatten()
@@ -186,7 +186,7 @@ class LatentRowsCollector:
         self.sums += other.sums
         self.low = torch.minimum(self.low, other.low)
         self.high = torch.maximum(self.high, other.high)
-        self.tokens = torch.cat([self.tokens, other.tokens]).unique()
+        self.tokens = torch.unique(torch.cat([self.tokens, other.tokens]))
         self._keep(other.drawn, other.top)
 
     def finish(self) -> LatentRowsCollector:

@@ -34,7 +34,7 @@ def purity(train: Entries, test: Entries) -> Purity | None:
         return None
     token = _counted(train.token)[0][0]
     here, mass = test.token == token, test.value.abs()
-    counts = test.token.unique(return_counts=True)[1].double()
+    counts = torch.unique(test.token, return_counts=True)[1].double()
     shares = counts / counts.sum()
     return Purity(
         token,
@@ -77,6 +77,6 @@ def bin_table(found: LatentRowsCollector, place: int, bins: int, shown: int) -> 
 
 def _counted(tokens: Tensor) -> list[tuple[int, int]]:
     """Tokens with their counts, commonest first; the lower id where they are equally common."""
-    ids, counts = tokens.unique(return_counts=True)
+    ids, counts = torch.unique(tokens, return_counts=True)
     order = torch.argsort(counts, descending=True, stable=True)
     return list(zip(ids[order].tolist(), counts[order].tolist(), strict=True))
