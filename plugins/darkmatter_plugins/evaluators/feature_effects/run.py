@@ -78,6 +78,28 @@ class Found:
         self.missing.pop(part, None)
 
 
+@dataclass(frozen=True)
+class Material:
+    """What is run through the model.
+
+    Attributes:
+        latents: the latents looked at.
+        texts: contexts by number.
+        drawn: for each latent contexts in which it fires.
+        vocabulary: tokens whose logits count; None: all.
+    """
+
+    latents: list[int]
+    texts: dict[int, Text]
+    drawn: dict[int, list[int]]
+    vocabulary: torch.Tensor | None
+
+    def pairs(self, ctx: api.EvalContext) -> Iterator[Pairs]:
+        """The latents with their contexts, as many as are run together."""
+        positions = len(next(iter(self.texts.values())).tokens) if self.texts else 1
+        return Pairs.of(self.texts, self.drawn, batch_size(ctx, positions))
+
+
 class FeatureEffects:
     """The evaluator `feature_effects`."""
 
@@ -145,14 +167,15 @@ class FeatureEffects:
         vocabulary = train.tokens if config.vocabulary == "seen" else None
         if vocabulary is not None:
             vocabulary = torch.unique(torch.cat([vocabulary, test.tokens]))
-        parts = {
+        material = Material(latents, texts, drawn, vocabulary)
+        parts: dict[tuple[str, ...], Callable[[api.EvalContext, Found, Material], None]] = {
             ("context",): self._context,
             ("logit", "prediction"): self._prediction,
             ("edge",): self._edges,
         }
         for names, part in parts.items():
             try:
-                part(ctx, found, latents, texts, drawn, vocabulary)
+                part(ctx, found, material)
             except api.ItemError as error:
                 found.missing |= dict.fromkeys(names, str(error))
 
@@ -196,9 +219,7 @@ class FeatureEffects:
         numbers = (test.drawn.of(place).row // positions).tolist()
         return list(dict.fromkeys(numbers))[: self.config.effect_contexts]
 
-    def _context(
-        self, ctx: api.EvalContext, found: Found, latents: list[int], texts: dict[int, Text], *_: Any
-    ) -> None:
+    def _context(self, ctx: api.EvalContext, found: Found, material: Material) -> None:
         """Leave one out at the positions of the top fragments."""
         if not self.config.context_positions:
             found.missing["context"] = "context_positions is 0"
@@ -210,9 +231,9 @@ class FeatureEffects:
             if each["kind"] == "top" and shown.setdefault(each["latent"], 0) < self.config.context_positions:
                 shown[each["latent"]] += 1
                 places.append(Place(each["latent"], each["context"], each["position"]))
-        effects = list(leave_one_out(ctx, places, texts, self.config.context_tokens))
+        effects = list(leave_one_out(ctx, places, material.texts, self.config.context_tokens))
         found.tables["context"] = effects
-        for latent in latents:
+        for latent in material.latents:
             here = [shares(each) for each in effects if each["latent"] == latent]
             previous = [b for _, b in here if b is not None]
             values = {"context_effect": _mean([a for a, _ in here])}
@@ -220,29 +241,23 @@ class FeatureEffects:
 
     # -- what it does ---------------------------------------------------------------------------
 
-    def _prediction(
-        self,
-        ctx: api.EvalContext,
-        found: Found,
-        latents: list[int],
-        texts: dict[int, Text],
-        drawn: dict[int, list[int]],
-        vocabulary: torch.Tensor | None,
-    ) -> None:
+    def _prediction(self, ctx: api.EvalContext, found: Found, material: Material) -> None:
         """The direct logit effect, and the measured one."""
         if not ctx.sae.reconstructs:
             raise api.ItemError(ctx.sae.no_reconstruction)
-        vocabulary = torch.arange(ctx.model.n_vocab) if vocabulary is None else vocabulary
+        vocabulary = material.vocabulary
+        if vocabulary is None:
+            vocabulary = torch.arange(ctx.model.n_vocab)
         direct: torch.Tensor | None = None
         try:
-            direct = predictions.logit_effects(ctx, latents, vocabulary)
+            direct = predictions.logit_effects(ctx, material.latents, vocabulary)
         except api.ItemError as error:
             found.missing["logit"] = str(error)
         shown = self.config.effect_tokens
         every: dict[int, predictions.NextToken] = {}
-        for pairs in _pairs(ctx, texts, drawn):
+        for pairs in material.pairs(ctx):
             every |= predictions.without_latents(ctx, pairs)
-        for place, latent in enumerate(latents):
+        for place, latent in enumerate(material.latents):
             effect = None if direct is None else direct[place]
             if effect is not None:
                 ends = predictions.strongest(effect, vocabulary, shown)
@@ -264,15 +279,7 @@ class FeatureEffects:
 
     # -- what makes it fire ---------------------------------------------------------------------
 
-    def _edges(
-        self,
-        ctx: api.EvalContext,
-        found: Found,
-        _latents: list[int],
-        texts: dict[int, Text],
-        drawn: dict[int, list[int]],
-        *_: Any,
-    ) -> None:
+    def _edges(self, ctx: api.EvalContext, found: Found, material: Material) -> None:
         """Edges from the latents of an upstream SAE."""
         ctx.model  # noqa: B018 - raises where there is none
         if not (self.config.edges + self.config.random_edges and self.config.effect_contexts):
@@ -283,7 +290,7 @@ class FeatureEffects:
             found.missing["edge"] = upstream
             return
         every: dict[int, causal.Edges] = {}
-        for pairs in _pairs(ctx, texts, drawn):
+        for pairs in material.pairs(ctx):
             count, random_count = self.config.edges, self.config.random_edges
             every |= causal.edges_into(ctx, upstream, pairs, count=count, random_count=random_count)
         for latent, edges in every.items():
@@ -345,12 +352,6 @@ def _counted(ctx: api.EvalContext, counts: torch.Tensor, latent: int) -> dict[st
         alive = counts[1].nonzero().flatten()
         row["nearest_that_fire"] = alive[(alive - latent).abs().sort(stable=True).indices[:3]].tolist()
     return row
-
-
-def _pairs(ctx: api.EvalContext, texts: dict[int, Text], drawn: dict[int, list[int]]) -> Iterator[Pairs]:
-    """The latents with their contexts, as many as are run together."""
-    positions = len(next(iter(texts.values())).tokens) if texts else 1
-    return Pairs.of(texts, drawn, batch_size(ctx, positions))
 
 
 def _mean(values: Sequence[float]) -> float | None:
