@@ -42,7 +42,8 @@ tbody th {{ font-weight: 400; white-space: nowrap; color: var(--faint); }}
 .fragment span span {{ border-radius: 3px; padding: .05em .1em; overflow-wrap: anywhere; }}
 {_SHADES}
 {_BARS}
-@media (max-width: 40rem) {{ .fragment {{ display: block; }} .wide {{ min-width: 12rem; }}
+@media (max-width: 40rem) {{ .fragment {{ display: block; }} .fragment b {{ margin-right: .6rem; }}
+  .bars td.height {{ min-width: 3rem; }} tbody th {{ white-space: normal; }}
   th, td {{ padding-right: .7rem; }} .facts th {{ white-space: normal; }} }}
 """.strip()
 

@@ -78,7 +78,7 @@ def test_tokens_without_letters_are_shown_by_number_or_quoted():
 
 
 def test_other_evaluators_rows_of_the_latent_are_shown():
-    """A result whose table ``latents`` has the latent adds its explanation and score; another latent's not."""
+    """A result whose table ``latents`` has the latent adds its explanation and score."""
     made = sample_result("mine", {"score": 0.5}, evaluator="autointerp").result
     rows = [{"latent": 7, "score": 0.625, "explanation": "door\x1b[0ms"}, {"latent": 8, "score": 0.1}]
     text = markdown.render([card_of(result(), 7, [made.model_copy(update={"tables": {"latents": rows}})])])

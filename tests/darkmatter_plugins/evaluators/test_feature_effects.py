@@ -292,6 +292,8 @@ def test_a_latent_that_tells_one_token_has_purity_one_and_no_entropy():
     assert mixed["token_purity"] == mixed["token_purity_firings"] == pytest.approx(0.5, abs=0.1)
     p = mixed["token_purity"]
     assert mixed["token_entropy"] == pytest.approx(-p * math.log2(p) - (1 - p) * math.log2(1 - p))
+    again = evaluated(indices=[1]).tables["latents"][0]
+    assert again["token_purity"] == mixed["token_purity"]
     mean = (pure["token_purity"] + mixed["token_purity"]) / 2
     assert values(result)["token_purity"] == pytest.approx(mean)
     assert result.metrics[0].n == 2

@@ -62,13 +62,18 @@ FEATURE_EFFECTS = api.Evaluator(
     metrics=(
         _M(
             "token_purity",
-            "share of a latent's held-out activation mass on the token that it fires on most often in "
-            "training, mean over latents; 1: it tells one token",
+            "share of a latent's held-out activation mass on the token that has most of it in training, "
+            "mean over latents; 1: it tells one token",
             low=0,
             high=1,
             primary=True,
         ),
-        _M("token_purity_firings", "the same share of its firings", low=0, high=1),
+        _M(
+            "token_purity_firings",
+            "share of its held-out firings on the token on which it fires most often in training",
+            low=0,
+            high=1,
+        ),
         _M(
             "token_entropy",
             "entropy of the token, given that the latent fires (held-out firings), mean over latents",

@@ -1,9 +1,10 @@
 """What single latents fire on, what they do to the prediction, and what makes them fire.
 
 Latents are drawn by the seed among those that fire on ``min_firings`` rows of either side, or named. For
-latent f with code c_f, over held-out rows (* its token is chosen on training rows):
+latent f with code c_f, over held-out rows:
 
-    token_purity       = Σ_{rows of token*} |c_f| / Σ |c_f|;      token_purity_firings: the same of rows
+    token_purity       = Σ_{rows of token*} |c_f| / Σ |c_f|, token* that of largest Σ |c_f| in training
+    token_purity_firings: share of its firings on the token on which it fires most often in training
     token_entropy      = -Σ_t p(t) log2 p(t), p(t) the share of its firings on token t, in bits
     context_effect     = max_j |c_f(without token j) - c_f| / |c_f| at its top positions, one of the
                          ``context_tokens`` earlier tokens removed; *_previous: j the token just before

@@ -16,9 +16,9 @@ class Purity:
     """How far a latent tells one token.
 
     Attributes:
-        token: the token on which it fires most often in training.
+        token: the token with most of its activation, Σ|c|, in training.
         mass: share of Σ|c| of its held-out firings on that token.
-        firings: share of the firings themselves.
+        firings: share of its held-out firings on the token on which it fires most often in training.
         entropy: bits, of the token given that it fires, from the held-out counts as they are.
     """
 
@@ -32,14 +32,16 @@ def purity(train: Entries, test: Entries) -> Purity | None:
     """From one latent's firings on either side; None where a side has none."""
     if not (len(train) and len(test)):
         return None
-    token = _counted(train.token)[0][0]
-    here, mass = test.token == token, test.value.abs()
+    tokens, place = torch.unique(train.token, return_inverse=True)
+    masses = torch.zeros(len(tokens), dtype=torch.float64).index_add_(0, place, train.value.abs())
+    token, commonest = int(tokens[masses.argmax()]), _counted(train.token)[0][0]
+    mass = test.value.abs()
     counts = torch.unique(test.token, return_counts=True)[1].double()
     shares = counts / counts.sum()
     return Purity(
         token,
-        float(mass[here].sum() / mass.sum()),
-        float(here.double().mean()),
+        float(mass[test.token == token].sum() / mass.sum()),
+        float((test.token == commonest).double().mean()),
         max(0.0, float(-(shares * shares.log2()).sum())),
     )
 
