@@ -273,6 +273,13 @@ RELATIVES = (
         "variance = (x - mean.mean().to(x.device)).square().sum(dim=1)",
         (f"{CLOSED_FORMS}::test_f4_one_scalar_mean_inflates_the_fit",),
     ),
+    Mutation(
+        "latent added instead of taken out",
+        f"{EVALUATORS}/feature_effects/removal.py",
+        "patched[rows.to(patched.device)] -= added.to(patched)",
+        "patched[rows.to(patched.device)] += added.to(patched)",
+        (of_evaluator("feature_effects", "taking_a_latent_out_changes_the_prediction_as_by_hand"),),
+    ),
 )
 
 MUTATIONS = (*FIFTEEN, *RELATIVES)
