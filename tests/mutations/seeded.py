@@ -302,6 +302,11 @@ RELATIVES = (
         "other[circle] = circle.roll(-1)",
         "other[circle] = circle",
         (of_evaluator("autointerp", "the_control_scores_a_simulation_against_another_latent"),),
+        "latent added instead of taken out",
+        f"{EVALUATORS}/feature_effects/removal.py",
+        "patched[rows.to(patched.device)] -= added.to(patched)",
+        "patched[rows.to(patched.device)] += added.to(patched)",
+        (of_evaluator("feature_effects", "taking_a_latent_out_changes_the_prediction_as_by_hand"),),
     ),
 )
 

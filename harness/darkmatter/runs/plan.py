@@ -18,7 +18,7 @@ from darkmatter.runs.chosen import Chosen, Hooks, Identity
 from darkmatter.runs.controls import ControlPolicy, matched_controls, matched_names
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
-from darkmatter.runs.requirements import of_company, of_sae, of_store, unmet
+from darkmatter.runs.requirements import OF_MODELS, of_company, of_sae, of_store, unmet
 from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -103,9 +103,7 @@ def _source(job: Job) -> _Source:
         message = f"the activation source {name!r} cannot be planned for; `darkmatter run` can use it."
         raise UsageError(message)
     account = dict(import_named(source.plan, name)(job.request()))
-    return _Source(
-        account, job.hooks(), {}, frozenset({Requirement.TOKENS, Requirement.LOSS, Requirement.MODEL})
-    )
+    return _Source(account, job.hooks(), {}, OF_MODELS)
 
 
 @dataclass

@@ -10,6 +10,9 @@ from darkmatter.runs.bench import Candidate, elsewhere, family_of, seen_beside
 from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.runs.items import Facts
 
+OF_MODELS = frozenset({Requirement.TOKENS, Requirement.LOSS, Requirement.MODEL, Requirement.LABELS_OR_MODEL})
+"""What activations that a language model made bring along."""
+
 
 def of_store(store: ActivationStore) -> frozenset[Requirement]:
     """What activations bring along; the first context tells, the others are not read for it."""

@@ -12,6 +12,7 @@ from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
 from darkmatter_plugins.evaluators.feature_editing.descriptor import FEATURE_EDITING
+from darkmatter_plugins.evaluators.feature_effects.descriptor import FEATURE_EFFECTS
 from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import FVU_L0_CURVE
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
@@ -34,4 +35,5 @@ EVALUATORS = (
     AUTOINTERP,
     FEATURE_EDITING,
     CONCEPT_ERASURE,
+    FEATURE_EFFECTS,
 )
