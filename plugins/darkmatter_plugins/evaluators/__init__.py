@@ -5,10 +5,12 @@ from __future__ import annotations
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import CE_ATTRIBUTION
 from darkmatter_plugins.evaluators.cross_layer.descriptor import CROSS_LAYER
 from darkmatter_plugins.evaluators.density.descriptor import DENSITY
+from darkmatter_plugins.evaluators.dictionary_similarity.descriptor import DICTIONARY_SIMILARITY
 from darkmatter_plugins.evaluators.error_decomposition.descriptor import ERROR_DECOMPOSITION
 from darkmatter_plugins.evaluators.error_norm_baselines.descriptor import ERROR_NORM_BASELINES
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_scaling.descriptor import ERROR_SCALING
+from darkmatter_plugins.evaluators.feature_recovery.descriptor import FEATURE_RECOVERY
 from darkmatter_plugins.evaluators.gradient_pursuit.descriptor import GRADIENT_PURSUIT
 from darkmatter_plugins.evaluators.reconstruction.descriptor import RECONSTRUCTION
 from darkmatter_plugins.evaluators.synthetic_noise.descriptor import SYNTHETIC_NOISE
@@ -26,4 +28,6 @@ EVALUATORS = (
     CROSS_LAYER,
     SYNTHETIC_NOISE,
     ERROR_SAES,
+    DICTIONARY_SIMILARITY,
+    FEATURE_RECOVERY,
 )
