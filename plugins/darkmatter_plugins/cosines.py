@@ -15,7 +15,7 @@ BLOCK = 2048
 
 
 def nearest(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [n] int64 of the rows of ``other`` [m, d] nearest by cosine to those of ``one`` [n, d]; back [m].
+    """Places [n] of the rows of ``other`` [m, d] nearest by cosine to those of ``one`` [n, d]; back [m].
 
     No row may be zero. It is found in float32; what the cosine then is, ``cosines_at`` says in float64.
     """

@@ -106,6 +106,12 @@ FEATURE_RECOVERY = api.Evaluator(
             high=2,
             higher_is_better=True,
         ),
+        _M(
+            "agreement[*]",
+            "mean cosine of a concept's training direction with its held-out one: noise lowers it",
+            low=-1,
+            high=1,
+        ),
         _M("auroc[*]", "auroc over the concepts of a group", low=0, high=1, higher_is_better=True),
         _M("auroc_direction[*]", "auroc_direction over the concepts of a group", low=0, high=1),
     ),

@@ -113,6 +113,12 @@ class Group:
         return cosine.clamp(-1, 1).numpy(), sums.numpy()
 
     @cached_property
+    def agreement(self) -> list[Influence]:
+        """Cosine of each concept's training direction with its held-out one."""
+        cosine, sums = self.cosines(self.directions)
+        return [Influence(float(value), sums[:, place]) for place, value in enumerate(cosine)]
+
+    @cached_property
     def along_directions(self) -> list[Influence]:
         """AUROC of each concept's tokens along its training direction, held out."""
         return self.aurocs((self.x.double() @ self.directions.T).numpy())

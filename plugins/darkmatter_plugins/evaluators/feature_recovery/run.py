@@ -13,7 +13,9 @@ and -v, in the maximum as in the expectation. Latents whose row is zero have non
 With `truth` or `truth_sae` the features are rows of a matrix, as in the authors' toy models, and intervals
 are over features. With `concepts`, tokens tell where a concept shows. In a group of C concepts of means μ,
 the true direction of concept c is μ_c - 1/(C-1) Σ_{c'≠c} μ_c'. It is taken on training rows, where the
-nearest latent is chosen; recovery is that latent's cosine with the direction of held-out rows. And
+nearest latent is chosen; recovery is that latent's cosine with the direction of held-out rows. Few rows
+make noisy directions, and low cosines: ``agreement`` is the cosine of both directions with each other, about
+the square of what a perfect latent could have. And
 
     auroc            = mean over concepts of P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)  in [0, 1], ½: nothing is known
 
@@ -105,6 +107,8 @@ class FeatureRecovery:
         out.on_rows(known.n_rows)
         latents = Latents.of(ctx)
         cosine = self._nearest(out, known, latents)
+        for group in known.groups:
+            _mean(out, f"agreement[{group.name}]", group.agreement)
         best = _best_latents(ctx, known, latents)
         for name, found in (("auroc", best.held_out), ("auroc_direction", _directions(known))):
             for group, each in zip(known.groups, found, strict=True):
@@ -126,10 +130,9 @@ class FeatureRecovery:
             place, _ = nearest(group.directions.to(latents.directions.device), latents.directions)
             cosine, contributions = group.cosines(latents.directions[place].cpu())
             found.append((latents.numbers[place.cpu()], cosine))
-            sums.append(contributions)
+            sums.append(contributions.mean(axis=1))
         self._cosines(out, np.concatenate([cosine for _, cosine in found]), latents, "concepts")
-        for group, (_, cosine), contributions in zip(known.groups, found, sums, strict=True):
-            influence = contributions.mean(axis=1)
+        for group, (_, cosine), influence in zip(known.groups, found, sums, strict=True):
             for name, offset in (("recovery", 0.0), ("recovery_excess", latents.random)):
                 mean = Influence(float(cosine.mean()) - offset, influence)
                 out.statistic(f"{name}[{group.name}]", mean, mean)
@@ -210,7 +213,7 @@ def _directions(known: Concepts) -> list[list[Influence]]:
 
 
 def _mean(out: api.EvalOutput, name: str, each: Sequence[Influence]) -> None:
-    """The mean of AUROCs, resampled over contexts."""
+    """The mean over concepts, resampled over contexts."""
     value = sum(one.value for one in each) / len(each)
     mean = Influence(value, np.mean([one.contributions for one in each], axis=0))
     out.statistic(name, mean, mean)
@@ -232,6 +235,7 @@ def _rows(
                     "rows_test": int(known.counts[1, concept]),
                     "nearest": None if near is None else int(near[0][place]),
                     "cosine": None if near is None else float(near[1][place]),
+                    "agreement": group.agreement[place].value,
                     "best": int(best.latents[index][place]),
                     "auroc": best.held_out[index][place].value,
                     "auroc_direction": group.along_directions[place].value,
