@@ -34,6 +34,7 @@ FIGURES = (
     _figure("synthetic_noise", "which part of the error planted noise moves", "synthetic_noise"),
     _figure("error_saes", "FVU of SAEs trained on the parts of the error", "error_saes"),
     _figure("error_saes_training", "their training curves", "error_saes"),
+    _figure("dictionary_similarity", "how much of each dictionary the others have", "dictionary_similarity"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),
     _figure("density", "how often latents fire", "density"),
 )

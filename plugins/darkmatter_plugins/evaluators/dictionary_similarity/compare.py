@@ -83,8 +83,8 @@ def _match(one: Tensor, other: Tensor, limits: Limits) -> Matching | str:
     """The matching whose cosines have the largest sum (Hungarian algorithm)."""
     from scipy.optimize import linear_sum_assignment
 
-    n, m = len(one), len(other)
-    if min(n, m) > limits.narrower or n * m > limits.cosines:
+    n, m = sorted((len(one), len(other)))
+    if n > limits.narrower or n * m > limits.cosines:
         return (
             f"{n} and {m} latents are more than are matched (max_matching = {limits.narrower}, "
             f"max_cosines = {limits.cosines})"

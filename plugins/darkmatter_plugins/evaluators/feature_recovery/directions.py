@@ -29,23 +29,23 @@ from darkmatter_plugins.evaluators.rows import RowBudget
 FEATURES = "features"
 
 
-def true_features(ctx: api.EvalContext, config: FeatureRecoveryConfig) -> Tensor:
-    """The true features [k, d_out] of a file or of an SAE of the run; rows of zeros are none.
+def true_features(ctx: api.EvalContext, config: FeatureRecoveryConfig) -> Tensor | str:
+    """The true features [k, d_out] of a file or of an SAE of the run, or why they are none of this SAE's.
 
     Raises:
-        ItemError: they are not there, or of another size.
+        ItemError: they are not there.
     """
     if config.truth is not None:
         path = Path(config.truth)
-        rows = api.FileView(path).weights(path.name).take(FEATURES, None, ctx.info.d_out).double()
+        rows = api.FileView(path).weights(path.name).take(FEATURES, None, None).double()
     else:
         rows = _decoder(ctx, config.truth_sae).double()
-    if rows.shape[1] != ctx.info.d_out or not nonzero(rows).any():
-        message = (
+    directed = rows[nonzero(rows)]
+    if rows.shape[1] != ctx.info.d_out or not len(directed):
+        return (
             f"the true features are {list(rows.shape)}; expected rows in R^{ctx.info.d_out} other than zero"
         )
-        raise api.ItemError(message)
-    return rows[nonzero(rows)]
+    return directed
 
 
 def _decoder(ctx: api.EvalContext, name: str | None) -> Tensor:

@@ -50,6 +50,7 @@ from darkmatter_plugins.evaluators.feature_recovery.directions import (
 )
 
 COSINES, AUROCS = ("recovery", "recovery_excess", "recovered"), ("auroc", "auroc_direction")
+NO_DIRECTION = "the SAE has no decoder direction other than zero"
 NOTHING_KNOWN = "no features are known: set concepts (a dataset), truth (a file) or truth_sae"
 
 
@@ -79,8 +80,9 @@ class FeatureRecovery:
         features = true_features(ctx, self.config)
         _undefined(out, AUROCS, "the known features are directions: no tokens show where they are")
         latents = Latents.of(ctx)
-        if not len(latents):
-            _undefined(out, COSINES, "the SAE has no decoder direction other than zero")
+        if isinstance(features, str) or not len(latents):
+            why = features if isinstance(features, str) else NO_DIRECTION
+            _undefined(out, COSINES, why)
             return
         place, _ = nearest(features, latents.directions)
         cosine = cosines_at(features, latents.directions, place).cpu().numpy()
@@ -121,9 +123,8 @@ class FeatureRecovery:
     ) -> list[tuple[Tensor, np.ndarray]]:
         """Per group the latent nearest to each concept and its cosine; gives the metrics of cosines."""
         if not len(latents):
-            why = "the SAE has no decoder direction other than zero"
             groups = [f"{name}[{group.name}]" for name in COSINES[:2] for group in known.groups]
-            _undefined(out, (*COSINES, *groups), why)
+            _undefined(out, (*COSINES, *groups), NO_DIRECTION)
             return []
         found, sums = [], []
         for group in known.groups:
