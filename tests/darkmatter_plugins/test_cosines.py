@@ -24,7 +24,7 @@ def test_g1_random_directions():
 
 
 def test_a_direction_with_its_negation_has_the_larger_of_both_cosines():
-    """For 3 single and 5 two-sided directions in R^8 the expectation is that of a simulation; E |c| in R^3: ½."""
+    """For 3 single and 5 two-sided directions in R^8 as a simulation has it; E |c| in R^3 is ½."""
     one, singles, pairs = gaussian(0, 20_000, 8), gaussian(1, 20_000, 3, 8), gaussian(2, 20_000, 5, 8)
     cosine = torch.nn.functional.cosine_similarity
     largest = torch.cat([cosine(one[:, None], singles, dim=2), cosine(one[:, None], pairs, dim=2).abs()], 1)

@@ -158,7 +158,7 @@ def test_names_of_saes_do_not_hide_the_words_in_brackets():
 
 
 def test_tokens_are_compared_where_their_directions_are_known(monkeypatch):
-    """Embeddings and unembeddings are dictionaries of their own, outside the means; or a reason stands there."""
+    """Embeddings and unembeddings are dictionaries outside the means, or a reason stands there."""
     tokens = torch.cat([torch.eye(D), torch.zeros(1, D)])
     monkeypatch.setitem(dict_run().TOKENS, "embedding", lambda ctx: tokens)
     monkeypatch.setitem(dict_run().TOKENS, "unembedding", lambda ctx: "another space")

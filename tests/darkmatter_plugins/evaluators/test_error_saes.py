@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import darkmatter as dm
 from darkmatter import api, shards
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
-from darkmatter_plugins.cosines import mean_max_cosine, random_max_cosine
+from darkmatter_plugins.cosines import random_max_cosine
 from darkmatter_plugins.training import topk
 
 CONTEXTS, POSITIONS, D = 60, 24, 6

@@ -11,8 +11,8 @@ import darkmatter as dm
 from darkmatter import api
 from darkmatter.testing import check_evaluator
 from darkmatter_plugins.evaluators.feature_recovery import auroc
-from darkmatter_plugins.evaluators.feature_recovery.directions import Group, contrast
 from darkmatter_plugins.evaluators.feature_recovery.descriptor import FeatureRecoveryConfig
+from darkmatter_plugins.evaluators.feature_recovery.directions import Group, contrast
 
 D, CONTEXTS, POSITIONS = 8, 120, 20
 
@@ -188,7 +188,11 @@ def test_the_contrast_is_to_the_mean_of_the_other_concepts():
     assert contrast(means[:2])[0].allclose(-contrast(means[:2])[1])
 
 
-GROUPS = {"letter": {"a": (1,), "b": (2,), "c": (3, 4)}, "side": {"left": (1, 2), "right": (3, 4)}, "rare": {"x": (7,), "y": (1,)}}  # fmt: skip
+GROUPS = {
+    "letter": {"a": (1,), "b": (2,), "c": (3, 4)},
+    "side": {"left": (1, 2), "right": (3, 4)},
+    "rare": {"x": (7,), "y": (1,)},
+}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +218,7 @@ def concepts(monkeypatch):
 
 
 def test_planted_concepts_are_found(concepts, planted):
-    """Latents on the tokens' own directions have cosine √⅔ with three-way contrasts and 1/√… two ways; AUROC 1."""
+    """Latents on the tokens' own directions have cosine √⅔ with three-way contrasts, and AUROC 1."""
     found = concepts({"basis": sae(torch.eye(D))}, planted)["basis"]
     each = metrics(found)
     table = {(row["group"], row["concept"]): row for row in found.tables["concepts"]}
@@ -235,7 +239,7 @@ def test_planted_concepts_are_found(concepts, planted):
 
 
 def test_a_dictionary_that_knows_nothing_is_at_chance(concepts, planted):
-    """Latents that fire on noise alone have AUROC ½ within the interval, though the best of many was chosen."""
+    """Latents that fire on noise alone have a held-out AUROC of ½, though the best of many was chosen."""
     x, tokens = planted
     noise = torch.cat([x, gaussian(5, CONTEXTS, POSITIONS, D)], dim=2)
     rows = torch.cat([torch.zeros(200, D), gaussian(6, 200, D)], dim=1)

@@ -232,11 +232,24 @@ def family(names=NAMES[:4], widths=WIDTHS[:4]):
     )
 
 
+def similar(rename=str):
+    """Two dictionaries and a control: how much of each the two have."""
+    cosines = {("w256", "w512"): 0.8, ("w512", "w256"): 0.6, ("pca", "w256"): 0.3, ("pca", "w512"): 0.35}
+    for name in ("w256", "w512", "pca"):
+        metrics = []
+        for (one, other), cosine in cosines.items():
+            if one == name:
+                way = f"[this→{rename(other)}]"
+                metrics += [(f"mmcs{way}", cosine), (f"mmcs_excess{way}", cosine - 0.3)]
+        yield result("dictionary_similarity", rename(name), metrics, control=name == "pca")
+
+
 def everything(rename=str, count=5):
     """Results of all evaluators on some SAEs, a family and a control; ``rename`` changes every name."""
     for index, name in enumerate(NAMES[:count]):
         yield from per_sae(rename(name), index, width=WIDTHS[index], l0=L0S[index])
     yield decomposition(rename("pca"), 9, control=True, width=64)
+    yield from similar(rename)
     yield from family(tuple(map(rename, NAMES[:4])))
 
 

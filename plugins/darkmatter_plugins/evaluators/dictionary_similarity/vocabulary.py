@@ -18,8 +18,8 @@ def embeddings(ctx: api.EvalContext) -> Tensor | str:
         return f"{ctx.hook_out} is in another space than the token embeddings"
     if EMBED not in ctx.model.hook_names():
         return f"the model has no hook point {EMBED}"
-    rows = [
-        ctx.model.forward(tokens[:, None], [EMBED]).activations[EMBED][:, 0]
+    rows = [  # two positions, because a loss needs a next token
+        ctx.model.forward(tokens[:, None].expand(-1, 2), [EMBED]).activations[EMBED][:, 0]
         for tokens in torch.split(torch.arange(ctx.model.n_vocab), _BATCH)
     ]
     return torch.cat(rows).cpu()
