@@ -249,6 +249,19 @@ def test_a_dictionary_that_knows_nothing_is_at_chance(concepts, planted):
     assert each["recovery[letter]"].value < 0.2
 
 
+def test_chance_is_that_of_noisy_directions(concepts):
+    """Where concepts are mostly noise, random latents exceed chance by nothing on held-out rows."""
+    tokens = torch.randint(0, 6, (CONTEXTS, POSITIONS), generator=torch.Generator().manual_seed(3))
+    x = gaussian(4, CONTEXTS, POSITIONS, D)
+    x[..., 0] += 0.1 * (tokens == 1)
+    saes = {f"random{seed}": sae(gaussian(seed, 60, D)) for seed in range(40)}
+    found = [metrics(each) for each in concepts(saes, (x, tokens)).values()]
+    excess = np.mean([each["recovery_excess"].value for each in found])
+
+    assert found[0]["agreement[letter]"].value < 0.8
+    assert excess == pytest.approx(0, abs=0.03)
+
+
 def test_signed_latents_may_tell_a_concept_by_their_negation(concepts, planted):
     """A negated basis with signed codes is as good as the basis."""
     saes = {"signed": sae(-torch.eye(D), api.AbsTopK(D)), "basis": sae(torch.eye(D), api.AbsTopK(D))}

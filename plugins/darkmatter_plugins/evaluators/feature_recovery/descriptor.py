@@ -75,7 +75,7 @@ FEATURE_RECOVERY = api.Evaluator(
         ),
         _M(
             "recovery_excess",
-            "recovery less what as many random directions give",
+            "recovery less what as many random directions give on the same rows",
             low=-2,
             high=2,
             higher_is_better=True,

@@ -15,7 +15,9 @@ are over features. With `concepts`, tokens tell where a concept shows. In a grou
 the true direction of concept c is μ_c - 1/(C-1) Σ_{c'≠c} μ_c'. It is taken on training rows, where the
 nearest latent is chosen; recovery is that latent's cosine with the direction of held-out rows. Few rows
 make noisy directions, and low cosines: ``agreement`` is the cosine of both directions with each other, about
-the square of what a perfect latent could have. And
+the square of what a perfect latent could have. Of random directions the one nearest to the training
+direction has the expected cosine E max · agreement with the held-out one, which is what the excess takes
+off. And
 
     auroc            = mean over concepts of P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)  in [0, 1], ½: nothing is known
 
@@ -86,13 +88,15 @@ class FeatureRecovery:
             return
         place, _ = nearest(features, latents.directions)
         cosine = cosines_at(features, latents.directions, place).cpu().numpy()
-        self._cosines(out, cosine, latents, "features")
+        self._cosines(out, cosine, latents.random, "features")
         out.tables["features"] = {"latent": latents.numbers[place].tolist(), "cosine": cosine.tolist()}
 
-    def _cosines(self, out: api.EvalOutput, cosine: np.ndarray, latents: Latents, units: str) -> None:
-        """The means over features."""
+    def _cosines(
+        self, out: api.EvalOutput, cosine: np.ndarray, random: np.ndarray | float, units: str
+    ) -> None:
+        """The means over features; ``random`` is what chance gives for each."""
         out.mean_over("recovery", cosine, units=units)
-        out.mean_over("recovery_excess", cosine - latents.random, units=units)
+        out.mean_over("recovery_excess", cosine - random, units=units)
         out.mean_over("recovered", (cosine > self.config.threshold).astype(np.float64), units=units)
 
     def _concepts(self, out: api.EvalOutput, ctx: api.EvalContext, known: Concepts) -> None:
@@ -126,17 +130,19 @@ class FeatureRecovery:
             groups = [f"{name}[{group.name}]" for name in COSINES[:2] for group in known.groups]
             _undefined(out, (*COSINES, *groups), NO_DIRECTION)
             return []
-        found, sums = [], []
+        found, chance = [], []
         for group in known.groups:
             place, _ = nearest(group.directions.to(latents.directions.device), latents.directions)
-            cosine, contributions = group.cosines(latents.directions[place].cpu())
+            cosine, moved = group.cosines(latents.directions[place].cpu())
+            agreement, along = group.cosines(group.directions)
             found.append((latents.numbers[place.cpu()], cosine))
-            sums.append(contributions.mean(axis=1))
-        self._cosines(out, np.concatenate([cosine for _, cosine in found]), latents, "concepts")
-        for group, (_, cosine), influence in zip(known.groups, found, sums, strict=True):
-            for name, offset in (("recovery", 0.0), ("recovery_excess", latents.random)):
-                mean = Influence(float(cosine.mean()) - offset, influence)
-                out.statistic(f"{name}[{group.name}]", mean, mean)
+            chance.append(latents.random * agreement)
+            excess = (cosine - chance[-1]).mean()
+            mean = Influence(float(cosine.mean()), moved.mean(axis=1))
+            beyond = Influence(float(excess), (moved - latents.random * along).mean(axis=1))
+            out.statistic(f"recovery[{group.name}]", mean, mean)
+            out.statistic(f"recovery_excess[{group.name}]", beyond, beyond)
+        self._cosines(out, np.concatenate([each for _, each in found]), np.concatenate(chance), "concepts")
         return found
 
 
