@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from darkmatter import api
+from darkmatter_plugins.datasets.options import WordListsConfig, WorldConceptsConfig
 
 _HERE = "darkmatter_plugins.datasets"
 
@@ -69,5 +70,19 @@ DATASETS: tuple[api.Dataset, ...] = (
         "world_gender",
         "She or he? The embedded world's names in sentences that a pronoun follows.",
         "gender:world",
+    ),
+    api.Dataset(
+        name="world_concepts",
+        summary="Concepts of the embedded world: names, gender, number, places, topics and others.",
+        implementation=f"{_HERE}.world_concepts:make",
+        config=WorldConceptsConfig,
+        gives="concepts",
+    ),
+    api.Dataset(
+        name="word_lists",
+        summary="Concepts by lists of words in a YAML or JSON file, for any tokenizer.",
+        implementation=f"{_HERE}.word_lists:make",
+        config=WordListsConfig,
+        gives="concepts",
     ),
 )

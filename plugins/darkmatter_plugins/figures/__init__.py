@@ -38,6 +38,7 @@ FIGURES = (
     _figure("error_saes_training", "their training curves", "error_saes"),
     _figure("autointerp", "how well latents are predicted from the text", "autointerp"),
     _figure("concept_erasure", "what taking a concept out achieves, and what it costs", "concept_erasure"),
+    _figure("dictionary_similarity", "how much of each dictionary the others have", "dictionary_similarity"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),
     _figure(
         "feature_editing", "how far a few edited features move the model's prediction", "feature_editing"

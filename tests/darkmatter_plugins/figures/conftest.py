@@ -287,6 +287,18 @@ def beside_baselines(names, widths, fvu, **options):
     )
 
 
+def similar(rename=str):
+    """Two dictionaries and a control: how much of each the two have."""
+    cosines = {("w256", "w512"): 0.8, ("w512", "w256"): 0.6, ("pca", "w256"): 0.3, ("pca", "w512"): 0.35}
+    for name in ("w256", "w512", "pca"):
+        metrics = []
+        for (one, other), cosine in cosines.items():
+            if one == name:
+                way = f"[this→{rename(other)}]"
+                metrics += [(f"mmcs{way}", cosine), (f"mmcs_excess{way}", cosine - 0.3)]
+        yield result("dictionary_similarity", rename(name), metrics, control=name == "pca")
+
+
 def everything(rename=str, count=5):
     """Results of all evaluators on some SAEs, a family and a control; ``rename`` changes every name."""
     for index, name in enumerate(NAMES[:count]):
@@ -296,6 +308,7 @@ def everything(rename=str, count=5):
     for k, fvu in ((8, 0.6), (16, 0.4)):
         yield result("reconstruction", rename(f"pca-k{k}"), [("fvu", fvu)], control=True, width=k)
         yield result("ce_attribution", rename(f"pca-k{k}"), [("ce_increase.sae", 2 * fvu)], control=True)
+    yield from similar(rename)
     yield from family(tuple(map(rename, NAMES[:4])))
 
 

@@ -351,6 +351,21 @@ def test_density(drawn):
     assert axes[2].texts[0].get_text() == "4 of 12\nnever fire"
 
 
+def test_dictionary_similarity(drawn):
+    """Rows are looked for in columns, controls have no column; the second map is the excess."""
+    whole, excess = drawn("dictionary_similarity")[""]
+    (image,), (beyond,) = whole.images, excess.images
+    values = image.get_array()
+
+    assert [label.get_text() for label in whole.get_yticklabels()] == ["w256", "w512", "pca"]
+    assert [label.get_text() for label in whole.get_xticklabels()] == ["w256", "w512"]
+    assert values[0, 1] == pytest.approx(0.8)
+    assert values[1, 0] == pytest.approx(0.6)
+    assert values[2, 0] == pytest.approx(0.3)
+    assert values.mask[0, 0]
+    assert beyond.get_array()[0, 1] == pytest.approx(0.5)
+
+
 def written(results, figures, formats=("svg",)):
     """Files by name, and outcomes by figure."""
     files = {}
