@@ -130,7 +130,7 @@ def test_every_measure_is_what_its_definition_says(sae, data, method):
     assert found[f"edit_frobenius.{method}"].value == pytest.approx(frobenius, rel=1e-5, abs=1e-12)
 
 
-def test_class_means_coincide_after_projection_and_leace(results, data):
+def test_g6_class_means_coincide_after_projection_and_leace(results, data):
     """G6: no gap after the mean difference is projected out; no covariance with the label after LEACE."""
     (entry,) = results
     fit = entry.tables["fit"]
@@ -143,7 +143,7 @@ def test_class_means_coincide_after_projection_and_leace(results, data):
     assert 0 < fit["leace"]["squared_edit"] < fit["mean_difference"]["squared_edit"]
 
 
-def test_a_projected_latent_leaves_the_rest_of_the_gap(results):
+def test_g6_a_projected_latent_leaves_the_rest_of_the_gap(results):
     """G6: projecting out f leaves |Δ| sqrt(1 - cos²) between the class means, f the chosen latent."""
     (entry,) = results
     fit, chosen = entry.tables["fit"], entry.tables["latents"][0]

@@ -149,7 +149,7 @@ def test_g5_a_lossless_basis_reaches_the_counterfactual(edit):
     assert found["kl_exact"] == pytest.approx(0, abs=1e-6)
 
 
-def test_curve_is_that_of_plain_torch_hooks(edit, models):
+def test_g5_the_curve_is_that_of_plain_torch_hooks(edit, models):
     """A lossy SAE: KL and edit at every size, and |ē - e| with all features, by autograd and hooks alone."""
     sae = rotated(k=5)
     result = edit(sae)
