@@ -93,7 +93,7 @@ class Suite(Config):
 
     @model_validator(mode="after")
     def _only_what_is_there(self) -> Suite:
-        listed = [name for name, ref in self.saes.items() if not ref.ref.startswith("baseline:")]
+        listed = list(self.saes)
         for evaluator, names in self.only.items():
             if evaluator not in (self.evaluators or {}):
                 message = f"`only` restricts {evaluator!r}, which `evaluators` does not list"
