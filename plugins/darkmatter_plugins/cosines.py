@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.special import betainc
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize
 
 BLOCK = 2048
 """Rows of either side whose cosines are looked at together, whatever the widths."""
@@ -24,10 +24,10 @@ def nearest(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     at = [torch.zeros(len(each), dtype=torch.int64, device=one.device) for each in (one, other)]
     for start in range(0, len(one), BLOCK):
         rows = slice(start, start + BLOCK)
-        left = _unit(one[rows])
+        left = _unit(one[rows]).float()
         for begin in range(0, len(other), BLOCK):
             columns = slice(begin, begin + BLOCK)
-            cosines = left @ _unit(other[columns]).T
+            cosines = left @ _unit(other[columns]).float().T
             for side, mine, offset in ((0, rows, begin), (1, columns, start)):
                 values, place = cosines.max(dim=1 - side)
                 better = values > best[side][mine]
@@ -40,7 +40,7 @@ def cosines_at(one: Tensor, other: Tensor, place: Tensor) -> Tensor:
     """Cosines [n] float64 of rows of ``one`` [n, d] with rows ``place`` [n] of ``other`` [m, d]."""
     other = other.to(one.device)
     parts = [
-        cosine_similarity(one[rows].double(), other[place[rows]].double(), dim=1)
+        (_unit(one[rows]) * _unit(other[place[rows]])).sum(dim=1)
         for rows in (slice(start, start + BLOCK) for start in range(0, len(one), BLOCK))
     ]
     return torch.cat([*parts, torch.empty(0, dtype=torch.float64, device=one.device)]).clamp(-1, 1)
@@ -75,5 +75,5 @@ def random_max_cosine(m: int, d: int, pairs: int = 0) -> float:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    """Rows of unit length, float32; made in float64, in which no square is too small or large."""
-    return normalize(rows.double(), eps=0).float()
+    """Rows of unit length, float64, in which no square is too small or large."""
+    return normalize(rows.double(), eps=0)

@@ -302,6 +302,8 @@ RELATIVES = (
         "other[circle] = circle.roll(-1)",
         "other[circle] = circle",
         (of_evaluator("autointerp", "the_control_scores_a_simulation_against_another_latent"),),
+    ),
+    Mutation(
         "latent added instead of taken out",
         f"{EVALUATORS}/feature_effects/removal.py",
         "patched[rows.to(patched.device)] -= added.to(patched)",

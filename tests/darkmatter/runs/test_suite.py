@@ -28,7 +28,8 @@ def read(tmp_path, monkeypatch):
 
 def test_a_control_of_the_suite_may_be_named_in_only(read):
     """What is listed under `saes` can be measured alone, controls included."""
-    suite = read("evaluators: [density]\nsaes: {one: x, pca: 'baseline:pca,k=2'}\nonly: {density: [pca]}")
+    saes = "saes: {one: x, pca: 'baseline:pca,k=2'}"
+    suite = read(f"activations: a.npy\nevaluators: [density]\n{saes}\nonly: {{density: [pca]}}")
     assert suite.only == {"density": ("pca",)}
 
 

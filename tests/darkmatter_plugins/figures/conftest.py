@@ -133,6 +133,7 @@ def per_sae(name, index, **options):
         **options,
     )
     yield autointerp(name, index, **options)
+    yield erasure(name, index, **options)
     curve = {0: (1.0, 0.0), 1: (0.6, 1.0), 2: (0.4 - 0.05 * index, 1.5)}
     yield result(
         "feature_editing",
@@ -154,7 +155,6 @@ def autointerp(name, index, **options):
     scores = {"top": 0.9, "random": 0.6, "both": 0.8, "unrelated": 0.05}
     metrics = [(f"score.{part}", score - 0.02 * index) for part, score in scores.items()]
     return result("autointerp", name, [*metrics, ("detection.auroc", 0.95 - 0.1 * index)], **options)
-    yield erasure(name, index, **options)
 
 
 def erasure(name, index, **options):

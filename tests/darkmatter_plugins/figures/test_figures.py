@@ -156,7 +156,7 @@ def test_accounting_without_pursuit(drawn, made):
 
 def test_accounting_of_a_nonlinear_error_that_width_lowers(drawn, made):
     """Where the paper's shares are undefined, bars are each SAE's own FVU, hatched where not pursued."""
-    law, scaling = made.family()
+    law, _, scaling = made.family()
     law.tables["accounting"].update(linear=None, nonlinear=None)
     (axis,) = drawn("accounting", ResultSet([law, scaling, *made.per_sae("w512", 1, width=512)]))[""]
     fvu, nonlinear = zip(*map(made.fvus, range(4)), strict=True)
