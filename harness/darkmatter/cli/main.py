@@ -35,6 +35,9 @@ COMMANDS = {
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."
     ),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
+    "leaderboard": LazyCommand(
+        f"{_HERE}.leaderboard:leaderboard", "Published results: build, check, submit, audit."
+    ),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),
     "plugins": LazyCommand(f"{_HERE}.plugins:plugins", "Plugins that are in use, and those that failed."),

@@ -94,7 +94,9 @@ def locate(name: str, folder: Path) -> Path:
         return write_stories(folder / STORIES_FILE, STORIES, latents=False)
     found = {sae.name: sae for sae in SAES}
     if name not in found:
-        message = f"{NAME}:{name}: the suite has no such part. {api.did_you_mean(name, [MODEL, TEXT, *found])}"
+        message = (
+            f"{NAME}:{name}: the suite has no such part. {api.did_you_mean(name, [MODEL, TEXT, *found])}"
+        )
         raise api.ItemError(message)
     return sae_path(found[name])
 
