@@ -66,11 +66,11 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
         return Verdict(row.file, "exempt", "it trains: training rounds differently from machine to machine")
     try:
         made = _made_again(row.result, _suite(row, rows, evaluator), host)
-        if evaluator.sees and _was_beside_others(row.result, made):
-            message = "it was made beside other SAEs than those whose references the leaderboard has"
-            raise _CannotError(message)
     except _CannotError as error:
         return Verdict(row.file, "not recomputed", str(error))
+    if evaluator.sees and _was_beside_others(row.result, made):
+        said = "it was made beside other SAEs than those whose references the leaderboard has"
+        return Verdict(row.file, "not recomputed", said)
     relative, absolute = HERE if _same_machine(row.result, made) else ELSEWHERE
     for reason in _differences(row.result, made, relative, absolute):
         return Verdict(row.file, "differs", reason)
@@ -190,7 +190,7 @@ def _temporary_cache() -> Iterator[None]:
 
 
 def _was_beside_others(old: Result, new: Result) -> bool:
-    """Whether the SAEs that shaped a row are not those that were at hand; its key tells, on equal activations."""
+    """Whether other SAEs shaped a row than were at hand now; on equal activations its key tells."""
     if new.status != "ok" or {m.name for m in old.metrics} != {m.name for m in new.metrics}:
         return True
     return old.cache.get("key") == new.cache.get("key") and old.key != new.key
