@@ -13,11 +13,13 @@ import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.embedded import is_embedded
 from darkmatter.errors import DarkmatterError
+from darkmatter.fetching.record import records_folder
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.public import why_private
 from darkmatter.plugins import PluginHost
@@ -178,7 +180,10 @@ def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Res
 def _temporary_cache() -> Iterator[None]:
     """An activation cache of one's own: nothing that is there already is believed."""
     before = os.environ.get("DARKMATTER_CACHE")
+    fetched = records_folder()
     with tempfile.TemporaryDirectory(prefix="darkmatter-audit-") as folder:
+        # What was fetched is checked by its own hashes, and downloading it again would be a waste.
+        (Path(folder) / fetched.name).symlink_to(fetched.absolute())
         os.environ["DARKMATTER_CACHE"] = folder
         try:
             yield

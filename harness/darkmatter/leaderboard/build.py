@@ -15,6 +15,7 @@ from darkmatter.leaderboard.layout import README, SITE
 from darkmatter.plugins import PluginHost
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
+from darkmatter.results.numbers import natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.render import render_table
 from darkmatter.results.table import Block, Cell, Column, Section, Table, TableRow
@@ -22,10 +23,11 @@ from darkmatter.results.table import Block, Cell, Column, Section, Table, TableR
 TITLE = "darkmatter leaderboard"
 
 _HOW = (
-    "An SAE is called OWNER/NAME. `darkmatter leaderboard check` holds every number against its sidecar.",
-    "This page is written by `darkmatter leaderboard build`; change results and model cards, not it.",
+    "An SAE is called OWNER/NAME; the model cards at the end say where it is.",
+    "darkmatter leaderboard build writes this page, from rows that darkmatter leaderboard check passes.",
 )
-_CARD_FIELDS = ("licence", "weights", "reference", "hook", "model", "text", "description")
+_CARD_FIELDS = ("licence", "reference", "weights", "description", "suite")
+"""What the tables do not say already."""
 
 
 def built_files(folder: Path, host: PluginHost) -> dict[str, bytes]:
@@ -62,7 +64,7 @@ def _is(path: Path, data: bytes) -> bool:
 def _table(board: Board, host: PluginHost) -> Table:
     """All rows, under their owners' names, and then the cards."""
     table = build_table(ResultSet([_named(row) for row in board.rows]), evaluators=host.evaluators())
-    cards = [board.cards[folder] for folder in sorted(board.cards)]
+    cards = sorted(board.cards.values(), key=lambda card: natural_key(f"{card.owner}/{card.sae}"))
     sections = (*table.sections, _card_section(cards)) if cards else table.sections
     return replace(table, title=TITLE, sections=sections, how_to_read=(*_HOW, *table.how_to_read))
 
@@ -78,12 +80,13 @@ def _named(row: BoardRow) -> StoredResult:
 
 def _card_section(cards: Sequence[ModelCard]) -> Section:
     """Who made what, and where it is."""
-    columns = tuple(Column("model cards", name, name) for name in _CARD_FIELDS)
+    fields = [name for name in _CARD_FIELDS if any(getattr(card, name) for card in cards)]
+    columns = tuple(Column("model cards", name, name) for name in fields)
     rows = tuple(
         TableRow(
             f"{card.owner}/{card.sae}",
             is_control=False,
-            cells=tuple(Cell(getattr(card, name)) for name in _CARD_FIELDS),
+            cells=tuple(Cell(getattr(card, name)) for name in fields),
         )
         for card in cards
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from darkmatter.fetching.record import records_folder
+from darkmatter.leaderboard import audit as auditing
 from darkmatter.leaderboard.audit import audit
 from darkmatter.leaderboard.board import read_board
 from darkmatter.leaderboard.check import check
@@ -78,3 +80,19 @@ def test_the_seed_draws_the_rows(board):
 
     assert len({each.file for each in audit(broken, host(), 1, 3)}) == 1
     assert verdicts(board, 1, 3).keys() == verdicts(board, 1, 3).keys()
+
+
+def test_an_audit_believes_no_cache_and_sees_what_was_fetched(tmp_path, monkeypatch):
+    """Activations are made anew; records of fetched SAEs, which have hashes of their own, stay in sight."""
+    monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path))
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched" / "x.json").write_text("{}")
+
+    with auditing._temporary_cache():
+        inside = records_folder()
+        seen = (inside / "x.json").exists()
+
+    assert seen
+    assert inside.parent != tmp_path
+    assert (tmp_path / "fetched" / "x.json").exists()
+    assert records_folder() == tmp_path / "fetched"
