@@ -13,6 +13,7 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -284,5 +285,10 @@ class EmbeddedSuite(Descriptor):
     """A suite that comes ready to run, such as the demo's.
 
     ``implementation`` resolves to ``write(folder: Path) -> dict``: it writes what the suite needs
-    (texts, ``suite.yaml``) into the folder and returns the suite's fields.
+    (texts, ``suite.yaml``) into the folder and returns the suite's fields. With ``locate``, what it
+    ships has references that hold on every machine, ``SUITE:NAME``: ``locate`` resolves to
+    ``locate(name, folder) -> Path``, which gives the model, text or SAE of that name, may make it in
+    ``folder`` first, and raises ``ItemError`` with the nearest names for one that is not there.
     """
+
+    locate: str | Callable[[str, Path], Path] | None = field(default=None, kw_only=True)

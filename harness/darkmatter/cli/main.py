@@ -37,6 +37,8 @@ COMMANDS = {
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "feature": LazyCommand(
         f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."
+    "leaderboard": LazyCommand(
+        f"{_HERE}.leaderboard:leaderboard", "Published results: build, check, submit, audit."
     ),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),

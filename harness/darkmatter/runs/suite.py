@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from darkmatter.cache.spec import ModelSpec
 from darkmatter.descriptors import Config
+from darkmatter.embedded import is_embedded
 from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
 from darkmatter.files.text import read_yaml
 from darkmatter.references import anchored_path, anchored_reference, check_name
@@ -201,7 +202,7 @@ def _anchored_model(name: str, folder: Path) -> str:
 
 
 def _anchored_text(path: str, folder: Path) -> str:
-    return path if path.startswith("hf:") else anchored_path(path, folder)
+    return path if path.startswith("hf:") or is_embedded(path) else anchored_path(path, folder)
 
 
 def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:

@@ -7,9 +7,15 @@ from typing import Any
 
 import yaml
 
+from darkmatter import api
+
 from .catalogue import FAMILY_HOOK, SAES, model_path, sae_path
 from .demo import write_stories
 
+NAME, MODEL, TEXT = "demo", "model", "stories"
+"""``demo:model``, ``demo:stories`` and ``demo:SAE`` are references that hold on every machine."""
+
+STORIES_FILE = "stories.jsonl"
 CONTEXT_LENGTH = 128
 CONTEXTS = 400
 STORIES = 700
@@ -92,12 +98,12 @@ DEMO: dict[str, dict[str, Any]] = {
 def write_demo(folder: Path) -> dict[str, Any]:
     """Write stories, ``suite.yaml`` and ``paper.yaml`` into ``folder``; returns the demo's fields."""
     folder.mkdir(parents=True, exist_ok=True)
-    stories = write_stories(folder / "stories.jsonl", STORIES, latents=False)
+    write_stories(folder / STORIES_FILE, STORIES, latents=False)  # to look at, and to use with other SAEs
     demo: dict[str, Any] = {
-        "model": str(model_path()),
-        "text": {"path": str(stories), "context_length": CONTEXT_LENGTH, "contexts": CONTEXTS},
+        "model": f"{NAME}:{MODEL}",
+        "text": {"path": f"{NAME}:{TEXT}", "context_length": CONTEXT_LENGTH, "contexts": CONTEXTS},
         "saes": {
-            **{sae.name: str(sae_path(sae)) for sae in SAES},
+            **{sae.name: f"{NAME}:{sae.name}" for sae in SAES},
             **{name: {"ref": ref, "hook": FAMILY_HOOK} for name, ref in CONTROLS.items()},
         },
         "evaluators": DEMO,
@@ -111,6 +117,22 @@ def write_demo(folder: Path) -> dict[str, Any]:
     full = "The suite of `darkmatter demo` with the evaluators' full budgets: far more than two minutes."
     _write(folder / "paper.yaml", full, paper)
     return demo
+
+
+def locate(name: str, folder: Path) -> Path:
+    """The files that ``demo:NAME`` means; the stories are written anew, into ``folder``."""
+    if name == MODEL:
+        return model_path()
+    if name == TEXT:
+        folder.mkdir(parents=True, exist_ok=True)
+        return write_stories(folder / STORIES_FILE, STORIES, latents=False)
+    found = {sae.name: sae for sae in SAES}
+    if name not in found:
+        message = (
+            f"{NAME}:{name}: the suite has no such part. {api.did_you_mean(name, [MODEL, TEXT, *found])}"
+        )
+        raise api.ItemError(message)
+    return sae_path(found[name])
 
 
 def _write(path: Path, comment: str, fields: dict[str, Any]) -> None:
