@@ -34,7 +34,9 @@ COMMANDS = {
     "compare": LazyCommand(
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."
     ),
-    "report": LazyCommand(f"{_HERE}.report:report", "Results as one page to read, sort and send: offline HTML."),
+    "report": LazyCommand(
+        f"{_HERE}.report:report", "Results as one page to read, sort and send: offline HTML."
+    ),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),

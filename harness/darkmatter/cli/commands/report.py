@@ -21,7 +21,9 @@ from darkmatter.errors import UsageError
     metavar="PAGE.html",
     help="File to write; one that is there is replaced.",
 )
-@click.option("--all", "all_metrics", is_flag=True, help="Every metric in the tables, not only the headline ones.")
+@click.option(
+    "--all", "all_metrics", is_flag=True, help="Every metric in the tables, not only the headline ones."
+)
 def report(folders: tuple[Path, ...], *, out: Path, all_metrics: bool) -> int:
     """Write one self-contained page about the results of one or more folders.
 

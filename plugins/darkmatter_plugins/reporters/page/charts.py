@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,11 @@ from darkmatter import api
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#e69f00", "#009e73", "#8c8c8c"
 """Colours that stay apart for colour-blind readers, on light and on dark."""
+
+LEAST = 1e-9
+"""Less is what rounding leaves of 0, which has no place on a logarithmic axis."""
+FEW_DECADES = 5
+"""An axis over at most so many has ticks at 2 and 5, too."""
 
 LONG = 26
 """Characters of a name beside an axis; the pointer shows all of it."""
@@ -80,9 +86,9 @@ def _points(section: api.Section) -> list[_Point]:
 
 def _frontier(points: Sequence[_Point], metric: str, name: str) -> Iterator[Chart]:
     """Error over L0 with the line of SAEs that no other beats in both."""
-    shown = [point for point in points if (point.value(metric) or 0) > 0 and (point.l0 or 0) > 0]
+    shown = [point for point in points if (point.value(metric) or 0) > LEAST and (point.l0 or 0) > 0]
     saes = [point for point in shown if not point.is_control]
-    if not saes:
+    if len(saes) < 2:
         return
     best: list[_Point] = []
     for point in sorted(saes, key=lambda each: (each.l0, each.value(metric))):
@@ -107,8 +113,8 @@ def _frontier(points: Sequence[_Point], metric: str, name: str) -> Iterator[Char
         f"{name} over L0",
         f"{name} ↓ against active latents per token; both axes are logarithmic, bars are 95% intervals. The "
         "dotted line joins SAEs that no other beats in both, by their values alone: neighbours may tie. "
-        "Without a value or with 0 an SAE cannot be drawn here.",
-        {"data": data, "layout": _layout(f"{name} ↓", "L0 (latents per token)", log="xy")},
+        "What has no value, or 0, cannot be drawn here.",
+        {"data": data, "layout": _log_layout(data, f"{name} ↓", "L0 (latents per token)")},
     )
 
 
@@ -120,7 +126,7 @@ def _widths(saes: Sequence[_Point]) -> Iterator[Chart]:
     )
     data = []
     for name, metric, colour, symbol in parts:
-        shown = [point for point in saes if (point.value(metric) or 0) > 0 and point.width > 0]
+        shown = [point for point in saes if (point.value(metric) or 0) > LEAST and point.width > 0]
         if shown:
             data.append(_scatter(name, shown, metric, colour, symbol, across="width"))
     if data and len({point.width for point in saes}) > 1:
@@ -128,14 +134,16 @@ def _widths(saes: Sequence[_Point]) -> Iterator[Chart]:
             "FVU over width",
             "FVU and its linear and nonlinear parts against the number of latents; both axes are "
             "logarithmic, bars are 95% intervals. SAEs of one width may differ in L0: the pointer says it.",
-            {"data": data, "layout": _layout("share of variance ↓", "width (latents)", log="xy")},
+            {"data": data, "layout": _log_layout(data, "share of variance ↓", "width (latents)")},
         )
 
 
 def _anatomy(saes: Sequence[_Point]) -> Iterator[Chart]:
     linear, nonlinear = "error_decomposition: fvu_linear", "error_decomposition: fvu_nonlinear"
     encoder = "gradient_pursuit: encoder_error"
-    shown = [point for point in saes if point.value(linear) is not None and point.value(nonlinear) is not None]
+    shown = [
+        point for point in saes if point.value(linear) is not None and point.value(nonlinear) is not None
+    ]
     if not shown:
         return
     data: list[dict[str, Any]] = [
@@ -158,12 +166,12 @@ def _anatomy(saes: Sequence[_Point]) -> Iterator[Chart]:
             }
         )
     ending = (
-        " Diamonds: the nonlinear error that better codes of the same L0 avoid (gradient pursuit, on a sample "
-        "of the rows): the encoder's part."
+        " Diamonds: the nonlinear error that better codes of the same L0 avoid (gradient pursuit, on a "
+        "sample of the rows): the encoder's part."
         if pursued
         else ""
     )
-    layout = _bar_layout(shown, "share of the activations' variance (FVU)")
+    layout = _bar_layout(shown, "FVU, as its parts")
     yield Chart(
         "Anatomy of the error",
         "FVU split into the part that a linear map of the activation predicts and the rest, the dark "
@@ -181,7 +189,7 @@ def _ce_shares(saes: Sequence[_Point]) -> Iterator[Chart]:
         {**_bars(name, shown, metric, colour), "error_x": _errors(shown, metric)}
         for name, metric, colour in (("linear", linear, GREEN), ("nonlinear", nonlinear, ORANGE))
     ]
-    layout = _bar_layout(shown, "share of the CE increase (%)")
+    layout = _bar_layout(shown, "% of the CE increase")
     yield Chart(
         "Shares of the cross-entropy increase",
         "Share of the increase in the model's loss that goes when the linear or the nonlinear error is added "
@@ -231,7 +239,15 @@ def _errors(points: Sequence[_Point], metric: str) -> dict[str, Any]:
         known = found is not None and None not in (found.value, found.ci_low, found.ci_high)
         above.append(found.ci_high - found.value if known else 0.0)  # type: ignore[operator, union-attr]
         below.append(found.value - found.ci_low if known else 0.0)  # type: ignore[operator, union-attr]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, "width": 2}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "thickness": 1,
+        "width": 2,
+        "color": GREY,
+    }
 
 
 def _hover(point: _Point, metric: str) -> str:
@@ -253,12 +269,30 @@ def _short(name: str) -> str:
     return _text(shown if len(shown) <= LONG else f"{shown[: LONG - 1]}…")
 
 
-def _layout(y: str, x: str, *, log: str = "") -> dict[str, Any]:
+def _log_layout(data: Sequence[Mapping[str, Any]], y: str, x: str) -> dict[str, Any]:
+    layout = _layout()
+    for axis, title in (("x", x), ("y", y)):
+        ticks = _ticks([value for trace in data for value in trace[axis]])
+        layout[f"{axis}axis"] = {
+            "title": {"text": title},
+            "type": "log",
+            "tickvals": ticks,
+            "ticktext": [f"{tick:g}" for tick in ticks],
+        }
+    return layout
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """1, 2, 5 of every decade about the values; of many decades 1 alone."""
+    low, high = math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1
+    steps = (1, 2, 5) if high - low <= FEW_DECADES else (1,)
+    return [float(f"{step}e{power}") for power in range(low, high + 1) for step in steps]
+
+
+def _layout() -> dict[str, Any]:
     return {
         "height": 380,
         "margin": {"l": 64, "r": 16, "t": 36, "b": 52},
-        "xaxis": {"title": {"text": x}, "type": "log" if "x" in log else "linear", "dtick": "D2"},
-        "yaxis": {"title": {"text": y}, "type": "log" if "y" in log else "linear"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
         "dragmode": False,
@@ -266,14 +300,15 @@ def _layout(y: str, x: str, *, log: str = "") -> dict[str, Any]:
 
 
 def _bar_layout(points: Sequence[_Point], x: str) -> dict[str, Any]:
-    layout = _layout("", x)
-    layout["height"] = 130 + 26 * len(points)
+    layout = _layout()
+    layout["height"] = 170 + 26 * len(points)
     layout["xaxis"] = {"title": {"text": x}}
     layout["yaxis"] = {
         "tickvals": list(range(len(points))),
         "ticktext": [_short(point.name) for point in points],
         "range": [len(points) - 0.5, -0.5],
         "automargin": True,
+        "zeroline": False,
     }
     return layout
 

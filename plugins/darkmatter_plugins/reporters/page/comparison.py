@@ -22,9 +22,7 @@ Cells = Mapping[str, api.Cell]
 def comparison(section: api.Section, meanings: Mapping[str, str]) -> str:
     """All tables of one section."""
     controls = {row.name: row.is_control for block in section.blocks for row in block.rows}
-    return "\n".join(
-        _table(title, columns, controls, meanings) for title, columns in _by_evaluator(section)
-    )
+    return "\n".join(_table(title, columns, controls, meanings) for title, columns in _by_evaluator(section))
 
 
 def _by_evaluator(section: api.Section) -> Iterator[tuple[str, list[tuple[api.Column, Cells]]]]:
@@ -51,9 +49,8 @@ def _table(
         if any(cell is not None and cell.text for cell in cells):
             rows.append(_row(name, "".join(map(_cell, cells)), is_control=is_control))
     body = "\n".join(rows)
-    content = (
-        f'<table class="sortable">\n<thead><tr>{"".join(heads)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
-    )
+    head = f"<thead><tr>{''.join(heads)}</tr></thead>"
+    content = f'<table class="sortable">\n{head}\n<tbody>\n{body}\n</tbody>\n</table>'
     return (
         f'<div class="evaluator" data-evaluator="{escape(title)}">\n<h4>{escape(title)}</h4>\n'
         f"{box(f'table of {title}', content)}\n</div>"

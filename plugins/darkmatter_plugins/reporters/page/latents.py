@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,9 @@ def latent_tables(result: api.Result) -> Iterator[str]:
         columns = _columns(rows)
         body = [[_cell(row.get(column)) for column in columns] for row in rows[:MOST_ROWS]]
         if len(rows) > MOST_ROWS or len(columns) == MOST_COLUMNS:
-            more = f"The first {min(len(rows), MOST_ROWS)} of {len(rows)} rows; the result file has all columns."
+            more = (
+                f"The first {min(len(rows), MOST_ROWS)} of {len(rows)} rows; the result file has all columns."
+            )
         else:
             more = ""
         label = f"{result.evaluator.name}: {title}"
@@ -50,20 +53,28 @@ def _turned(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(index, list):
         return []
     columns = {
-        name: values for name, values in table.items() if isinstance(values, list) and len(values) == len(index)
+        name: values
+        for name, values in table.items()
+        if isinstance(values, list) and len(values) == len(index)
     }
     return [{name: values[row] for name, values in columns.items()} for row in range(len(index))]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """``latent`` first, then names in their order, without those that are empty everywhere."""
+    """``latent`` first, then words, then the rest, without columns that are empty everywhere."""
     names = dict.fromkeys(str(name) for row in rows for name in row)
     full = [name for name in names if any(row.get(name) not in (None, "", []) for row in rows)]
-    return ["latent", *(name for name in full if name != "latent")][:MOST_COLUMNS]
+    others = sorted(
+        (name for name in full if name != "latent"),
+        key=lambda name: not any(isinstance(row.get(name), str) for row in rows),
+    )
+    return ["latent", *others][:MOST_COLUMNS]
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, list):
+    """Words stand left of numbers; what is nested is said as JSON."""
+    if isinstance(value, list) and not any(isinstance(each, list | dict) for each in value):
         value = ", ".join(number(each) for each in value)
-    text = number(value)
-    return escape(text if len(text) <= LONGEST else f"{text[:LONGEST]} …")
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else number(value)
+    shown = escape(text if len(text) <= LONGEST else f"{text[:LONGEST]} …")
+    return f'<span class="words">{shown}</span>' if isinstance(value, str) else shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,9 +47,7 @@ def pairs(values: Mapping[str, Any]) -> str:
 def scrolling(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A plain table in a box that scrolls by itself, by keyboard too; cells are HTML already."""
     header = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return box(label, f"<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
 
 
@@ -59,7 +58,7 @@ def box(label: str, content: str) -> str:
 
 def number(value: Any) -> str:
     """A number of a file as text; anything else as it is."""
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         return api.format_value(value)
     return "" if value is None else str(value)
 

@@ -37,7 +37,7 @@ def render(table: api.Table) -> str:
             '<meta name="color-scheme" content="light dark">',
             f"<title>{title}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
             '<a class="skip" href="#main">Skip to the results</a>',
-            f"<header>\n<h1>{title}</h1>\n"
+            f"<header>\n<h1>{title}</h1>",
             '<button type="button" id="theme" aria-pressed="false">Dark</button>\n</header>',
             *_body(table, drawn, plotting),
             *_figures(drawn, plotting),
@@ -130,7 +130,7 @@ def _figures(drawn: Sequence[Sequence[Chart]], plotting: Library | None) -> list
         for index, chart in enumerate(mine, start=1)
     ]
     return [
-        data_block("figures", found),
+        data_block("figures-data", found),
         f'<script type="application/octet-stream" id="plotly">{plotting.packed}</script>',
     ]
 
@@ -140,9 +140,8 @@ def _legend(table: api.Table) -> str:
     notes = "\n".join(
         f'<li id="note-{number}">{escape(text)}</li>' for number, text in enumerate(table.footnotes, start=1)
     )
-    return (
-        (f"\n<h3>What the columns mean</h3>\n<dl>\n{items}\n</dl>" if items else "")
-        + (f"\n<h3>Notes</h3>\n<ol>\n{notes}\n</ol>" if notes else "")
+    return (f"\n<h3>What the columns mean</h3>\n<dl>\n{items}\n</dl>" if items else "") + (
+        f"\n<h3>Notes</h3>\n<ol>\n{notes}\n</ol>" if notes else ""
     )
 
 

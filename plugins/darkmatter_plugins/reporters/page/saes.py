@@ -11,11 +11,16 @@ from darkmatter_plugins.reporters.page.markup import bullets, escape, flat, numb
 from darkmatter_plugins.reporters.page.provenance import Records
 
 ANATOMY = (
-    ("missed in all (FVU)", "reconstruction: fvu"),
-    ("linear part", "error_decomposition: fvu_linear"),
-    ("nonlinear part", "error_decomposition: fvu_nonlinear"),
-    ("of it the encoder's, on a sample of rows", "gradient_pursuit: encoder_error"),
+    ("missed in all (FVU)", "reconstruction: fvu", "reconstruction: fvu"),
+    ("linear part", "error_decomposition: fvu_linear", "reconstruction: fvu"),
+    ("nonlinear part", "error_decomposition: fvu_nonlinear", "reconstruction: fvu"),
+    (
+        "of it the encoder's (gradient pursuit, rows of its own)",
+        "gradient_pursuit: encoder_error",
+        "gradient_pursuit: fvu",
+    ),
 )
+"""Part, metric, and the FVU on the same rows."""
 NEAR = 0.15
 """A control whose L0 is this near, relative, stands beside an SAE."""
 
@@ -34,12 +39,10 @@ def saes(section: api.Section, place: int, provenance: Records, conditions: Reco
     for index, (name, results) in enumerate(by_name.items()):
         results.sort(key=lambda each: (each.evaluator.name, repr(sorted(each.config.items()))))
         sae = results[0].sae
-        controls = [
-            each for each, found in by_name.items() if found[0].sae.is_control and not sae.is_control
-        ]
+        controls = [each for each, found in by_name.items() if found[0].sae.is_control and not sae.is_control]
         inside = [
-            _identity(results),
             _anatomy(metrics[name], {each: metrics[each] for each in controls}),
+            _identity(results),
             *(_result(result, provenance, conditions) for result in results),
         ]
         kind = ' <span class="kind">control</span>' if sae.is_control else ""
@@ -90,11 +93,11 @@ def _identity(results: Sequence[api.Result]) -> str:
     assumed = bullets(dict.fromkeys(line for result in results for line in result.sae.assumptions))
     return "\n".join(
         [
-            pairs(known),
             f"<h4>Assumed</h4>\n{assumed or '<p>Nothing: its files say all that was needed.</p>'}"
             if not sae.members and not sae.is_control
             else "",
             f"<h4>Overridden by the user or a catalogue</h4>\n{pairs(overrides)}" if overrides else "",
+            f"<details><summary>What it is and where it is from</summary>\n{pairs(known)}\n</details>",
         ]
     )
 
@@ -112,18 +115,24 @@ def _anatomy(mine: Metrics, controls: Mapping[str, Metrics]) -> str:
     if total is None:
         return ""
     rows = []
-    for label, name in ANATOMY:
-        metric = mine.get(name)
+    for label, name, whole in ANATOMY:
+        metric, fvu = mine.get(name), _value(mine, whole)
         if metric is None:
             continue
-        share = "" if metric.value is None or total <= 0 else f"{100 * metric.value / total:.1f}%"
+        share = f"{100 * metric.value / fvu:.1f}%" if metric.value is not None and fvu else ""
         rows.append([escape(label), _shown(metric), share])
     rows += [
-        [f'{escape(f"control {name}: missed in all")} <span class="faint">l0 {escape(number(l0))}</span>', _shown(metric), ""]
+        [
+            f'{escape(f"control {name}: missed in all")} <span class="faint">l0 {escape(number(l0))}</span>',
+            _shown(metric),
+            "",
+        ]
         for name, l0, metric in _matched(mine, controls)
     ]
     head = ("part", "share of the activations' variance", "of the FVU")
-    return f"<h4>Anatomy of the error</h4>\n{_bar(mine, total)}\n{scrolling('anatomy of the error', head, rows)}"
+    return (
+        f"<h4>Anatomy of the error</h4>\n{_bar(mine, total)}\n{scrolling('anatomy of the error', head, rows)}"
+    )
 
 
 def _bar(mine: Metrics, total: float) -> str:
@@ -160,9 +169,9 @@ def _value(metrics: Metrics, name: str) -> float | None:
 def _result(result: api.Result, provenance: Records, conditions: Records) -> str:
     title = f"{result.evaluator.name} v{result.evaluator.version}"
     said = escape(result.status if result.status != "ok" else f"{len(result.metrics)} metrics")
-    inside = [f'<p class="warning">{escape(result.status)}: {escape(result.reason or "no reason given")}</p>'] * (
-        result.status != "ok"
-    )
+    inside = [
+        f'<p class="warning">{escape(result.status)}: {escape(result.reason or "no reason given")}</p>'
+    ] * (result.status != "ok")
     if result.metrics:
         head = ("metric", "value", "n", "interval over", "better")
         inside.append(scrolling(f"metrics of {title}", head, map(_metric, result.metrics)))
@@ -171,12 +180,12 @@ def _result(result: api.Result, provenance: Records, conditions: Records) -> str
     options = {name: _plain(value) for name, value in flat(result.config).items()}
     inside.append(f"<h5>Options</h5>\n{pairs(options) or '<p>None.</p>'}")
     measured = conditions.link({"activations": result.cache, "analysis": result.analysis})
-    inside.append(
-        f'<p class="faint">{measured}, {provenance.link(result.provenance)}; key <code>{escape(result.key)}</code>'
-        f"{f', checksum <code>{escape(result.checksum)}</code>' if result.checksum else ''}</p>"
-    )
+    made = provenance.link(result.provenance)
+    checksum = f", checksum <code>{escape(result.checksum)}</code>" if result.checksum else ""
+    inside.append(f'<p class="faint">{measured}, {made}; key <code>{escape(result.key)}</code>{checksum}</p>')
     body = "\n".join(inside)
-    return f'<details class="result"><summary>{escape(title)} <span class="faint">{said}</span></summary>\n{body}\n</details>'
+    summary = f'{escape(title)} <span class="faint">{said}</span>'
+    return f'<details class="result"><summary>{summary}</summary>\n{body}\n</details>'
 
 
 def _metric(metric: api.MetricValue) -> list[str]:

@@ -7,6 +7,12 @@ from collections.abc import Iterator, Sequence
 from darkmatter import api
 from darkmatter_plugins.reporters.page.markup import bullets, escape
 
+ARROWS = ("↑", "↓")
+"""How the title of a column ends where one direction is better."""
+LEAD = (
+    "The best SAE by each metric that has a better direction, controls aside, with 95% intervals. More "
+    "active latents reconstruct better, so l0 stands beside the name."
+)
 MANY = 4
 """Of more names than these, only the first are said."""
 
@@ -14,14 +20,13 @@ MANY = 4
 def summary(table: api.Table) -> str:
     """Paragraphs for the top of the page."""
     parts = [f"<p>{escape(_counted(table))}</p>"]
-    for section in table.sections:
-        lines = list(_best(section))
-        parts.append(f"<h3>{escape(section.title)}</h3>\n<p>{escape(_compared(section))}</p>")
+    ranked = [(section, list(_best(section))) for section in table.sections]
+    for section, lines in sorted(ranked, key=lambda each: not each[1]):  # where nothing is ranked comes last
+        parts.append(f"<h3>{escape(section.title)}</h3>")
         if lines:
-            parts.append(
-                "<p>Best of the SAEs, controls aside; intervals are 95%, and what a paired comparison "
-                "cannot tell apart is said:</p>\n<ul class=\"best\">\n" + "\n".join(lines) + "\n</ul>"
-            )
+            parts.append(f"<p>{LEAD}</p>\n<ul>\n" + "\n".join(lines) + "\n</ul>")
+        else:
+            parts.append(f"<p>{escape(_alone(section))}</p>")
     parts.append(_missing(table))
     return "\n".join(parts)
 
@@ -44,8 +49,16 @@ def _counted(table: api.Table) -> str:
     return text
 
 
-def _compared(section: api.Section) -> str:
-    return f"Measured on: {section.data}." if section.data else "What it was measured on is not recorded."
+def _alone(section: api.Section) -> str:
+    """What the only SAE of a section has, where there is nothing to rank."""
+    found: dict[str, list[str]] = {}
+    for block in section.blocks:
+        for row in block.rows:
+            for column, cell in zip(block.columns, row.cells, strict=True):
+                if not row.is_control and cell.value is not None and column.title.endswith(ARROWS):
+                    found.setdefault(row.name, []).append(f"{column.metric} {cell.text}")
+    said = [f"{name}: {', '.join(values)}." for name, values in found.items()]
+    return " ".join(["There is nothing to rank.", *said[:MANY]])
 
 
 def _best(section: api.Section) -> Iterator[str]:
@@ -62,16 +75,16 @@ def _best(section: api.Section) -> Iterator[str]:
             compared = sum(cell.value is not None for _, cell in cells)
             name, cell = best
             at = l0.get(name)
-            where = f" (l0 {api.format_value(at)})" if at is not None else ""
-            lead = "Lowest" if column.title.rstrip().endswith("↓") else "Highest"
-            said = f"{name}{where}: {cell.text}, of {compared}."
+            where = f" at l0 {api.format_value(at)}" if at is not None else ""
+            lead = "Lowest" if column.title.endswith("↓") else "Highest"
+            said = f"of {compared}: {name}{where}, {cell.text}."
             if ties:
                 said += f" Cannot be told apart: {names(ties)}."
             if without:
                 said += f" Without a value: {without}."
             yield (
                 f"<li>{lead} <b>{escape(column.metric)}</b> "
-                f'<span class="faint">{escape(column.evaluator)}</span>: {escape(said)}</li>'
+                f'<span class="faint">({escape(column.evaluator)})</span> {escape(said)}</li>'
             )
 
 
@@ -80,7 +93,9 @@ def _missing(table: api.Table) -> str:
         return "<p>Nothing failed, nothing was skipped, and every file was used.</p>"
     lines = []
     if table.missing:
-        lines.append(f"Failed or skipped: {plural(len(table.missing), 'entry', 'entries')}, listed below with reasons.")
+        lines.append(
+            f"Failed or skipped: {plural(len(table.missing), 'entry', 'entries')}, listed below with reasons."
+        )
     if table.problems:
         lines.append(f"Not trusted and not used: {plural(len(table.problems), 'file')}, listed below.")
     return bullets(lines)

@@ -2,7 +2,7 @@
 // The figures: the plotting library is unpacked, checked against the page's policy, and draws.
 (async () => {
   const packed = document.getElementById("plotly");
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const figures = JSON.parse(document.getElementById("figures-data").textContent);
   const places = figures.map((figure) => document.getElementById(figure.id));
   const fail = (why) => places.forEach((place) => (place.textContent = `The figure cannot be drawn: ${why}`));
 
@@ -44,10 +44,13 @@
   }
   const again = () => figures.forEach((figure, index) => Plotly.relayout(places[index], layout(figure)));
   document.addEventListener("recoloured", again);
-  document.addEventListener("filtered", (event) => {
+  const controls = document.getElementById("controls");
+  const filter = () => {
     figures.forEach((figure, index) => {
-      const controls = figure.data.flatMap((trace, at) => (trace.meta === "control" ? [at] : []));
-      if (controls.length) Plotly.restyle(places[index], { visible: event.detail.controls }, controls);
+      const traces = figure.data.flatMap((trace, at) => (trace.meta === "control" ? [at] : []));
+      if (traces.length) Plotly.restyle(places[index], { visible: controls.checked }, traces);
     });
-  });
+  };
+  document.addEventListener("filtered", filter);
+  if (!controls.checked) filter(); // it was changed while the library was unpacked
 })();

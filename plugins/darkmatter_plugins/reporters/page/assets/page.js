@@ -55,7 +55,7 @@
         each.hidden = empty || (chosen !== "" && each.dataset.evaluator !== chosen);
       });
       $("shown").textContent = `${visible.size} of ${names.size} names shown`;
-      document.dispatchEvent(new CustomEvent("filtered", { detail: { controls: $("controls").checked } }));
+      document.dispatchEvent(new CustomEvent("filtered"));
     };
     tools.addEventListener("input", filter);
     tools.addEventListener("submit", (event) => event.preventDefault());
