@@ -93,7 +93,7 @@ def _identity(results: Sequence[api.Result]) -> str:
     assumed = bullets(dict.fromkeys(line for result in results for line in result.sae.assumptions))
     return "\n".join(
         [
-            f"<h4>Assumed</h4>\n{assumed or '<p>Nothing: its files say all that was needed.</p>'}"
+            f"<h4>Assumed</h4>\n{assumed or '<p>Nothing is recorded as assumed.</p>'}"
             if not sae.members and not sae.is_control
             else "",
             f"<h4>Overridden by the user or a catalogue</h4>\n{pairs(overrides)}" if overrides else "",
@@ -129,7 +129,7 @@ def _anatomy(mine: Metrics, controls: Mapping[str, Metrics]) -> str:
         ]
         for name, l0, metric in _matched(mine, controls)
     ]
-    head = ("part", "share of the activations' variance", "of the FVU")
+    head = ("part", "of the variance", "of the FVU")
     return (
         f"<h4>Anatomy of the error</h4>\n{_bar(mine, total)}\n{scrolling('anatomy of the error', head, rows)}"
     )

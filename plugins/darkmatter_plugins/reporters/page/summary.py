@@ -92,10 +92,10 @@ def _missing(table: api.Table) -> str:
     if not table.missing and not table.problems:
         return "<p>Nothing failed, nothing was skipped, and every file was used.</p>"
     lines = []
-    if table.missing:
-        lines.append(
-            f"Failed or skipped: {plural(len(table.missing), 'entry', 'entries')}, listed below with reasons."
-        )
+    for status in ("failed", "skipped"):
+        count = sum(row["metric"] is None and row["status"] == status for row in table.rows)
+        if count:
+            lines.append(f"{plural(count, 'result')} {status}, listed below with reasons.")
     if table.problems:
         lines.append(f"Not trusted and not used: {plural(len(table.problems), 'file')}, listed below.")
     return bullets(lines)

@@ -128,7 +128,7 @@ def test_the_summary_says_what_is_best_and_what_is_missing(table):
 
     assert "Highest fvu_nonlinear (error_decomposition) of 3: small, 0.0" in said, "as its result says it"
     assert "3 SAEs and families and 1 control, measured by 5 evaluators" in said
-    assert "Failed or skipped: 1 entry" in said
+    assert "1 result skipped, listed below with reasons." in said
     assert "Not trusted and not used: 1 file" in said
 
 
