@@ -34,6 +34,9 @@ COMMANDS = {
     "compare": LazyCommand(
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."
     ),
+    "report": LazyCommand(
+        f"{_HERE}.report:report", "Results as one page to read, sort and send: offline HTML."
+    ),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "feature": LazyCommand(
         f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."

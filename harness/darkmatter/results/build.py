@@ -70,6 +70,7 @@ class _Builder:
                 for reason in why_not_comparable(first, mine)
                 if data_signature(first) != data_signature(mine)
             ),
+            results=tuple((name, entry.result) for name, entry in entries),
         )
 
     def _place(self, source: Source) -> tuple[int, Source]:
@@ -133,7 +134,7 @@ class _Builder:
         if metric.value is None:
             return Cell(UNDEFINED, notes=(self.note(metric.reason or metric.status),))
         text = format_value(metric.value, metric.ci_low, metric.ci_high)
-        return Cell(text, mark)
+        return Cell(text, mark, value=metric.value)
 
 
 def build_table(
