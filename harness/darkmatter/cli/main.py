@@ -40,6 +40,7 @@ COMMANDS = {
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "feature": LazyCommand(
         f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."
+    ),
     "leaderboard": LazyCommand(
         f"{_HERE}.leaderboard:leaderboard", "Published results: build, check, submit, audit."
     ),
