@@ -61,8 +61,17 @@ WORLD: dict[str, dict[str, Any]] = {
 }
 """What the full budget knows of the embedded world."""
 
-FULL_ONLY = {"cross_layer": WIDTHS, "synthetic_noise": WIDTHS, "error_saes": ONE}
-"""The same in ``paper.yaml``; the paper has one SAE for each. `cross_layer` on controls says nothing."""
+FULL_ONLY = {
+    "cross_layer": WIDTHS,
+    "synthetic_noise": WIDTHS,
+    "error_saes": ONE,
+    "concept_erasure": (*WIDTHS, "pca-k16"),
+    "feature_effects": (*WIDTHS, "pca-k16"),
+}
+"""The same in ``paper.yaml``; the papers have one SAE for most. `cross_layer` on controls says nothing."""
+
+EVERYWHERE = ("mean", "pca-k16")
+"""Controls that ``paper.yaml`` has at every hook point, as a leaderboard demands."""
 
 DEMO: dict[str, dict[str, Any]] = {
     "reconstruction": {},
@@ -112,7 +121,12 @@ def write_demo(folder: Path) -> dict[str, Any]:
         "seed": 0,
     }
     only = {name: list(saes) for name, saes in FULL_ONLY.items()}
-    paper = {**demo, "evaluators": {name: WORLD.get(name, {}) for name in DEMO}, "only": only}
+    paper = {
+        **demo,
+        "saes": {**demo["saes"], **{name: CONTROLS[name] for name in EVERYWHERE}},
+        "evaluators": {name: WORLD.get(name, {}) for name in DEMO},
+        "only": only,
+    }
     _write(folder / "suite.yaml", "The suite of `darkmatter demo`, with budgets cut to two minutes.", demo)
     full = "The suite of `darkmatter demo` with the evaluators' full budgets: far more than two minutes."
     _write(folder / "paper.yaml", full, paper)
