@@ -8,7 +8,7 @@
 A marker names an evaluator, its metrics and SAEs, `*` for anything:
 `<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. Controls are named as
 `control:pca-k*`, and a metric `ratio.pca[]` is a family's, once per SAE. Pictures are those that a page
-shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model's numbers as they are.
+shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model's numbers alone.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -117,6 +118,30 @@ def test_controls_and_metrics_per_sae_are_asked_for_by_name(maker):
     asked = maker.table(given, "e", ["m"], "topk* control:pca-k*", "").splitlines()[2:]
     assert asked == ["| embedded | pca-k8 | 2 |", "| embedded | topk | 1 |"]
     assert maker.table(given, "e", ["r.b[]"], "*", "").splitlines()[2:] == ["| embedded | topk | 4 |"]
+
+
+def test_each_page_has_tinystories_results_of_its_own(maker, tmp_path, monkeypatch):
+    """The embedded numbers are one run's, those of TinyStories each page's own run's."""
+    folders = {name: tmp_path / name for name in ("demo", "first", "second")}
+    for value, folder in enumerate(folders.values()):
+        folder.mkdir()
+        row = {"evaluator": "e", "hook": maker.HOOK, "is_control": False, "ci_low": None, "ci_high": None}
+        rows = [{**row, "sae": "topk", "metric": "m", "value": value}]
+        (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    pages = [tmp_path / "a.md", tmp_path / "b.md"]
+    for page in pages:
+        page.with_suffix("").mkdir()
+        page.write_text("<!-- numbers: e | m | topk -->\n<!-- end -->\n", encoding="utf-8")
+    read = SimpleNamespace(
+        read=lambda folder: SimpleNamespace(table=lambda **_: (folder / "rows.json").read_text("utf-8"))
+    )
+    monkeypatch.setattr(maker, "ResultSet", read)
+    monkeypatch.setattr(maker, "PAGES", pages)
+    monkeypatch.setattr(maker, "draw", lambda *_: None)
+    maker.main(*folders.values())
+
+    shown = [re.findall(r"\| (\d) \|", page.read_text(encoding="utf-8")) for page in pages]
+    assert shown == [["0", "1"], ["0", "2"]]
 
 
 @pytest.mark.slow
