@@ -34,8 +34,8 @@ MARKER = re.compile(r"(<!-- numbers: (.+?) \| (.+?) \| (.+?) -->\n)(.*?)(<!-- en
 MODELS = ("embedded", "TinyStories")
 HOOK = "blocks.2.hook_resid_post"
 PICTURE = re.compile(r"\((?:dark-matter|interpretable-features)/(\w+?)-(\w+)(?:-([\w.-]+?))?\.png\)")
-SMALLER, COLOURS = 0.55, 64
-"""Pictures in the repository are drawn for a screen, not for print."""
+SMALLER, COLOURS, LARGEST = 0.55, (64, 40, 24), 70_000
+"""Pictures in the repository are drawn for a screen, not for print: with as many colours as fit the bytes."""
 
 Rows = Sequence[dict[str, Any]]
 
@@ -95,8 +95,11 @@ def small(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as whole:
         size = (round(whole.width * SMALLER), round(whole.height * SMALLER))
         shrunk = whole.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    shrunk.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).save(content, "PNG", optimize=True)
+    for colours in COLOURS:
+        content = io.BytesIO()
+        shrunk.quantize(colours, method=Image.Quantize.MAXCOVERAGE).save(content, "PNG", optimize=True)
+        if len(content.getvalue()) < LARGEST:
+            break
     return content.getvalue()
 
 
