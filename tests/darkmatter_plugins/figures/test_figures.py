@@ -94,6 +94,17 @@ def test_concept_erasure(drawn, made):
         }
 
 
+def test_the_key_of_one_concept_erasure_fits_its_picture(drawn, made):
+    """A picture of one panel is narrow; its key is no wider."""
+    (axis,) = drawn("concept_erasure", ResultSet(list(made.per_sae("alone", 0))))[""]
+    axis.figure.draw_without_rendering()
+    (key,) = axis.figure.legends
+    box = key.get_window_extent()
+
+    assert box.x0 >= 0
+    assert box.x1 <= axis.figure.bbox.x1
+
+
 def test_a_few_saes_are_not_interpolated(drawn, made):
     """Without a second L0 there is no area: points with their names and values instead of colours."""
     few = [
