@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": LazyCommand(
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."
     ),
+    "check": LazyCommand(f"{_HERE}.check:check", "Fail where SAEs became worse than a baseline, for CI."),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),
