@@ -122,8 +122,8 @@ def _metric(results: list[Result], name: str, evaluator: str | None) -> tuple[Re
     names = sorted({result.evaluator.name for result in results})
     if evaluator is not None and evaluator not in names:
         message = (
-            f"{sae} has no result of {evaluator!r}. {did_you_mean(evaluator, names)} `darkmatter run SUITE.yaml` "
-            f"with {evaluator} under evaluators: makes it."
+            f"{sae} has no result of {evaluator!r}. {did_you_mean(evaluator, names)} "
+            f"`darkmatter run SUITE.yaml` with {evaluator} under evaluators: makes it."
         )
         raise UsageError(message)
     asked = [result for result in results if evaluator in {None, result.evaluator.name}]
@@ -133,7 +133,8 @@ def _metric(results: list[Result], name: str, evaluator: str | None) -> tuple[Re
     if found:
         homes = sorted({result.evaluator.name for result, _ in found})
         if len(homes) > 1:
-            message = f"several evaluators have {name!r}; say which: evaluator={' or evaluator='.join(map(repr, homes))}."
+            choices = " or evaluator=".join(map(repr, homes))
+            message = f"several evaluators have {name!r}; say which: evaluator={choices}."
         else:
             message = f"{len(found)} results have {homes[0]}.{name} of {sae}; give a folder with one run."
         raise UsageError(message)

@@ -33,7 +33,8 @@ def junit_xml(check: Check) -> bytes:
         case = ET.SubElement(suite, "testcase", {"classname": "results", "name": "files", "time": "0"})
         ET.SubElement(case, "error", {"message": _clean(reason)})
     ET.indent(suites)
-    return ET.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+    data: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return data + b"\n"
 
 
 def _case(suite: ET.Element, metric: CheckedMetric) -> None:

@@ -131,11 +131,11 @@ def _require_checkable(limits: Mapping[str, Limit], before: Sequence[StoredResul
 def _why_never(entry: StoredResult, metric: MetricValue) -> str:
     """What a metric lacks to be checked at all; empty if nothing."""
     if metric.value is None:
-        return f"no value in the baseline: {metric.reason}"
+        return f"no value in the baseline ({metric.reason})"
     if metric.higher_is_better is None:
         return "no direction in which it is worse"
     if not _has_sums(entry, metric.name):
-        return "no sums over contexts, so that chance cannot be told from change"
+        return "no sums over contexts to tell change from chance"
     return "" if metric.ci_low is not None else "no interval in the baseline"
 
 
@@ -191,7 +191,7 @@ class _Judge:
             return None
         why = _why_never(entry, metric)
         if not why and own is None and metric.unit not in _SHARES:
-            why = f"no limit: it is in {metric.unit}, so a share of it says little; give it one with --metric"
+            why = f"no limit of its own (it is in {metric.unit}; give it one with --metric)"
         if why:
             return _row(entry, metric, "left out", why)
         return replace(_row(entry, metric, "green", ""), limit=own or self.limit)

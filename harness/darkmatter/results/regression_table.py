@@ -22,7 +22,7 @@ _Field = tuple[str, Callable[[CheckedMetric], str]]
 
 
 def check_table(check: Check) -> Table:
-    """What is red first, then what is green, left out and new."""
+    """What is red first, then what is green and new; what is left out stands in the notes."""
     red, green = check.having("red", "error"), check.having("green")
     measured: list[_Field] = [
         ("metric", _metric),
@@ -36,13 +36,12 @@ def check_table(check: Check) -> Table:
         _section("Red", "worse than allowed, or not to be judged", red, [*measured, ("verdict", _verdict)]),
         _section("Green", "within the limit, or worse only by chance", green, measured),
         _section("New", "nothing to compare with", check.having("new"), said),
-        _left_out(check),
     ]
     return Table(
         title=headline(check),
         sections=tuple(section for section in sections if section.blocks[0].rows),
         how_to_read=HOW_TO_READ,
-        missing=check.notes,
+        footnotes=(*_left_out(check), *check.notes),
         problems=tuple(f"{problem.path} {problem.reason}" for problem in check.problems),
         rows=[metric.to_json() for metric in check.metrics],
     )
@@ -83,25 +82,17 @@ def _section(title: str, meaning: str, metrics: Sequence[CheckedMetric], fields:
     return Section(title=f"{title}: {len(metrics)}", data="", blocks=(Block(meaning, columns, rows),))
 
 
-def _left_out(check: Check) -> Section:
+def _left_out(check: Check) -> list[str]:
     """What is not checked, by reason: the same metrics of many SAEs are said once."""
     everyone = {metric.sae for metric in check.metrics if metric.metric}
     grouped: dict[str, dict[str, list[str]]] = {}
     for metric in check.having("left out"):
         name = metric.called or metric.evaluator
         grouped.setdefault(metric.reason, {}).setdefault(name, []).append(metric.sae)
-    rows = tuple(
-        TableRow(
-            reason,
-            is_control=False,
-            cells=(Cell(", ".join(_of(name, saes, everyone) for name, saes in names.items())),),
-        )
+    return [
+        f"Not checked, {reason}: {', '.join(_of(name, saes, everyone) for name, saes in names.items())}."
         for reason, names in grouped.items()
-    )
-    block = Block(
-        "headline metrics of the baseline", (Column("", "metrics", "metrics"),), rows, heading="why"
-    )
-    return Section(title="Not checked", data="", blocks=(block,))
+    ]
 
 
 def _of(name: str, saes: Sequence[str], everyone: set[str]) -> str:
