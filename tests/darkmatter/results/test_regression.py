@@ -132,10 +132,12 @@ def test_a_metric_that_lost_its_value_is_red(status):
 def test_an_evaluator_that_failed_is_red_and_one_that_is_missing_too():
     """Neither a failed result nor none at all passes; an unreadable SAE has no hook point."""
     failed = sample_result("mine", {}, status="failed", reason="no such file", hook="")
+    midway = sample_result("mine", {}, status="failed", reason="out of memory")
     other = sample_result("mine", evaluator="density")
 
     assert set(verdicts(check([entry()], [failed])).values()) == {"red"}
     assert "no such file" in check([entry()], [failed]).metrics[0].reason
+    assert "out of memory" in check([entry()], [midway]).metrics[0].reason
     assert set(verdicts(check([entry()], [other])).values()) == {"red"}
 
 
