@@ -54,7 +54,7 @@ def headline(check: Check) -> str:
         return f"darkmatter check: green, {len(green)} of {len(green)} checks are within their limits"
     if not red and not green:
         return "darkmatter check: red, nothing could be compared with the baseline"
-    files = f"; {len(check.problems)} files could not be used" if check.problems else ""
+    files = f"; files that could not be used: {len(check.problems)}" if check.problems else ""
     return f"darkmatter check: red, {len(red)} of {len(red) + len(green)} checks failed{files}"
 
 
