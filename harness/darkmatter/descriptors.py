@@ -47,6 +47,7 @@ class Requirement(enum.StrEnum):
     TOKENS = "token ids"
     LOSS = "per-token losses"
     LABELS = "labels"
+    LABELS_OR_MODEL = "labels or a language model"
     DECODER = "an SAE with a decoder matrix"
     RECONSTRUCTION = "an SAE that reconstructs its target"
     TRAINING = "a training budget"

@@ -36,6 +36,9 @@ COMMANDS = {
     ),
     "check": LazyCommand(f"{_HERE}.check:check", "Fail where SAEs became worse than a baseline, for CI."),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
+    "feature": LazyCommand(
+        f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."
+    ),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),
     "plugins": LazyCommand(f"{_HERE}.plugins:plugins", "Plugins that are in use, and those that failed."),

@@ -72,7 +72,9 @@ class Suite(Config):
         {}, description="evaluator: the SAEs that it measures; default: all. Part of no result's key"
     )
     analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
-    controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
+    controls: bool = Field(
+        default=True, description="add the mean, and pca, pca_topk and random at the SAEs' L0"
+    )
     seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
 
     @field_validator("evaluators", mode="before")
@@ -91,7 +93,7 @@ class Suite(Config):
 
     @model_validator(mode="after")
     def _only_what_is_there(self) -> Suite:
-        listed = [name for name, ref in self.saes.items() if not ref.ref.startswith("baseline:")]
+        listed = list(self.saes)
         for evaluator, names in self.only.items():
             if evaluator not in (self.evaluators or {}):
                 message = f"`only` restricts {evaluator!r}, which `evaluators` does not list"

@@ -33,8 +33,27 @@ CONTROLS = {
 WIDTHS = ("topk-w256-k16", "topk-w1024-k16", "topk-w4096-k16")
 ONE = ("topk-w1024-k16",)
 
-ONLY = {"gradient_pursuit": WIDTHS, "cross_layer": WIDTHS, "synthetic_noise": ONE, "error_saes": ONE}
+BESIDE = (*WIDTHS, "pca-k16", "pca_topk", "random", "identity")
+"""SAEs with the controls that the second paper compares them with."""
+
+ONLY = {
+    "gradient_pursuit": WIDTHS,
+    "cross_layer": WIDTHS,
+    "synthetic_noise": ONE,
+    "error_saes": ONE,
+    "feature_editing": BESIDE,
+    "concept_erasure": ONE,
+    "feature_effects": (*ONE, "pca-k16"),
+    "feature_recovery": BESIDE,
+}
 """What the demo's costly evaluators measure."""
+
+WORLD: dict[str, dict[str, Any]] = {
+    "feature_recovery": {"concepts": "world_concepts"},
+    "feature_editing": {"dataset": "world_indirect_object"},
+    "concept_erasure": {"dataset": "world_gender"},
+}
+"""What the full budget knows of the embedded world."""
 
 FULL_ONLY = {"cross_layer": WIDTHS, "synthetic_noise": WIDTHS, "error_saes": ONE}
 """The same in ``paper.yaml``; the paper has one SAE for each. `cross_layer` on controls says nothing."""
@@ -49,8 +68,23 @@ DEMO: dict[str, dict[str, Any]] = {
     "ce_attribution": {"contexts": 48, "controls": "none"},
     "gradient_pursuit": {"max_rows": 3000},
     "cross_layer": {"kinds": ["reconstruction", "activation"], "controls": False},
-    "synthetic_noise": {"max_rows": 3000, "ablated": [0.0], "pairs": [[1.0, 0.6]], "authors": False},
+    "synthetic_noise": {"max_rows": 20000, "ablated": [0.0], "pairs": [[1.0, 0.6]], "authors": False},
     "error_saes": {"width": 256, "k": 8, "steps": 150, "batch": 256, "seeds": 1, "latents": 30},
+    "fvu_l0_curve": {"points": 24},
+    "autointerp": {"latents": 30, "train_fragments": 20, "test_fragments": 10},
+    "dictionary_similarity": {"max_matching": 512},
+    "feature_recovery": {"concepts": {"name": "world_concepts", "groups": ["name", "gender", "number"]}},
+    "feature_editing": {"dataset": {"name": "world_indirect_object", "pairs": 40}, "largest": 32},
+    "concept_erasure": {"dataset": "world_gender", "contexts": 8, "random_seeds": 1},
+    "feature_effects": {
+        "latents": 8,
+        "context_positions": 1,
+        "context_tokens": 8,
+        "effect_contexts": 2,
+        "edges": 3,
+        "random_edges": 2,
+        "top_fragments": 3,
+    },
 }
 """Every evaluator that the paper's experiments became; options are budgets cut to a laptop's patience."""
 
@@ -72,7 +106,7 @@ def write_demo(folder: Path) -> dict[str, Any]:
         "seed": 0,
     }
     only = {name: list(saes) for name, saes in FULL_ONLY.items()}
-    paper = {**demo, "evaluators": {name: {} for name in DEMO}, "only": only}
+    paper = {**demo, "evaluators": {name: WORLD.get(name, {}) for name in DEMO}, "only": only}
     _write(folder / "suite.yaml", "The suite of `darkmatter demo`, with budgets cut to two minutes.", demo)
     full = "The suite of `darkmatter demo` with the evaluators' full budgets: far more than two minutes."
     _write(folder / "paper.yaml", full, paper)

@@ -142,6 +142,9 @@ def test_a_run_may_restrict_an_evaluator_to_some_saes(tmp_path):
     assert found["a", "looker"]["seen"] == 1
     assert run(TRIO, [LOOKER, CHEAP], out=tmp_path)[1] == 2
 
+    found, _ = run(TRIO, [LOOKER], only=("a", "mean"), controls=True)
+    assert {name for name, _ in found} == {"a", *(f"mean@{hook}" for hook in HOOKS)}
+
     broken = api.CanonicalSAE(W_enc=torch.eye(3), W_dec=torch.eye(3), activation=api.Relu(), hook_in=HOOKS[0])
     found, _ = run({"a": relu(), "broken": broken}, [CHEAP], only=("a",))
     assert set(found) == {("a", "cheap")}
