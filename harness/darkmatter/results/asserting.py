@@ -45,7 +45,7 @@ class Asserting:
             max: the largest number that is good enough.
             min: the smallest one.
             sae: the SAE's name; may be left out where the results are of one SAE (controls apart).
-            evaluator: needed where several evaluators have a metric of that name.
+            evaluator: needed where several evaluators have a headline metric of that name.
             bound: what is compared: the value, or the low or high end of its 95% interval.
         """
         __tracebackhide__ = True
@@ -78,6 +78,7 @@ class Asserting:
         return float(number)
 
     def _read(self, folder: str | Path) -> ResultSet:
+        __tracebackhide__ = True
         path = self.root / folder
         if not path.exists():
             message = f"there is no folder {str(folder)!r} below {str(self.root)!r}. {_how(folder)}"
@@ -99,6 +100,7 @@ def _how(folder: str | Path) -> str:
 
 def _chosen_sae(results: ResultSet, sae: str | None) -> list[Result]:
     """The results of the one SAE that is meant."""
+    __tracebackhide__ = True
     labelled = list(zip(results.names, results.results, strict=True))
     named = {label for label, _ in labelled} | {result.sae.name for _, result in labelled}
     if sae is not None:
@@ -117,7 +119,8 @@ def _chosen_sae(results: ResultSet, sae: str | None) -> list[Result]:
 
 
 def _metric(results: list[Result], name: str, evaluator: str | None) -> tuple[Result, MetricValue]:
-    """The one metric of that name."""
+    """The one metric of that name; a headline metric wins over those that are none."""
+    __tracebackhide__ = True
     sae = results[0].sae.name
     names = sorted({result.evaluator.name for result in results})
     if evaluator is not None and evaluator not in names:
@@ -128,6 +131,7 @@ def _metric(results: list[Result], name: str, evaluator: str | None) -> tuple[Re
         raise UsageError(message)
     asked = [result for result in results if evaluator in {None, result.evaluator.name}]
     found = [(result, metric) for result in asked for metric in result.metrics if metric.name == name]
+    found = [each for each in found if each[1].primary] or found
     if len(found) == 1:
         return found[0]
     if found:
