@@ -192,12 +192,13 @@ def test_bad_inputs_are_refused_and_never_run(job, wrong, said):
     assert not (job.checkout / "hacked").exists()
 
 
+DARKMATTER = f'#!/bin/sh\nexec "{sys.executable}" -m darkmatter.cli.main "$@"\n'
+
+
 @pytest.mark.parametrize(("results", "passed"), [("baseline", "true"), ("worse", "false")])
 def test_the_check_of_the_action(job, results, passed):
     """The exit status is that of the check; summary, output and report are there either way."""
-    job.tool(
-        "temp/darkmatter/bin/darkmatter", f'#!/bin/sh\nexec "{sys.executable}" -m darkmatter.cli.main "$@"\n'
-    )
+    job.tool("temp/darkmatter/bin/darkmatter", DARKMATTER)
     metrics = "reconstruction.fvu=3%\n"
     done = job.run(script(ROOT / "action.yml", "Check"), **INPUTS | {"RESULTS": results, "METRICS": metrics})
 
@@ -205,6 +206,31 @@ def test_the_check_of_the_action(job, results, passed):
     assert job.output.read_text() == f"passed={passed}\n"
     assert "3%" in job.summary.read_text()
     assert {path.name for path in (job.temp / "darkmatter-check").iterdir()} == {"junit.xml", "summary.md"}
+
+
+@pytest.mark.slow
+def test_the_action_runs_a_suite(job):
+    """With a suite the step evaluates it: the same SAE is green, and its results are in the report."""
+    from safetensors.torch import save_file
+
+    from darkmatter import save_sae
+    from darkmatter.cli.main import main
+    from darkmatter.testing import synthetic_activations, synthetic_saes
+
+    x = synthetic_activations()["x"]
+    save_file({"x": x}, job.checkout / "x.safetensors")
+    save_sae(synthetic_saes(x)["topk"], job.checkout / "sae")
+    suite = {"activations": "x.safetensors", "saes": {"mine": "sae"}, "evaluators": {"reconstruction": {}}}
+    (job.checkout / "suite.yaml").write_text(yaml.safe_dump(suite))
+    assert main(["run", str(job.checkout / "suite.yaml"), "--out", str(job.checkout / "trusted")]) == 0
+    job.tool("temp/darkmatter/bin/darkmatter", DARKMATTER)
+    given = INPUTS | {"RESULTS": "", "SUITE": "suite.yaml", "BASELINE": "trusted"}
+    assert job.run(script(ROOT / "action.yml", "Check the inputs"), **given).returncode == 0
+    done = job.run(script(ROOT / "action.yml", "Check"), **given)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert job.output.read_text() == "passed=true\n"
+    assert list((job.temp / "darkmatter-check" / "results" / "mine").glob("reconstruction@*.json"))
 
 
 def test_the_installation_of_the_action(job):
