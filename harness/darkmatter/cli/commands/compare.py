@@ -11,7 +11,9 @@ from darkmatter.cli.output import rendered, warn
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR_A [DIR_B]")
-@click.option("--sae", "names", nargs=2, metavar="A B", help="Compare two SAEs of one folder.")
+@click.option(
+    "--sae", "names", nargs=2, metavar="A B", help="Compare two SAEs of one folder; B may be a pattern."
+)
 @rendered
 def compare(
     folders: tuple[Path, ...], names: tuple[str, str] | None, reporter: str, *, all_metrics: bool
