@@ -166,8 +166,11 @@ def build_table(
     first: dict[str, Result] = {}
     sections = []
     for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
-        reference = first.setdefault(hook, entries[0][1].result)
-        other = measured_by(entries[0][1].result)
+        mine = entries[0][1].result
+        other = measured_by(mine)
+        reference = first.setdefault(hook, mine)
+        if other != "darkmatter":
+            reference = next((each for each in results if measured_by(each) == "darkmatter"), reference)
         title = (hook or "activations") + (f" ({other})" if other != "darkmatter" else "")
         section = builder.section(title, entries, reference)
         if section.blocks:  # where nothing could be measured, the list of what is missing says all

@@ -27,8 +27,8 @@ HOW_TO_READ = (
     "Front: no other SAE has both a smaller (or equal) L0 and a better value. Controls are left out.",
     (
         "Dominated by: of the SAEs with at most this L0, the one with the best value; the paired 95% "
-        "interval of the difference, Holm-adjusted over all SAEs that are not on the front, excludes 0. How many more "
-        "have a better value is counted behind it."
+        "interval of the difference, Holm-adjusted over all that are not on the front, excludes 0. How many "
+        "more have a better value is counted behind it."
     ),
     (
         "Ties with: behind that SAE by value, but the interval contains 0, or there is none: it cannot be "

@@ -54,9 +54,9 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     count = max(len(spots) for spots, _, _ in shown)
     yield api.Drawing(
         figure_of(axes[0]),
-        f"{plural(count, 'SAE')}, controls aside. Filled: on the front, no other SAE has both a smaller or equal "
-        f"L0 and a smaller value; named there. Hollow: behind it. Lines: 95% intervals. Whether a difference "
-        f"exceeds chance is said by `darkmatter table --pareto`.",
+        f"{plural(count, 'SAE')}, controls aside. Filled and named: on the front, no other SAE has both a "
+        f"smaller or equal L0 and a smaller value. Hollow: behind it. Lines: 95% intervals. Whether a "
+        f"difference exceeds chance says `darkmatter table --pareto`.",
     )
 
 

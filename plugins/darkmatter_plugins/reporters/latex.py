@@ -37,7 +37,6 @@ _SPECIAL = {
     "−": "$-$",
     "…": r"\ldots{}",
     "`": r"\textasciigrave{}",
-    "--": "-{-}",
 }
 
 _LAST_LATIN = 0x17F
@@ -46,13 +45,15 @@ _LAST_LATIN = 0x17F
 
 def escape(text: str) -> str:
     """Text from a file that stays text in LaTeX."""
-    return re.sub("-(?:-(?!-))?|.", lambda found: _escaped(found[0]), api.printable(text))
+    return re.sub("-{2,}|.", lambda found: _escaped(found[0]), api.printable(text))
 
 
-def _escaped(char: str) -> str:
-    if char in _SPECIAL:
-        return _SPECIAL[char]
-    return char if char == "-" or ord(char) <= _LAST_LATIN else f"{{[}}U+{ord(char):04X}{{]}}"
+def _escaped(found: str) -> str:
+    """One character, or a run of hyphens, which would become a dash."""
+    if len(found) > 1:
+        return "{-}" * len(found)
+    known = found if ord(found) <= _LAST_LATIN else f"{{[}}U+{ord(found):04X}{{]}}"
+    return _SPECIAL.get(found, known)
 
 
 def render(table: api.Table) -> str:
