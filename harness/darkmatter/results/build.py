@@ -69,7 +69,7 @@ class _Builder:
         return Section(
             title=title,
             data=describe_data([entry.result for _, entry in entries]),
-            blocks=tuple(_blocks(columns, names)),
+            blocks=tuple(cut(columns, names)),
             warnings=tuple(
                 reason
                 for reason in why_not_comparable(first, mine)
@@ -206,8 +206,11 @@ def _metric_order(found: Mapping[str, object], descriptor: Evaluator | None) -> 
     return sorted(found, key=key)
 
 
-def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
-    """One block where everything fits, else blocks of one evaluator each, cut to the width."""
+def cut(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
+    """One block where everything fits, else blocks of one evaluator each, cut to the width.
+
+    ``names`` are the rows, with whether each is a control.
+    """
     if _width(columns, names) <= MAX_WIDTH:
         titles = list(dict.fromkeys(column.evaluator for column, _ in columns))
         return [_block(", ".join(titles), columns, names)] if columns else []
@@ -216,12 +219,12 @@ def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
         grouped[column.evaluator].append((column, cells))
     blocks = []
     for title, members in grouped.items():
-        for index, part in enumerate(_cut(members, names)):
+        for index, part in enumerate(_parts(members, names)):
             blocks.append(_block(f"{title} (continued)" if index else title, part, names))
     return blocks
 
 
-def _cut(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
+def _parts(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
     """Parts that fit the width, as few as possible and of about equal length."""
     for count in range(1, len(members) + 1):
         length = -(-len(members) // count)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.results.build import cut
 from darkmatter.results.captions import describe_data
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.numbers import format_plain, format_value, natural_key
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.sections import Comparable, comparable
 from darkmatter.results.selecting import Metric
-from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Mark, Section, Table, TableRow
+from darkmatter.results.table import UNDEFINED, Cell, Column, Mark, Section, Table
 from darkmatter.results.ties import Entry, PairedUnits, marks
 
 UNKNOWN = "unknown"
@@ -107,22 +109,18 @@ def _section(
     cells: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in entries:
         cells[traits[name]].append(name)
-    columns = _ordered({column for _, column in cells})
-    rows = tuple(
-        TableRow(
-            row,
-            is_control=False,
-            cells=tuple(
-                _cell(cells.get((row, column), []), entries, marked, footnotes) for column in columns
-            ),
-        )
-        for row in _ordered({row for row, _ in cells})
-    )
+    rows = _ordered({row for row, _ in cells})
     metric = next(iter(entries.values()))[1]
-    arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
-    titled = tuple(Column(metric.name, column, f"{axes[1]} {column}") for column in columns)
-    block = Block(f"{metric.name}{arrow}", titled, rows, heading=axes[0])
-    return Section(group.title, describe_data([group.result]), (block,))
+    title = metric.name + {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
+    columns = [
+        (
+            Column(title, metric.name, f"{axes[1]} {column}"),
+            {row: _cell(cells.get((row, column), []), entries, marked, footnotes) for row in rows},
+        )
+        for column in _ordered({column for _, column in cells})
+    ]
+    blocks = (replace(block, heading=axes[0]) for block in cut(columns, dict.fromkeys(rows, False)))
+    return Section(group.title, describe_data([group.result]), tuple(blocks))
 
 
 def _cell(

@@ -117,3 +117,13 @@ def test_wrong_axes_are_wrong_usage(text, said):
     """An unknown trait names the nearest, twice the same is refused."""
     with pytest.raises(UsageError, match=said):
         axes_of(text)
+
+
+def test_many_columns_are_cut_to_the_width_of_a_terminal():
+    """A sweep of L0s becomes several blocks with all rows that have something there."""
+    saes = [sae(f"s{l0}", 0.02, l0=float(l0)) for l0 in (8, 16, 32, 64, 128, 256, 512)]
+    (section,) = pivot_table(ResultSet(saes), ("width", "l0"), FVU).sections
+
+    assert len(section.blocks) > 1
+    assert sum(len(block.columns) for block in section.blocks) == 7
+    assert {block.heading for block in section.blocks} == {"width"}
