@@ -85,9 +85,9 @@ def test_other_views_are_plain_too(name):
 
     (front,) = tables(markdown.render(pareto_table(results, [FVU])))
     assert printable(name).strip() in {row[0] for row in front}
-    (pivot,) = tables(markdown.render(pivot_table(results, ("width", "architecture"), FVU)))
-    assert {len(row) for row in pivot} == {len(pivot[0])}
-    assert f"architecture {printable(name)}".strip() in pivot[0]
+    pivots = tables(markdown.render(pivot_table(results, ("width", "architecture"), FVU)))
+    assert all(len(row) == len(pivot[0]) for pivot in pivots for row in pivot)
+    assert f"architecture {printable(name)}".strip() in {title for pivot in pivots for title in pivot[0]}
 
 
 def test_no_html_reaches_the_page():
