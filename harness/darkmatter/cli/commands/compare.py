@@ -18,7 +18,7 @@ from darkmatter.cli.output import rendered, warn
 def compare(
     folders: tuple[Path, ...], names: tuple[str, str] | None, reporter: str, *, all_metrics: bool
 ) -> int:
-    """Compare two results folders, or with --sae two SAEs of one folder.
+    """Compare two results folders, or with --sae an SAE of one folder with another, or with all that B names.
 
     Only what was measured on the same data in the same way is compared; for the rest the reason is
     given. Intervals are paired and Holm-adjusted, and one that contains 0 is a tie.
