@@ -1,12 +1,13 @@
-"""Put measured numbers and figures into dark-matter.md, and the tables beside it.
+"""Put measured numbers and figures into dark-matter.md and interpretable-features.md, and tables beside them.
 
     darkmatter demo --out demo
     darkmatter run tinystories.yaml --out tinystories
     python docs/make_dark_matter.py demo tinystories
 
 A marker names an evaluator, its metrics and SAEs, `*` for anything:
-`<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. Pictures are those that the
-page shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model as it is.
+`<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. Controls are named as
+`control:pca-k*`, and a metric `ratio.pca[]` is a family's, once per SAE. Pictures are those that a page
+shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model as it is.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from darkmatter.plugins import host
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.numbers import format_value, natural_key
 
-PAGE = Path(__file__).resolve().parent / "dark-matter.md"
-BESIDE = PAGE.with_suffix("")
-"""Folder of the pictures and of whole tables."""
+PAGES = [Path(__file__).resolve().parent / f"{name}.md" for name in ("dark-matter", "interpretable-features")]
+"""Each has a folder of its name beside it for its pictures; the first one's holds whole tables too."""
 MARKER = re.compile(r"(<!-- numbers: (.+?) \| (.+?) \| (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 MODELS = ("embedded", "TinyStories")
 HOOK = "blocks.2.hook_resid_post"
-PICTURE = re.compile(r"\(dark-matter/(\w+?)-(\w+)(?:-([\w.-]+?))?\.png\)")
+PICTURE = re.compile(r"\((?:dark-matter|interpretable-features)/(\w+?)-(\w+)(?:-([\w.-]+?))?\.png\)")
 SMALLER, COLOURS = 0.55, 64
 """Pictures in the repository are drawn for a screen, not for print."""
 
@@ -46,18 +46,27 @@ def table(rows: dict[str, Rows], evaluator: str, metrics: Sequence[str], saes: s
         if model not in rows:
             lines += [line for line in old.splitlines() if line.startswith(f"| {model} |")]
             continue
-        wanted = [
-            row
-            for row in rows[model]
-            if row["evaluator"] == evaluator and row["hook"] == HOOK and not row["is_control"]
-        ]
-        names = {row["sae"] for row in wanted if any(fnmatchcase(row["sae"], each) for each in saes.split())}
+        wanted = [row for row in rows[model] if row["evaluator"] == evaluator and row["hook"] == HOOK]
+        if metrics[0].endswith("[]"):
+            wanted = [each for row in wanted for each in _per_sae(row)]
+        names = {row["sae"] for row in wanted if _is_asked_for(row, saes.split())}
         for name in sorted(names, key=natural_key):
             values = {row["metric"]: row for row in wanted if row["sae"] == name}
             cells = [_cell(values.get(metric)) for metric in metrics]
-            label = "all" if name.startswith("family:") else name
+            label = "all" if name.startswith("family:") else name.removesuffix(f"@{HOOK}")
             lines.append(f"| {model} | {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _per_sae(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """A family's metric about one SAE, as a row of that SAE."""
+    found = re.fullmatch(r"(.+)\[(.+)\]", row["metric"])
+    return [{**row, "metric": f"{found[1]}[]", "sae": found[2]}] if found else []
+
+
+def _is_asked_for(row: dict[str, Any], patterns: Sequence[str]) -> bool:
+    name = row["sae"].removesuffix(f"@{HOOK}")
+    return any(fnmatchcase(f"control:{name}" if row["is_control"] else name, each) for each in patterns)
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -89,9 +98,10 @@ def small(png: bytes) -> bytes:
     return content.getvalue()
 
 
-def draw(page: str, model: str, results: ResultSet) -> None:
-    """Draw the pictures of a model that the page shows."""
-    shown = {(figure, part) for name, figure, part in PICTURE.findall(page) if name == model.lower()}
+def draw(page: Path, model: str, results: ResultSet) -> None:
+    """Draw the pictures of a model that a page shows."""
+    found = PICTURE.findall(page.read_text(encoding="utf-8"))
+    shown = {(figure, part) for name, figure, part in found if name == model.lower()}
     figures = {name: each for name, each in host().figures().items() if name in {name for name, _ in shown}}
     drawn: dict[str, bytes] = {}
     for _ in plot(results, figures, ("png",), drawn.__setitem__):
@@ -99,19 +109,22 @@ def draw(page: str, model: str, results: ResultSet) -> None:
     for figure, part in shown:
         stem = "-".join(filter(None, (figure, HOOK, part)))
         target = "-".join(filter(None, (model.lower(), figure, part)))
-        (BESIDE / f"{target}.png").write_bytes(small(drawn[f"{stem}.png"]))
+        (page.with_suffix("") / f"{target}.png").write_bytes(small(drawn[f"{stem}.png"]))
 
 
 def main(folders: Sequence[Path]) -> None:
-    """Rewrite the page, its pictures and the tables; the folders hold the results of each model in turn."""
-    page, rows = PAGE.read_text(encoding="utf-8"), {}
+    """Rewrite pages, pictures and tables; the folders hold the results of each model in turn."""
+    rows = {}
     for model, folder in zip(MODELS, folders, strict=False):
         if folder.exists():
             results = ResultSet.read(folder)
             rows[model] = json.loads(results.table(all=True, format="json"))
-            (BESIDE / f"{model.lower()}.md").write_text(results.table(), encoding="utf-8")
-            draw(page, model, results)
-    PAGE.write_text(filled(page, rows), encoding="utf-8")
+            table = PAGES[0].with_suffix("") / f"{model.lower()}.md"
+            table.write_text(results.table(), encoding="utf-8")
+            for page in PAGES:
+                draw(page, model, results)
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -72,9 +72,11 @@ from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.printable import printable as printable
+from darkmatter.results.numbers import format_value as format_value
 from darkmatter.results.rows import ROW_COLUMNS as ROW_COLUMNS
 from darkmatter.results.schema import Estimator as Estimator
 from darkmatter.results.schema import MetricValue as MetricValue
+from darkmatter.results.schema import Result as Result
 from darkmatter.results.table import Block as Block
 from darkmatter.results.table import Cell as Cell
 from darkmatter.results.table import Column as Column

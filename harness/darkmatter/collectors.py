@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -81,18 +82,23 @@ class MeanErrorCollector:
 
 @dataclass(frozen=True)
 class LatentMoments:
-    """Per latent, over the test rows: how often it fires and the sums of its codes' powers."""
+    """Per latent, over the test rows: how often it fires, the sums of its codes' powers, and its largest."""
 
     def start(self, info: PassInfo) -> LatentMomentsCollector:
         """A fresh collector."""
-        return LatentMomentsCollector(torch.zeros(5, info.d_sae, dtype=torch.float64))
+        largest = torch.full((info.d_sae,), -math.inf, dtype=torch.float64)
+        return LatentMomentsCollector(torch.zeros(5, info.d_sae, dtype=torch.float64), largest)
 
 
 @dataclass
 class LatentMomentsCollector:
-    """Rows of ``sums`` [5, d_sae]: firings, Σ c, Σ c², Σ c³, Σ c⁴."""
+    """Rows of ``sums`` [5, d_sae]: firings, Σ c, Σ c², Σ c³, Σ c⁴.
+
+    ``largest`` [d_sae] is the largest code that is not zero, -inf where a latent never fires.
+    """
 
     sums: Tensor
+    largest: Tensor
     n: int = 0
 
     def update(self, chunk: Chunk, rows: Rows) -> None:
@@ -105,11 +111,13 @@ class LatentMomentsCollector:
         for row in self.sums:
             row.index_add_(0, indices, power)
             power = power * values
+        self.largest.scatter_reduce_(0, indices, values, "amax")
         self.n += len(chunk.x)
 
     def merge(self, other: LatentMomentsCollector) -> None:
         """Take in the next shard."""
         self.sums += other.sums
+        self.largest = torch.maximum(self.largest, other.largest)
         self.n += other.n
 
     def finish(self) -> LatentMomentsCollector:

@@ -13,6 +13,7 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -47,6 +48,7 @@ class Requirement(enum.StrEnum):
     TOKENS = "token ids"
     LOSS = "per-token losses"
     LABELS = "labels"
+    LABELS_OR_MODEL = "labels or a language model"
     DECODER = "an SAE with a decoder matrix"
     RECONSTRUCTION = "an SAE that reconstructs its target"
     TRAINING = "a training budget"
@@ -283,5 +285,10 @@ class EmbeddedSuite(Descriptor):
     """A suite that comes ready to run, such as the demo's.
 
     ``implementation`` resolves to ``write(folder: Path) -> dict``: it writes what the suite needs
-    (texts, ``suite.yaml``) into the folder and returns the suite's fields.
+    (texts, ``suite.yaml``) into the folder and returns the suite's fields. With ``locate``, what it
+    ships has references that hold on every machine, ``SUITE:NAME``: ``locate`` resolves to
+    ``locate(name, folder) -> Path``, which gives the model, text or SAE of that name, may make it in
+    ``folder`` first, and raises ``ItemError`` with the nearest names for one that is not there.
     """
+
+    locate: str | Callable[[str, Path], Path] | None = field(default=None, kw_only=True)

@@ -345,10 +345,13 @@ class EvalContext(Protocol):
         """
         ...
 
-    def output(self, *, n_rows: int | None = None, n_units: int | None = None) -> EvalOutput:
+    def output(
+        self, *, n_rows: int | None = None, n_units: int | None = None, units: str | None = None
+    ) -> EvalOutput:
         """A fresh output that knows the rows, the units and the intervals of this run.
 
-        For an evaluator that looks at the first ``n_units`` units alone, with ``n_rows`` rows.
+        For an evaluator that looks at the first ``n_units`` units alone, with ``n_rows`` rows; or at
+        ``n_units`` things of its own, such as prompts, which ``units`` names in the plural.
         """
         ...
 

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from darkmatter.embedded import embedded_schemes
 from darkmatter.errors import DarkmatterError, UsageError, did_you_mean, near_files
 
-Kind = Literal["path", "hf", "catalogue", "baseline", "python"]
+Kind = Literal["path", "hf", "catalogue", "embedded", "baseline", "python"]
 KINDS: tuple[Kind, ...] = ("path", "hf", "baseline", "python")
-"""The kinds that have a scheme of their own; catalogues bring theirs, see ``darkmatter.catalogues``."""
+"""The kinds that have a scheme of their own; catalogues and embedded suites bring theirs."""
 
-WITH_FILES: frozenset[Kind] = frozenset({"path", "hf", "catalogue"})
+WITH_FILES: frozenset[Kind] = frozenset({"path", "hf", "catalogue", "embedded"})
 """The kinds whose files an adapter reads."""
 
 SIBLINGS = 1000
@@ -38,7 +39,8 @@ class Reference:
     Attributes:
         kind: what sort of place ``target`` is in.
         raw: the reference as written, without a NAME.
-        target: path; repository and folder or file; a catalogue's entry; baseline; module:function.
+        target: path; repository and folder or file; a catalogue's or a suite's entry; baseline;
+            module:function.
         index: which SAE of a file that holds several.
         revision: of an ``hf:`` reference.
         catalogue: whose entry ``target`` is, such as ``saelens``.
@@ -102,9 +104,12 @@ def parse_reference(text: str) -> Reference:
     catalogues = _catalogues()
     if kind in catalogues:
         return _entry(text, kind, rest, catalogues[kind])
+    embedded = embedded_schemes()
+    if kind in embedded:
+        return Reference("embedded", text, rest)
     if _exists(text):  # a file with a colon in its name
         return _path(text, text)
-    hint = did_you_mean(kind, [*KINDS, *catalogues])
+    hint = did_you_mean(kind, [*KINDS, *catalogues, *embedded])
     message = f"{text!r}: there is no kind of reference {kind!r}. {hint}"
     raise UsageError(message)
 
@@ -121,9 +126,9 @@ def anchored_reference(text: str, folder: Path) -> str:
     if kind == "path":
         return anchored_path(text.removeprefix("path:"), folder) if text.strip() else text
     anchored = anchored_path(text, folder)
-    if kind not in KINDS and _exists(anchored) and kind not in _catalogues():  # a colon in its name
-        return anchored
-    return text
+    if kind in KINDS or not _exists(anchored) or kind in {*_catalogues(), *embedded_schemes()}:
+        return text
+    return anchored  # a file with a colon in its name
 
 
 def unique_names(references: Sequence[Reference], taken: Sequence[str] = ()) -> list[str]:

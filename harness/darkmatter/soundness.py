@@ -25,7 +25,7 @@ from darkmatter.descriptors import (
 from darkmatter.references import KINDS
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*(\[(\*|\w+)\]|\.\*)?")
+_METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*(\[(\*|\w+(→\w+)?)\]|\.\*)?")
 
 
 def faults(descriptor: Descriptor) -> Iterator[str]:
@@ -81,7 +81,8 @@ def _metric_faults(name: str, metrics: Any) -> Iterator[str]:
     for metric in metrics:
         what = f"the metric {metric.name!r} of {name!r}"
         if not _METRIC_NAME.fullmatch(metric.name):
-            yield f"{what} has a name that is no identifier (dots allowed; [*], [item] or .* at the end)"
+            shown = "dots allowed; [*], [item], [a→b] or .* at the end"
+            yield f"{what} has a name that is no identifier ({shown})"
         if not metric.meaning.strip():
             yield f"{what} has no meaning; write one line"
         bounds = [bound for bound in (metric.low, metric.high) if bound is not None]

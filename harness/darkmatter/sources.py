@@ -9,6 +9,7 @@ from darkmatter.cache.spec import ModelSpec as ModelSpec
 from darkmatter.cache.spec import TextSpec as TextSpec
 from darkmatter.cache.store import open_cached as open_cached
 from darkmatter.cache.store import plan_cached as plan_cached
+from darkmatter.embedded import embedded_path as embedded_path
 from darkmatter.models import Forward as Forward
 from darkmatter.models import LanguageModel as LanguageModel
 from darkmatter.models import ModelIdentity as ModelIdentity

@@ -81,5 +81,6 @@ def darkmatter_suites() -> Iterable[api.EmbeddedSuite]:
             name="demo",
             summary="Trained SAEs of a small language model of generated stories, and controls.",
             implementation="darkmatter_plugins.world.suite:write_demo",
+            locate="darkmatter_plugins.world.suite:locate",
         ),
     )

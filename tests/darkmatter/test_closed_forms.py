@@ -366,6 +366,15 @@ def test_g2_identity_relu_and_topk_baselines():
     assert topk["fvu"] == pytest.approx(float(1 - kept / D), rel=2e-2)
 
 
+def test_non_negative_pca_is_pca_in_codes_without_signs():
+    """±v with a relu: the FVU of PCA of that rank, one of each component's two latents active."""
+    spread = shaped(gaussian(mean=2) * SPECTRUM.sqrt())
+    both, signed = measured("baseline:pca_nonneg,k=5", spread), measured("baseline:pca,k=5", spread)
+
+    assert both["fvu"] == pytest.approx(signed["fvu"], rel=1e-5)
+    assert both["l0"] == signed["l0"] == 5
+
+
 def test_g4_moments_of_a_bernoulli_code():
     """A constant × Bernoulli(p): kurtosis 1/(p(1-p)²), skew 1/(√p (1-p)^1.5) with the variance below."""
     p = 0.2
@@ -375,6 +384,10 @@ def test_g4_moments_of_a_bernoulli_code():
     assert test["median_kurtosis_var"] == pytest.approx(1 / (p * (1 - p) ** 2), rel=3e-2)
     assert test["median_skew_var"] == pytest.approx(1 / (math.sqrt(p) * (1 - p) ** 1.5), rel=3e-2)
     assert test["median_kurtosis"] == pytest.approx(1 / p, rel=3e-2)
+    assert test["median_mean"] == pytest.approx(1.7 * p, rel=3e-2)
+    assert test["median_variance"] == pytest.approx(1.7**2 * p * (1 - p), rel=3e-2)
+    assert test["median_skew_central"] == pytest.approx((1 - 2 * p) / math.sqrt(p * (1 - p)), rel=3e-2)
+    assert test["median_kurtosis_central"] == pytest.approx(1 / (p * (1 - p)) - 3, rel=3e-2)
 
 
 def test_g7_active_latents_are_counted_by_firings():
@@ -390,4 +403,6 @@ def test_g7_active_latents_are_counted_by_firings():
     )
 
     assert test["active"] == pytest.approx(D - below, abs=2.0)
+    assert test["active_share"] == pytest.approx(test["active"] / D)
+    assert test["active_by_rate"] == test["alive"] / D  # one firing in 24,000 rows is above 5e-6
     assert test["alive"] + test["dead"] == D

@@ -1,4 +1,4 @@
-"""dark-matter.md shows numbers that are measured, of metrics that exist."""
+"""The pages about the papers show numbers that are measured, of metrics that exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from darkmatter.runs.suite import read_suite
 from darkmatter_plugins.evaluators import EVALUATORS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE = (DOCS / "dark-matter.md").read_text(encoding="utf-8")
+PAGES = {"dark-matter": 12, "interpretable-features": 4}
+"""Pages and how many tables they have."""
+
+
+def text(page: str) -> str:
+    return (DOCS / f"{page}.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +41,14 @@ def embedded(page: str) -> list[tuple[list[str], list[float]]]:
     ]
 
 
-def test_every_marker_names_metrics_of_its_evaluator(maker):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_marker_names_metrics_of_its_evaluator(maker, page):
     """A renamed metric or evaluator would leave an empty column; each table has rows of both models."""
-    markers = maker.MARKER.findall(PAGE)
+    found = text(page)
+    markers = maker.MARKER.findall(found)
     evaluators = {each.name: each for each in EVALUATORS}
 
-    assert len(markers) == PAGE.count("<!-- numbers:") == PAGE.count("<!-- end -->") == 12
+    assert len(markers) == found.count("<!-- numbers:") == found.count("<!-- end -->") == PAGES[page]
     for _, evaluator, metrics, _, shown, _ in markers:
         for metric in metrics.split(","):
             assert evaluators[evaluator].metric(metric.strip()) is not None
@@ -73,12 +80,15 @@ def test_tables_are_filled_from_rows_and_keep_what_is_not_given(maker):
     assert made.endswith("<!-- end -->\nb\n")
 
 
-def test_pictures_of_both_models_are_there_and_small(maker):
-    """Every picture that the page shows is committed, under 70 kB, and none lies there unused."""
-    shown = {f"{'-'.join(filter(None, each))}.png" for each in maker.PICTURE.findall(PAGE)}
-    committed = {path.name: path.stat().st_size for path in maker.BESIDE.glob("*.png")}
+@pytest.mark.parametrize("name", ["dark-matter", "interpretable-features"])
+def test_pictures_of_both_models_are_there_and_small(maker, name):
+    """Every picture that a page shows is committed, under 70 kB, and none lies there unused."""
+    (page,) = [each for each in maker.PAGES if each.stem == name]
+    text = page.read_text(encoding="utf-8")
+    shown = {f"{'-'.join(filter(None, each))}.png" for each in maker.PICTURE.findall(text)}
+    committed = {path.name: path.stat().st_size for path in page.with_suffix("").glob("*.png")}
 
-    assert len(shown) == PAGE.count(".png)")
+    assert len(shown) == text.count(".png)")
     assert shown == set(committed)
     assert {name.split("-")[0] for name in shown} == {"embedded", "tinystories"}
     assert max(committed.values()) < 70_000
@@ -86,17 +96,35 @@ def test_pictures_of_both_models_are_there_and_small(maker):
 
 def test_the_suite_of_the_page_is_one(maker):
     """The committed suite can be run once its paths are filled in: every field and evaluator exists."""
-    suite = read_suite(maker.BESIDE / "tinystories.yaml")
+    suite = read_suite(maker.PAGES[0].with_suffix("") / "tinystories.yaml")
 
     assert set(suite.evaluators) <= {each.name for each in EVALUATORS}
 
 
+def test_controls_and_metrics_per_sae_are_asked_for_by_name(maker):
+    """A control's row has no hook point; a family's metric about an SAE stands in that SAE's row."""
+    row = {"evaluator": "e", "hook": maker.HOOK, "is_control": False, "ci_low": None, "ci_high": None}
+    rows = [
+        {**row, "sae": "topk", "metric": "m", "value": 1},
+        {**row, "sae": f"pca-k8@{maker.HOOK}", "metric": "m", "value": 2, "is_control": True},
+        {**row, "sae": "random", "metric": "m", "value": 3, "is_control": True},
+        {**row, "sae": "family:h", "metric": "r.b[topk]", "value": 4},
+        {**row, "sae": "family:h", "metric": "area", "value": 5},
+    ]
+    given = {"embedded": rows, "TinyStories": []}
+
+    asked = maker.table(given, "e", ["m"], "topk* control:pca-k*", "").splitlines()[2:]
+    assert asked == ["| embedded | pca-k8 | 2 |", "| embedded | topk | 1 |"]
+    assert maker.table(given, "e", ["r.b[]"], "*", "").splitlines()[2:] == ["| embedded | topk | 4 |"]
+
+
 @pytest.mark.slow
-def test_numbers_of_the_embedded_model_are_what_the_demo_gives(maker, demo, capsys):
+@pytest.mark.parametrize("page", PAGES)
+def test_numbers_of_the_embedded_model_are_what_the_demo_gives(maker, page, demo, capsys):
     """Every row about the embedded model is reproduced by the demo, to 1% of the value."""
     assert main(["table", str(demo[1]), "--format", "json", "--all"]) == 0
-    again = embedded(maker.filled(PAGE, {"embedded": json.loads(capsys.readouterr().out)}))
-    shown = embedded(PAGE)
+    again = embedded(maker.filled(text(page), {"embedded": json.loads(capsys.readouterr().out)}))
+    shown = embedded(text(page))
 
     assert [name for name, _ in again] == [name for name, _ in shown]
     for (name, now), (_, before) in zip(again, shown, strict=True):

@@ -193,11 +193,13 @@ FIFTEEN = (
 
 RELATIVES = (
     Mutation(
-        "L0 not matched by the PCA control",
+        "L0 not matched by the controls",
         "harness/darkmatter/runs/controls.py",
-        'wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]',
-        'wanted += [("pca", f"pca-k{k}", {"k": d}) for k in ranks]',
-        ("tests/darkmatter/runs/test_controls.py::test_pca_has_the_l0_of_the_sae_that_it_stands_beside",),
+        'wanted.append((name, f"{name}-k{k}", {"k": k}))',
+        'wanted.append((name, f"{name}-k{k}", {"k": d}))',
+        (
+            "tests/darkmatter/runs/test_controls.py::test_a_matched_control_has_the_l0_of_the_sae_that_it_stands_beside",
+        ),
     ),
     Mutation(
         "L0 not matched in a family",
@@ -300,6 +302,13 @@ RELATIVES = (
         "other[circle] = circle.roll(-1)",
         "other[circle] = circle",
         (of_evaluator("autointerp", "the_control_scores_a_simulation_against_another_latent"),),
+    ),
+    Mutation(
+        "latent added instead of taken out",
+        f"{EVALUATORS}/feature_effects/removal.py",
+        "patched[rows.to(patched.device)] -= added.to(patched)",
+        "patched[rows.to(patched.device)] += added.to(patched)",
+        (of_evaluator("feature_effects", "taking_a_latent_out_changes_the_prediction_as_by_hand"),),
     ),
 )
 

@@ -12,7 +12,6 @@ appear together.
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,15 +40,6 @@ LOSS = "loss"
 MANIFEST = "manifest.json"
 
 _FILE = re.compile(r"(?P<what>contexts|\d{5,})-(?P<hash>[0-9a-f]{32})\.safetensors")
-
-
-def cache_root() -> Path:
-    """``$DARKMATTER_CACHE``, else ``$XDG_CACHE_HOME/darkmatter``, else ``~/.cache/darkmatter``."""
-    if chosen := os.environ.get("DARKMATTER_CACHE"):
-        return Path(chosen).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).expanduser() / "darkmatter"
-    return Path.home() / ".cache" / "darkmatter"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkmatter.cache.entry import LOSS, MANIFEST, Entry, cache_root, check_file
+from darkmatter.cache.entry import LOSS, MANIFEST, Entry, check_file
+from darkmatter.cache.root import cache_root
 from darkmatter.errors import CacheError, did_you_mean
 from darkmatter.files.lock import locked
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from darkmatter.cache.entry import cache_root
+from darkmatter.cache.root import cache_root
 from darkmatter.files.atomic import write_json
 
 _KEY = re.compile(r"[0-9a-f]{32}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from darkmatter.activations import Shard
 from darkmatter.cache.build import Builder, Progress, map_contexts, no_progress
-from darkmatter.cache.entry import LOSS, Entry, cache_root, check_file, discard
+from darkmatter.cache.entry import LOSS, Entry, check_file, discard
+from darkmatter.cache.root import cache_root
 from darkmatter.cache.spec import ActivationRequest
 from darkmatter.errors import CacheError, did_you_mean
 from darkmatter.files.tensors import MappedTensor, TensorFileError

@@ -34,7 +34,17 @@ COMMANDS = {
     "compare": LazyCommand(
         f"{_HERE}.compare:compare", "Paired differences of two SAEs or two result folders."
     ),
+    "report": LazyCommand(
+        f"{_HERE}.report:report", "Results as one page to read, sort and send: offline HTML."
+    ),
+    "check": LazyCommand(f"{_HERE}.check:check", "Fail where SAEs became worse than a baseline, for CI."),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
+    "feature": LazyCommand(
+        f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."
+    ),
+    "leaderboard": LazyCommand(
+        f"{_HERE}.leaderboard:leaderboard", "Published results: build, check, submit, audit."
+    ),
     "list": LazyCommand(f"{_HERE}.catalog:list_", "Everything that plugins offer."),
     "describe": LazyCommand(f"{_HERE}.catalog:describe", "One evaluator, adapter, baseline ... in full."),
     "plugins": LazyCommand(f"{_HERE}.plugins:plugins", "Plugins that are in use, and those that failed."),

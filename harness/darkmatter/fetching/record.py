@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from darkmatter.cache.entry import cache_root
+from darkmatter.cache.root import cache_root
 from darkmatter.errors import SAEFileError
 from darkmatter.files.atomic import slug, write_json
 from darkmatter.files.limits import human

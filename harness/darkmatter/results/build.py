@@ -75,6 +75,7 @@ class _Builder:
                 for reason in why_not_comparable(first, mine)
                 if data_signature(first) != data_signature(mine)
             ),
+            results=tuple((name, entry.result) for name, entry in entries),
         )
 
     def _place(self, source: Source) -> tuple[int, Source]:
@@ -141,7 +142,8 @@ class _Builder:
         notes = (self.note(metric.reason),) if metric.reason else ()
         if metric.value is None:
             return Cell(UNDEFINED, notes=notes)
-        return Cell(format_value(metric.value, metric.ci_low, metric.ci_high), mark, notes)
+        text = format_value(metric.value, metric.ci_low, metric.ci_high)
+        return Cell(text, mark, notes, value=metric.value)
 
 
 def build_table(

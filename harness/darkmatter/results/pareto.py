@@ -141,7 +141,11 @@ def _row(place: Place) -> TableRow:
     metric = place.entry[1]
     assert metric.value is not None
     value = format_value(metric.value, metric.ci_low, metric.ci_high)
-    cells = (Cell(format_plain(place.l0)), Cell(value, place.mark), Cell(_said(place)))
+    cells = (
+        Cell(format_plain(place.l0), value=place.l0),
+        Cell(value, place.mark, value=metric.value),
+        Cell(_said(place)),
+    )
     return TableRow(place.name, is_control=False, cells=cells)
 
 

@@ -131,7 +131,7 @@ def _cell(
     if len(names) == 1:
         metric = entries[names[0]][1]
         reason = (footnotes.setdefault(metric.reason, len(footnotes) + 1),) if metric.reason else ()
-        return Cell(_value(metric), marked.get(names[0], ""), reason)
+        return Cell(_value(metric), marked.get(names[0], ""), reason, value=metric.value)
     said = "; ".join(f"{name}: {_value(entries[name][1])}" for name in names)
     note = footnotes.setdefault(said, len(footnotes) + 1)
     values = [entry.value for name in names if (entry := entries[name][1]).value is not None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from darkmatter.results.schema import Result
+
 UNDEFINED = "\N{EN DASH}"
 """What stands in the place of a value that does not exist."""
 
@@ -18,6 +20,8 @@ class Cell:
     text: str = ""
     mark: Mark = ""
     notes: tuple[int, ...] = ()
+    value: float | None = None
+    """The number behind the text, for what sorts; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Section:
     blocks: tuple[Block, ...]
     warnings: tuple[str, ...] = ()
     """Why this section is not comparable with the first one."""
+    results: tuple[tuple[str, Result], ...] = ()
+    """The results behind the rows, by the names of the rows; nothing in a comparison."""
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,13 @@ class Chosen:
         return self.owned.descriptor
 
     def measures(self, name: str, *, control: bool) -> bool:
-        """Whether this run wants a result of it on one SAE or control."""
+        """Whether this run wants a result of it on one SAE or control.
+
+        A control is named as in the suite, at whichever hook point it is fitted (``NAME@HOOK``).
+        """
         evaluator = self.evaluator
-        spared = (control and not evaluator.controls) or (self.only is not None and name not in self.only)
+        named = name.partition("@")[0] if control else name
+        spared = (control and not evaluator.controls) or (self.only is not None and named not in self.only)
         return evaluator.scope == "sae" and not spared
 
     def key(

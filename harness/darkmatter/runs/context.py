@@ -331,9 +331,11 @@ class Context:
         found: T = kept[whole]
         return found
 
-    def output(self, *, n_rows: int | None = None, n_units: int | None = None) -> EvalOutput:
-        """A fresh output, over all held-out rows or some of them."""
+    def output(
+        self, *, n_rows: int | None = None, n_units: int | None = None, units: str | None = None
+    ) -> EvalOutput:
+        """A fresh output, over all held-out rows, some of them, or other things."""
         resampler = self.around.resampler
         if n_units is not None:
-            resampler = Resampler(n_units, resampler.seed, resampler.replicates, resampler.unit)
+            resampler = Resampler(n_units, resampler.seed, resampler.replicates, units or resampler.unit)
         return EvalOutput(self.evaluator, resampler, self.n_test if n_rows is None else n_rows)

@@ -19,10 +19,13 @@ SAME_L0 = 0.15
 
 MOST_CONTROLS = 5
 
+MATCHED = {"pca": MOST_CONTROLS, "pca_topk": 3, "random": 3}
+"""Baselines that stand beside the SAEs at their L0s, and at how many L0s at most."""
+
 
 @dataclass(frozen=True)
 class ControlPolicy:
-    """Which controls are added: ``mean``, and ``pca`` at each distinct L0 of the SAEs."""
+    """Which controls are added: ``mean``, and those of ``MATCHED`` at the distinct L0s of the SAEs."""
 
     automatic: bool = True
 
@@ -66,18 +69,23 @@ def matched_controls(
         return []
     wanted: list[tuple[str, str, dict[str, Any]]] = []
     wanted += [("mean", "mean", {})] if "mean" in host.baselines() else []
-    if "pca" in host.baselines():
+    for name in matched_names(host):
         have = [
-            k for item in present if (k := getattr(item.config, "k", None)) and item.baseline.name == "pca"
+            k for item in present if (k := getattr(item.config, "k", None)) and item.baseline.name == name
         ]
-        ranks = [
-            k for k in distinct_l0([min(l0, d) for l0 in l0s]) if not any(_alike(k, other) for other in have)
-        ]
-        wanted += [("pca", f"pca-k{k}", {"k": k}) for k in ranks]
+        for k in distinct_l0([min(l0, d) for l0 in l0s], MATCHED[name]):
+            # All principal components of a token are those of the whole basis.
+            if not (name == "pca_topk" and k >= d) and not any(_alike(k, other) for other in have):
+                wanted.append((name, f"{name}-k{k}", {"k": k}))
     names = {*taken, *(item.name for item in present)}
     items = [baseline_item(host, name, _free(label, names), options) for name, label, options in wanted]
     asked = {(item.qualified, item.config) for item in present}
     return [item for item in items if (item.qualified, item.config) not in asked]
+
+
+def matched_names(host: PluginHost) -> list[str]:
+    """The baselines that can be put beside SAEs at their L0s."""
+    return [name for name in MATCHED if name in host.baselines()]
 
 
 def _free(label: str, taken: Collection[str]) -> str:
@@ -87,8 +95,8 @@ def _free(label: str, taken: Collection[str]) -> str:
     return label
 
 
-def distinct_l0(l0s: Sequence[float]) -> list[int]:
-    """The distinct L0s, at most ``MOST_CONTROLS``: each stands for all within ``SAME_L0`` above it.
+def distinct_l0(l0s: Sequence[float], most: int = MOST_CONTROLS) -> list[int]:
+    """The distinct L0s, at most so many: each stands for all within ``SAME_L0`` above it.
 
     Of those that are served by one control, the most frequent rounded L0 is taken.
     """
@@ -99,10 +107,10 @@ def distinct_l0(l0s: Sequence[float]) -> list[int]:
         else:
             groups.append([value])
     chosen = [max(group, key=lambda value: (group.count(value), -value)) for group in groups]
-    if len(chosen) <= MOST_CONTROLS:
+    if len(chosen) <= most:
         return chosen
-    step = (len(chosen) - 1) / (MOST_CONTROLS - 1)
-    return [chosen[round(i * step)] for i in range(MOST_CONTROLS)]
+    step = (len(chosen) - 1) / (most - 1)
+    return [chosen[round(i * step)] for i in range(most)]
 
 
 def _alike(a: float, b: float) -> bool:

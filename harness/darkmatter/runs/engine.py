@@ -80,6 +80,7 @@ class Engine:
         if self.scratch_parent is not None:
             sweep_scratch(self.scratch_parent)
         recorder = self.recorder
+        recorder.listed = tuple(item.name for item in items)
         recorder.plugins.emit(RunStarted((len(items) + len(baselines)) * len(recorder.evaluators)))
         with one_thread_each(), scratch_folder(self.scratch_parent) as scratch:
             self._bench[:] = [c for item in items if (c := self._admit(item)) is not None]

@@ -15,10 +15,10 @@ from darkmatter.results.reading import Problem, StoredResult, read_folder
 from darkmatter.results.schema import Result
 from darkmatter.runs.bench import Candidate, Family, family_of, identities, seen_beside
 from darkmatter.runs.chosen import Chosen, Hooks, Identity
-from darkmatter.runs.controls import ControlPolicy, matched_controls
+from darkmatter.runs.controls import ControlPolicy, matched_controls, matched_names
 from darkmatter.runs.items import BaselineItem, Facts, SAEItem, check_size, hooks_of
 from darkmatter.runs.job import Job
-from darkmatter.runs.requirements import of_company, of_sae, of_store, unmet
+from darkmatter.runs.requirements import OF_MODELS, of_company, of_sae, of_store, unmet
 from darkmatter.runs.writing import Draft
 from darkmatter.sae.base import SAE
 from darkmatter.sae.load import place
@@ -103,9 +103,7 @@ def _source(job: Job) -> _Source:
         message = f"the activation source {name!r} cannot be planned for; `darkmatter run` can use it."
         raise UsageError(message)
     account = dict(import_named(source.plan, name)(job.request()))
-    return _Source(
-        account, job.hooks(), {}, frozenset({Requirement.TOKENS, Requirement.LOSS, Requirement.MODEL})
-    )
+    return _Source(account, job.hooks(), {}, OF_MODELS)
 
 
 @dataclass
@@ -273,9 +271,11 @@ class _Planner:
             for item in [*self.job.baselines, *self._controls(admitted, hook, l0s or [])]:
                 if item.fits(hook):
                     yield from self._of_baseline(item, item.name_at(hook, several=several), (hook, hook))
-            if l0s is None and self.job.suite.controls and "pca" in self.job.host.baselines():
-                reason = "PCA at the SAEs' L0, which is known when they have been encoded"
-                yield PlannedResult(f"pca-k…@{hook}" if several else "pca-k…", "all", "make", reason)
+            if l0s is None and self.job.suite.controls:
+                reason = "at the SAEs' L0, which is known when they have been encoded"
+                for name in matched_names(self.job.host):
+                    label = f"{name}-k…@{hook}" if several else f"{name}-k…"
+                    yield PlannedResult(label, "all", "make", reason)
 
     def _l0s(self, admitted: Sequence[_Admitted]) -> list[float] | None:
         """The L0 of each SAE of a hook point; None unless all are on record."""

@@ -45,6 +45,7 @@ class Recorder:
     failures: list[ItemFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reused: int = 0
+    listed: tuple[str, ...] = ()
     assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     l0: dict[Hooks, dict[str, float]] = field(default_factory=dict)
 
@@ -136,9 +137,19 @@ class Recorder:
             self.write(skipped_result(draft.unknown(key, chosen), reason), chosen, ("", ""), {})
 
     def in_order(self) -> list[StoredResult]:
-        """All results, families last: those that are reused are known before any SAE is encoded."""
-        families = [each for each in self.done if each.result.sae.members]
-        return [*(each for each in self.done if not each.result.sae.members), *families]
+        """All results by SAE as the run lists them, then controls, then families; by evaluator within.
+
+        Those that are reused are known before any SAE is encoded, and must not stand elsewhere for it.
+        """
+        found = [each.result.sae.name for each in self.done]
+        place = {name: rank for rank, name in enumerate(dict.fromkeys([*self.listed, *found]))}
+        evaluators = [each.evaluator.name for each in self.evaluators]
+
+        def rank(stored: StoredResult) -> tuple[bool, bool, int, int]:
+            sae, made_by = stored.result.sae, stored.result.evaluator.name
+            return bool(sae.members), sae.is_control, place[sae.name], evaluators.index(made_by)
+
+        return sorted(self.done, key=rank)
 
     def _measuring(self, draft: Draft) -> list[Chosen]:
         return [each for each in self.evaluators if each.measures(draft.name, control=draft.is_control)]

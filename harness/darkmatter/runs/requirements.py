@@ -10,6 +10,9 @@ from darkmatter.runs.bench import Candidate, elsewhere, family_of, seen_beside
 from darkmatter.runs.chosen import Chosen, Hooks
 from darkmatter.runs.items import Facts
 
+OF_MODELS = frozenset({Requirement.TOKENS, Requirement.LOSS, Requirement.MODEL, Requirement.LABELS_OR_MODEL})
+"""What activations that a language model made bring along."""
+
 
 def of_store(store: ActivationStore) -> frozenset[Requirement]:
     """What activations bring along; the first context tells, the others are not read for it."""
@@ -19,7 +22,10 @@ def of_store(store: ActivationStore) -> frozenset[Requirement]:
         Requirement.LABELS: store.labels(0, 1),
     }
     there = frozenset(need for need, values in first.items() if values is not None)
-    return there | {Requirement.MODEL} if store.has_model else there
+    if store.has_model:
+        there |= {Requirement.MODEL}
+    either = there & {Requirement.MODEL, Requirement.LABELS}
+    return there | {Requirement.LABELS_OR_MODEL} if either else there
 
 
 def of_sae(facts: Facts) -> frozenset[Requirement]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from darkmatter.cache.spec import ModelSpec
 from darkmatter.descriptors import Config
+from darkmatter.embedded import is_embedded
 from darkmatter.errors import DarkmatterError, UsageError, did_you_mean
 from darkmatter.files.text import read_yaml
 from darkmatter.references import anchored_path, anchored_reference, check_name
@@ -72,7 +73,9 @@ class Suite(Config):
         {}, description="evaluator: the SAEs that it measures; default: all. Part of no result's key"
     )
     analysis: Analysis = Field(Analysis(), description="rows, split and arithmetic")
-    controls: bool = Field(default=True, description="add the mean and PCA at the SAEs' L0")
+    controls: bool = Field(
+        default=True, description="add the mean, and pca, pca_topk and random at the SAEs' L0"
+    )
     seed: int = Field(0, ge=0, description="seed of text order, split, intervals and baselines")
 
     @field_validator("evaluators", mode="before")
@@ -91,7 +94,7 @@ class Suite(Config):
 
     @model_validator(mode="after")
     def _only_what_is_there(self) -> Suite:
-        listed = [name for name, ref in self.saes.items() if not ref.ref.startswith("baseline:")]
+        listed = list(self.saes)
         for evaluator, names in self.only.items():
             if evaluator not in (self.evaluators or {}):
                 message = f"`only` restricts {evaluator!r}, which `evaluators` does not list"
@@ -199,7 +202,7 @@ def _anchored_model(name: str, folder: Path) -> str:
 
 
 def _anchored_text(path: str, folder: Path) -> str:
-    return path if path.startswith("hf:") else anchored_path(path, folder)
+    return path if path.startswith("hf:") or is_embedded(path) else anchored_path(path, folder)
 
 
 def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:

@@ -27,7 +27,7 @@ evaluators:                     # leave out for all that train nothing; `darkmat
   error_decomposition: {bias: true}
 
 # only: {error_saes: [mine]}    # an evaluator that is to measure some of the SAEs alone
-# controls: true                # add the mean and PCA at the SAEs' L0
+# controls: true                # add the mean, and pca, pca_topk and random at the SAEs' L0
 # analysis: {split: context, skip_first: 16, skip_last: 1, dtype: float32, device: cpu}
 seed: 0
 """

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkmatter.embedded import embedded_path
 from darkmatter.errors import DarkmatterError, ItemError, SAEFileError
 from darkmatter.files.view import FileView
 from darkmatter.references import Reference, absent_hint, parse_reference
@@ -98,6 +99,12 @@ def open_view(reference: Reference) -> FileView:
         except SAEFileError as error:
             message = f"{error} {absent_hint(reference.target)}".strip()
             raise SAEFileError(message) from None
+    if reference.kind == "embedded":
+        folder = embedded_path(reference.raw)
+        if folder is None:
+            message = f"{reference.raw}: expected SUITE:NAME, such as demo:topk-w1024-k16."
+            raise ItemError(message)
+        return FileView(folder)
     if reference.kind == "baseline":
         message = (
             f"{reference.raw}: a baseline is fitted on the training rows of a run, so it cannot be loaded "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darkmatter.cache.spec import TextSpec
+from darkmatter.embedded import embedded_path
 from darkmatter.errors import UsageError, did_you_mean, near_files
 from darkmatter.files.atomic import content_hash
 
@@ -43,7 +44,7 @@ def open_documents(spec: TextSpec) -> Documents:
     """
     if spec.path.startswith("hf:"):
         return _open_dataset(spec)
-    path = Path(spec.path).expanduser()
+    path = embedded_path(spec.path) or Path(spec.path).expanduser()
     data = _read(path)
     kind = _kind(path)
     try:

@@ -63,5 +63,11 @@ BASELINES = (
     ),
     _baseline("pca", "Centred principal components of rank k.", "pca:fit_static", RankConfig),
     _baseline("pca_topk", "All principal components, the k largest per token.", "pca:fit_topk", RankConfig),
+    _baseline(
+        "pca_nonneg",
+        "Both signs of the k leading components, negative scores cut off: PCA with codes as an SAE's.",
+        "pca:fit_nonneg",
+        RankConfig,
+    ),
     _baseline("ica", "Independent components, the k largest per token.", "ica:fit", IcaConfig),
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from darkmatter import api
 from darkmatter_plugins.baselines import RandomConfig
 from darkmatter_plugins.baselines.linear import signed_topk
 
 ROWS = 4096
+"""Training rows that the factor is fitted on."""
 
 
 def fit(config: RandomConfig, data: api.FitData) -> api.SAE:
@@ -17,15 +19,20 @@ def fit(config: RandomConfig, data: api.FitData) -> api.SAE:
     Overlapping directions would overshoot, so one least-squares factor, fitted on training rows,
     scales the reconstruction.
     """
-    width = config.width or 8 * data.d_in
-    generator = torch.Generator().manual_seed(data.seed)
-    directions = torch.randn(width, data.d_in, generator=generator, dtype=torch.float64)
-    directions /= directions.norm(dim=1, keepdim=True)
+    atoms = directions(config.width or 8 * data.d_in, data)
     mean = data.inputs.train.mean
-    plain = signed_topk(directions.T, directions, mean, config.k, data, "random")
+    plain = signed_topk(atoms.T, atoms, mean, config.k, data, "random")
     rows = data.sample(ROWS)
     guess = plain.reconstruct(rows).to(torch.float64) - mean
     wanted = rows.to(torch.float64) - mean
     energy = float(guess.square().sum())
     scale = float((guess * wanted).sum()) / energy if energy > 0 else 1.0
-    return signed_topk(directions.T, scale * directions, mean, config.k, data, "random")
+    return signed_topk(atoms.T, scale * atoms, mean, config.k, data, "random")
+
+
+def directions(width: int, data: api.FitData) -> Tensor:
+    """Unit directions [width, d] float64, drawn by the run's seed alone."""
+    generator = torch.Generator().manual_seed(data.seed)
+    drawn = torch.randn(width, data.d_in, generator=generator, dtype=torch.float64)
+    unit: Tensor = drawn / drawn.norm(dim=1, keepdim=True)
+    return unit

@@ -11,6 +11,7 @@ def _figure(name: str, summary: str, *evaluators: str, uses: tuple[str, ...] = (
 
 
 FIGURES = (
+    _figure("fvu_l0", "FVU over L0, beside the curves of baselines", "fvu_l0_curve"),
     _figure("width_law", "FVU over the width, with its power law and forecast", "width_scaling_law"),
     _figure("width_l0", "FVU and nonlinear FVU over width and L0", "reconstruction", "error_decomposition"),
     _figure(
@@ -30,6 +31,7 @@ FIGURES = (
     _figure("token_scaling", "error norms of narrow SAEs predict those of wide ones", "error_scaling"),
     _figure("token_norms", "error norms of a family, token by token", "error_scaling"),
     _figure("ce_shares", "what the parts of the error cost the model", "ce_attribution"),
+    _figure("ce_fvu", "what dictionaries cost the model, over their FVU", "ce_attribution", "reconstruction"),
     _figure("pursuit", "FVU before and after gradient pursuit", "gradient_pursuit"),
     _figure(
         "cross_layer",
@@ -41,6 +43,11 @@ FIGURES = (
     _figure("error_saes", "FVU of SAEs trained on the parts of the error", "error_saes"),
     _figure("error_saes_training", "their training curves", "error_saes"),
     _figure("autointerp", "how well latents are predicted from the text", "autointerp"),
+    _figure("concept_erasure", "what taking a concept out achieves, and what it costs", "concept_erasure"),
+    _figure("dictionary_similarity", "how much of each dictionary the others have", "dictionary_similarity"),
     _figure("feature_sizes", "a* over the mean value of active features", "error_decomposition"),
+    _figure(
+        "feature_editing", "how far a few edited features move the model's prediction", "feature_editing"
+    ),
     _figure("density", "how often latents fire", "density"),
 )

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from darkmatter import api
 
@@ -18,6 +18,17 @@ PARTS = {"error": "#4d4d4d", "linear": "#0072b2", "nonlinear": "#d55e00"}
 """Colours of the error and its parts in every figure (Okabe and Ito: told apart by colour-blind readers)."""
 NAMES = {"error": "error e", "linear": "linear error L", "nonlinear": "nonlinear error N"}
 SKY, GREEN, GREY, LIGHT = "#56b4e9", "#009e73", "#8c8c8c", "#c8c8c8"
+
+BASELINE_LINES: dict[str, dict[str, Any]] = {
+    "pca": {"color": "#202020", "linestyle": "-"},
+    "pca_topk": {"color": "#d55e00", "linestyle": "-"},
+    "random": {"color": GREY, "linestyle": "-"},
+    "mean": {"color": "#e69f00", "linestyle": "-"},
+    "identity": {"color": "#cc79a7", "linestyle": "--"},
+    "identity_relu": {"color": "#cc79a7", "linestyle": ":"},
+    "ica": {"color": GREEN, "linestyle": "-."},
+}
+"""How baselines are told apart, by name."""
 
 RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 """Exponents without formulas, which are switched off because names may hold their signs."""
@@ -256,6 +267,30 @@ def width_axis(axis: Axes, widths: Sequence[float]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_ticks(ticks, labels=[size_text(tick) for tick in ticks])
     axis.set_xlabel("width (latents)")
+
+
+def l0_axis(axis: Axes, low: float, high: float) -> None:
+    """A logarithmic axis of L0 with ticks at powers of two."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(low, high)
+    ticks = [2**power for power in range(24) if low <= 2**power <= high]
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_ticks(ticks, labels=[size_text(tick) for tick in ticks])
+    axis.set_xlabel("L0 (active latents per token)")
+
+
+def plain_log(axis: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with numbers such as 0.2, at 1, 2 and 5 of every decade where few are in sight."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    (axis.set_xscale if which == "x" else axis.set_yscale)("log")
+    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
+    of = axis.xaxis if which == "x" else axis.yaxis
+    of.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+    of.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    of.set_minor_formatter(NullFormatter())
 
 
 def few_ticks(axis: Axes) -> None:

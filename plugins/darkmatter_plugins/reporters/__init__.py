@@ -1,4 +1,4 @@
-"""Renderers of tables: Markdown, CSV, JSON, LaTeX and HTML."""
+"""Renderers of tables: Markdown, CSV, JSON, LaTeX, HTML, and the page of `darkmatter report`."""
 
 from darkmatter import api
 
@@ -31,6 +31,12 @@ REPORTERS = (
         "html",
         "one self-contained page without scripts",
         "darkmatter_plugins.reporters.html:render",
+        suffix=".html",
+    ),
+    api.Reporter(
+        "page",
+        "one self-contained page: summary, sortable tables, interactive figures, every SAE in full",
+        "darkmatter_plugins.reporters.page.render:render",
         suffix=".html",
     ),
 )

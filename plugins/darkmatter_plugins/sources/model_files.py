@@ -56,7 +56,7 @@ class ModelFiles:
 
 def find_model(spec: sources.ModelSpec) -> ModelFiles:
     """The folder of a model: on this machine if there is one of that name, else from the Hub."""
-    folder = Path(spec.name).expanduser()
+    folder = sources.embedded_path(spec.name) or Path(spec.name).expanduser()
     if folder.is_dir():
         if spec.revision is not None:
             message = f"{spec.name} is a folder, which has no revision {spec.revision!r}. Leave it out."

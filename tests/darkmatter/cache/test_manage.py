@@ -3,6 +3,7 @@
 import pytest
 
 from darkmatter.cache import entry, manage
+from darkmatter.cache.root import cache_root
 from darkmatter.cache.store import open_cached
 from darkmatter.errors import CacheError
 from darkmatter.files.lock import LockedError, locked
@@ -74,8 +75,8 @@ def test_root_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("DARKMATTER_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert entry.cache_root() == tmp_path / ".cache" / "darkmatter"
+    assert cache_root() == tmp_path / ".cache" / "darkmatter"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert entry.cache_root() == tmp_path / "xdg" / "darkmatter"
+    assert cache_root() == tmp_path / "xdg" / "darkmatter"
     monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path / "mine"))
-    assert entry.cache_root() == tmp_path / "mine"
+    assert cache_root() == tmp_path / "mine"

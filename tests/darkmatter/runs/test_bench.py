@@ -142,6 +142,9 @@ def test_a_run_may_restrict_an_evaluator_to_some_saes(tmp_path):
     assert found["a", "looker"]["seen"] == 1
     assert run(TRIO, [LOOKER, CHEAP], out=tmp_path)[1] == 2
 
+    found, _ = run(TRIO, [LOOKER], only=("a", "mean"), controls=True)
+    assert {name for name, _ in found} == {"a", *(f"mean@{hook}" for hook in HOOKS)}
+
     broken = api.CanonicalSAE(W_enc=torch.eye(3), W_dec=torch.eye(3), activation=api.Relu(), hook_in=HOOKS[0])
     found, _ = run({"a": relu(), "broken": broken}, [CHEAP], only=("a",))
     assert set(found) == {("a", "cheap")}
@@ -500,6 +503,9 @@ def test_weights_that_are_gone_later_cost_one_sae_what_it_still_wanted(tmp_path)
     assert found["up", "looker"]["seen"] == 1
 
 
+CONTROLS_OF_TWO = ("mean", *(f"{kind}-k{k}" for kind in ("pca", "pca_topk", "random") for k in (2, 4)))
+
+
 def test_the_controls_l0_does_not_depend_on_what_was_reused(tmp_path):
     """The rank of PCA follows from the SAEs, each once, however many results of each are there."""
     eye = torch.eye(D)
@@ -510,8 +516,8 @@ def test_the_controls_l0_does_not_depend_on_what_was_reused(tmp_path):
     names = {name for name, _ in run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())[0]}
     again, reused = run(saes, [LOOKER], out=tmp_path, policy=ControlPolicy())
 
-    assert names == {"a", "b", *(f"{name}@{HOOKS[0]}" for name in ("mean", "pca-k2", "pca-k4"))}
-    assert ({name for name, _ in again}, reused) == (names, 5)
+    assert names == {"a", "b", *(f"{name}@{HOOKS[0]}" for name in CONTROLS_OF_TWO)}
+    assert ({name for name, _ in again}, reused) == (names, 9)
 
 
 def test_a_family_speaks_through_the_same_sae_whatever_their_order():

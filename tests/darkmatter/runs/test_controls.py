@@ -33,7 +33,7 @@ def test_one_control_serves_similar_l0s(l0s, ranks):
     assert distinct_l0(l0s) == ranks
 
 
-def test_pca_has_the_l0_of_the_sae_that_it_stands_beside():
+def test_a_matched_control_has_the_l0_of_the_sae_that_it_stands_beside():
     """What is compared is FVU at equal L0: the control's measured L0 is that of its SAE, not its name's."""
     d = 12
     x = torch.randn(40, 20, d, generator=torch.Generator().manual_seed(0))
@@ -47,7 +47,8 @@ def test_pca_has_the_l0_of_the_sae_that_it_stands_beside():
     found = engine.run(items, [], ControlPolicy())
     l0 = {r.sae.name: next(m.value for m in r.metrics if m.name == "l0") for r in found}
 
-    assert l0 == {"sae2": 2, "pca-k2": 2, "sae5": 5, "pca-k5": 5, "mean": 0}
+    matched = {f"{name}-k{k}": k for name in ("pca", "pca_topk", "random") for k in (2, 5)}
+    assert l0 == {"sae2": 2, "sae5": 5, "mean": 0, **matched}
 
 
 def test_controls_that_the_user_asked_for_are_not_added_again():
@@ -55,7 +56,9 @@ def test_controls_that_the_user_asked_for_are_not_added_again():
     mine = [baseline_item(host(), "pca", "mine", {"k": "17"}), baseline_item(host(), "mean", "other", {})]
     added = matched_controls(ControlPolicy(), host(), [16.0, 64.0, 900.0], 100, mine)
 
-    assert [item.name for item in added] == ["pca-k64", "pca-k100"]
+    assert [item.name for item in added] == [
+        "pca-k64", "pca-k100", "pca_topk-k16", "pca_topk-k64", "random-k16", "random-k64", "random-k100",
+    ]  # fmt: skip
 
 
 def test_controls_never_take_a_name_that_the_user_gave():
@@ -64,7 +67,7 @@ def test_controls_never_take_a_name_that_the_user_gave():
     taken = ["mean", "mean-control", "pca-k16"]
     added = matched_controls(ControlPolicy(), host(), [16.0, 64.0], 100, mine, taken)
 
-    assert [item.name for item in added] == ["mean-control-control", "pca-k16-control", "pca-k64"]
+    assert [item.name for item in added][:3] == ["mean-control-control", "pca-k16-control", "pca-k64"]
 
 
 def test_controls_can_be_turned_off():

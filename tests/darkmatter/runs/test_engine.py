@@ -300,7 +300,7 @@ def test_a_resume_neither_loses_nor_renames_controls(suite, tmp_path, kept):
     dm.run(**suite, out=out)
 
     assert files(out) == whole
-    assert len(whole) == 6
+    assert len(whole) == 10
 
 
 def test_bad_activations_at_one_hook_cost_that_hook_only(suite, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from darkmatter.runs.suite import make_suite
 from darkmatter_plugins import world
 
 SAE = str(world.sae_paths()["topk-w256-k16"])
+MATCHED = {"pca-k…": "make", "pca_topk-k…": "make", "random-k…": "make"}
 
 
 @pytest.fixture
@@ -84,10 +85,10 @@ def test_baselines_and_matched_controls_are_reused(job, tmp_path):
     outcome = job(saes).run(tmp_path)
     after = planned(job(saes), tmp_path)
 
-    assert before == {"mine": "make", "zero": "make", "mean": "make", "pca-k…": "make"}
+    assert before == {"mine": "make", "zero": "make", "mean": "make", **MATCHED}
     assert set(after) == {result.sae.name for result in outcome.results}
-    assert len([name for name in after if name.startswith("pca-k")]) == 1
-    assert "pca-k…" not in after
+    assert sorted(name.split("-k")[0] for name in after if "-k" in name) == ["pca", "pca_topk", "random"]
+    assert not set(MATCHED) & set(after)
     assert set(after.values()) == {"reuse"}
     assert planned(job(saes), tmp_path, recompute=True) == dict.fromkeys(after, "make")
 
@@ -118,7 +119,12 @@ def test_another_seed_makes_baselines_again(job, tmp_path):
 
 @pytest.mark.parametrize(
     ("need", "tensor"),
-    [(Requirement.LABELS, "labels"), (Requirement.TOKENS, "tokens"), (Requirement.LOSS, "loss")],
+    [
+        (Requirement.LABELS, "labels"),
+        (Requirement.LABELS_OR_MODEL, "labels"),
+        (Requirement.TOKENS, "tokens"),
+        (Requirement.LOSS, "loss"),
+    ],
 )
 def test_needs_are_compared_with_what_is_there(job, tmp_path, need, tensor):
     """An evaluator is skipped exactly where the file lacks what it needs, as in the run."""
@@ -142,7 +148,7 @@ def test_skipped_results_stay_skipped(job, tmp_path):
 def test_controls_do_not_take_the_names_of_saes(job, tmp_path):
     """An SAE called like a control keeps its name in the plan, and the control gets another."""
     found = planned(job({"mean": SAE}), tmp_path / "out")
-    assert found == {"mean": "make", "mean-control": "make", "pca-k…": "make"}
+    assert found == {"mean": "make", "mean-control": "make", **MATCHED}
 
 
 def test_a_family_is_planned_as_it_is_made(job, tmp_path):

@@ -26,6 +26,13 @@ def read(tmp_path, monkeypatch):
     return read
 
 
+def test_a_control_of_the_suite_may_be_named_in_only(read):
+    """What is listed under `saes` can be measured alone, controls included."""
+    saes = "saes: {one: x, pca: 'baseline:pca,k=2'}"
+    suite = read(f"activations: a.npy\nevaluators: [density]\n{saes}\nonly: {{density: [pca]}}")
+    assert suite.only == {"density": ("pca",)}
+
+
 def test_paths_start_at_the_suite_even_if_only_the_working_directory_has_them(read, tmp_path):
     """A file of that name in the working directory is never taken instead."""
     for name in ("x.safetensors", "sae", "t.txt"):

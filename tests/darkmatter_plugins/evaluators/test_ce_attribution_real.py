@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -82,6 +84,11 @@ def test_plain_torch_hooks_give_the_same_numbers(setting):
     ce = {name: float(-value.gather(-1, targets).squeeze(-1)[rows].mean()) for name, value in log_p.items()}
     for name, value in ce.items():
         assert found[f"ce.{name}"] == pytest.approx(value, abs=1e-5), name
+    for name in ("clean", "sae", "zero", "mean"):
+        assert found[f"perplexity.{name}"] == pytest.approx(math.exp(ce[name]), rel=1e-5), name
+    width = {each.name: each.ci_high - each.ci_low for each in result.metrics if each.ci_low is not None}
+    # d exp(CE) = exp(CE) d CE, for intervals as narrow as these.
+    assert width["perplexity.sae"] == pytest.approx(math.exp(ce["sae"]) * width["ce.sae"], rel=2e-2)
     increase = ce["sae"] - ce["clean"]
     for part in ("linear", "nonlinear"):
         share = 100 * (ce["sae"] - ce[f"sae_{part}"]) / increase

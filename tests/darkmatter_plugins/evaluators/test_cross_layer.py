@@ -118,7 +118,8 @@ class WholeArrays:
     """Least squares on whole float64 arrays: e of rows x [n, d] and target y, with the engine's split."""
 
     def __init__(self, store: AtHooks, x: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:
-        self.train = make_split(tensor_activations(store.rows[HIGH])).train(0, CONTEXTS).numpy().ravel()
+        split = make_split(tensor_activations(store.read(HIGH, 0, CONTEXTS)))
+        self.train = split.train(0, CONTEXTS).numpy().ravel()
         self.x, self.e = x, e
         self.variance = self.spread(y).sum()
         nonlinear = self.left(e, x)

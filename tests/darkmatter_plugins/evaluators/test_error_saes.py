@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from darkmatter.output import EvalOutput
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
 from darkmatter.stats.resample import Resampler
+from darkmatter_plugins.cosines import random_max_cosine
 from darkmatter_plugins.evaluators.error_saes.descriptor import ERROR_SAES
 from darkmatter_plugins.evaluators.error_saes.report import Report
-from darkmatter_plugins.evaluators.error_saes.similarity import mean_max_cosine, random_max_cosine
 from darkmatter_plugins.training import topk
 
 CONTEXTS, POSITIONS, D = 60, 24, 6
@@ -314,27 +313,6 @@ def test_more_codes_than_latents_are_said_to_be_none():
     """Where k exceeds the width, every latent is taken, and a note says that k was not what was asked."""
     assert any("k is 3 instead of 4" in note for note in result(k=4, width=3).notes)
     assert not any("instead" in note for note in result(k=3, width=3).notes)
-
-
-def test_g1_random_directions():
-    """400 random directions against 400 in R^64: .362; the formula and a simulation agree."""
-    one, other = (torch.randn(400, 64, generator=seeded(s)) for s in (0, 1))
-
-    assert random_max_cosine(400, 64) == pytest.approx(0.362, abs=1e-3)
-    assert mean_max_cosine(one, other) == pytest.approx(0.362, abs=5e-3)
-    assert random_max_cosine(3, 1) == pytest.approx(0.75)
-    assert random_max_cosine(1, 5) == pytest.approx(0, abs=1e-9)
-
-
-def test_g1_a_dictionary_against_itself_and_its_negation():
-    """Permuted and rescaled it is the same; a basis turned by 45 degrees is at 1/√2; negated at 0."""
-    basis = torch.eye(4)
-    turned = basis @ torch.tensor([[1.0, 1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, 1], [0, 0, -1, 1]])
-
-    assert mean_max_cosine(3 * basis.flip(0), basis) == pytest.approx(1)
-    assert mean_max_cosine(turned, basis) == pytest.approx(math.sqrt(0.5))
-    assert mean_max_cosine(-basis, basis) == pytest.approx(0)
-    assert mean_max_cosine(-basis, torch.cat([-basis, torch.zeros(3, 4)])) == pytest.approx(1)
 
 
 def test_evaluators_that_train_run_only_where_they_are_named():

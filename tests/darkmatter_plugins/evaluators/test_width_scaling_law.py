@@ -13,7 +13,7 @@ from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
 from darkmatter.stats.resample import Resampler
 from darkmatter.testing.synthetic import synthetic_saes
-from darkmatter_plugins.evaluators.width_scaling_law.collect import FunctionOfRatios
+from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
 from darkmatter_plugins.evaluators.width_scaling_law.descriptor import WidthScalingLawConfig
 from darkmatter_plugins.evaluators.width_scaling_law.members import take
 from darkmatter_plugins.evaluators.width_scaling_law.power_law import fit_power_law

@@ -97,6 +97,9 @@ def per_sae(name, index, **options):
                 for kind, both in shares.items()
                 for part, share in zip(("linear", "nonlinear"), both, strict=True)
             ),
+            ("ce_increase.sae", fvu / 10),
+            ("ce.clean", 1.5),
+            ("perplexity.clean", 4.48),
             ("share.ce.shuffled", -12.0),
             ("share.ce.random", None),
         ],
@@ -130,6 +133,20 @@ def per_sae(name, index, **options):
         **options,
     )
     yield autointerp(name, index, **options)
+    yield erasure(name, index, **options)
+    curve = {0: (1.0, 0.0), 1: (0.6, 1.0), 2: (0.4 - 0.05 * index, 1.5)}
+    yield result(
+        "feature_editing",
+        name,
+        [
+            ("kl_left", 0.4),
+            ("kl0", 2.0),
+            ("kl_exact", 0.2),
+            *((f"kl_left_at[{size}]", share) for size, (share, _) in curve.items()),
+            *((f"edit_at[{size}]", edit) for size, (_, edit) in curve.items()),
+        ],
+        **options,
+    )
     yield from trained(name, index, **options)
 
 
@@ -138,6 +155,15 @@ def autointerp(name, index, **options):
     scores = {"top": 0.9, "random": 0.6, "both": 0.8, "unrelated": 0.05}
     metrics = [(f"score.{part}", score - 0.02 * index) for part, score in scores.items()]
     return result("autointerp", name, [*metrics, ("detection.auroc", 0.95 - 0.1 * index)], **options)
+
+
+def erasure(name, index, **options):
+    """What taking a concept out achieves, and its cost."""
+    tasks = {"none": 0.9, "latent": 0.8 - 0.01 * index, "latents": 0.6, "mean_difference": 0.55, "leace": 0.5}
+    costs = {"latent": 0.01, "latents": 0.05, "mean_difference": 0.02, "leace": 0.03 + 0.01 * index}
+    metrics = [(f"task.{method}", found) for method, found in tasks.items()]
+    metrics += [(f"kl.{method}", found) for method, found in costs.items()]
+    return result("concept_erasure", name, [*metrics, ("task.random", None)], **options)
 
 
 def trained(name, index, **options):
@@ -219,6 +245,7 @@ def family(names=NAMES[:4], widths=WIDTHS[:4]):
     name, options = f"family:{HOOK}", {"width": 0, "l0": None}
     tables = {"accounting": accounting}
     yield result("width_scaling_law", name, law, tables=tables, curves=curves, **options)
+    yield beside_baselines(names, widths, fvu, **options)
     size = range(len(names))
     matrix = [[0.1 * i + 0.2 * j if i < j else None for j in size] for i in size]
     axes = {"names": list(names), "widths": list(widths), "values": matrix}
@@ -243,12 +270,45 @@ def family(names=NAMES[:4], widths=WIDTHS[:4]):
     )
 
 
+def beside_baselines(names, widths, fvu, **options):
+    """A family over L0, at 16 but for the last member, beside two baselines."""
+    l0s = [*[16.0] * (len(names) - 1), 8.0]
+    members = {"architectures": ["topk"] * len(names), "names": list(names)}
+    return result(
+        "fvu_l0_curve",
+        f"family:{HOOK}",
+        [("area.pca", 0.2), *((f"fvu[{name}]", each) for name, each in zip(names, fvu, strict=True))],
+        tables={"members": {**members, "widths": list(widths), "l0s": l0s, "fvu": fvu}},
+        curves={
+            "pca": {"x": [1.0, 8.0, 16.0], "y": [0.9, 0.6, 0.0]},
+            "random": {"x": [1.0, 8.0, 16.0], "y": [0.95, 0.8, 0.7]},
+        },
+        **options,
+    )
+
+
+def similar(rename=str):
+    """Two dictionaries and a control: how much of each the two have."""
+    cosines = {("w256", "w512"): 0.8, ("w512", "w256"): 0.6, ("pca", "w256"): 0.3, ("pca", "w512"): 0.35}
+    for name in ("w256", "w512", "pca"):
+        metrics = []
+        for (one, other), cosine in cosines.items():
+            if one == name:
+                way = f"[this→{rename(other)}]"
+                metrics += [(f"mmcs{way}", cosine), (f"mmcs_excess{way}", cosine - 0.3)]
+        yield result("dictionary_similarity", rename(name), metrics, control=name == "pca")
+
+
 def everything(rename=str, count=5):
     """Results of all evaluators on some SAEs, a family and a control; ``rename`` changes every name."""
     for index, name in enumerate(NAMES[:count]):
         yield from per_sae(rename(name), index, width=WIDTHS[index], l0=L0S[index])
     yield decomposition(rename("pca"), 9, control=True, width=64)
     yield autointerp(rename("pca"), 9, control=True, width=64)
+    for k, fvu in ((8, 0.6), (16, 0.4)):
+        yield result("reconstruction", rename(f"pca-k{k}"), [("fvu", fvu)], control=True, width=k)
+        yield result("ce_attribution", rename(f"pca-k{k}"), [("ce_increase.sae", 2 * fvu)], control=True)
+    yield from similar(rename)
     yield from family(tuple(map(rename, NAMES[:4])))
 
 

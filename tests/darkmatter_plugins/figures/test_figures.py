@@ -76,6 +76,24 @@ def test_width_l0(drawn, made):
     assert len(fvu.collections) > 1, "five places that are not on a line are interpolated"
 
 
+def test_concept_erasure(drawn, made):
+    """A panel per SAE, a mark per method at its cost and score; what is undefined is left out."""
+    axes = drawn("concept_erasure")[""][: len(made.names)]
+
+    assert sorted(axis.get_title(loc="left") for axis in axes) == sorted(made.names)
+    for axis in axes:
+        index = made.names.index(axis.get_title(loc="left"))
+        marks = {line.get_marker(): line for line in axis.lines if line.get_marker() != "None"}
+        places = {mark: (*line.get_xdata(), *line.get_ydata()) for mark, line in marks.items()}
+        assert places == {
+            "x": (0.0, 0.9),
+            "o": (0.01, 0.8 - 0.01 * index),
+            "s": (0.05, 0.6),
+            "D": (0.02, 0.55),
+            "P": (0.03 + 0.01 * index, 0.5),
+        }
+
+
 def test_a_few_saes_are_not_interpolated(drawn, made):
     """Without a second L0 there is no area: points with their names and values instead of colours."""
     few = [
@@ -87,6 +105,32 @@ def test_a_few_saes_are_not_interpolated(drawn, made):
 
     assert len(axis.collections) == 1
     assert "w256\n0.3" in [text.get_text() for text in axis.texts]
+
+
+def test_fvu_l0(drawn, made):
+    """SAEs are points, joined where they differ in L0 alone; a baseline is its curve without what is 0."""
+    (axis,) = drawn("fvu_l0")[""]
+    fvu = [made.fvus(index)[0] for index in range(4)]
+    points = {
+        tuple(line.get_ydata()): list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"
+    }
+
+    assert points == {(each,): [16.0] if index < 3 else [8.0] for index, each in enumerate(fvu)}
+    ((x, y),) = lines(axis, "#202020")[:1]
+    assert (x, y[:2]) == ([1.0, 8.0, 16.0], [0.9, 0.6])
+    assert math.isnan(y[2])
+    assert axis.get_xlim() == pytest.approx((4, 32))
+
+
+def test_ce_fvu(drawn, made):
+    """Every SAE and control is at its FVU and its CE increase; controls of one kind are joined."""
+    (axis,) = drawn("ce_fvu")[""]
+    fvu = [made.fvus(index)[0] for index in range(5)]
+
+    ((x, y),) = lines(axis, COLOURS["linear"], "o")
+    assert close(x, fvu)
+    assert y == pytest.approx([each / 10 for each in x])
+    assert lines(axis, "#202020", "D") == [([0.4, 0.6], [0.8, 1.2])]
 
 
 def test_accounting(drawn, made):
@@ -112,7 +156,7 @@ def test_accounting_without_pursuit(drawn, made):
 
 def test_accounting_of_a_nonlinear_error_that_width_lowers(drawn, made):
     """Where the paper's shares are undefined, bars are each SAE's own FVU, hatched where not pursued."""
-    law, scaling = made.family()
+    law, _, scaling = made.family()
     law.tables["accounting"].update(linear=None, nonlinear=None)
     (axis,) = drawn("accounting", ResultSet([law, scaling, *made.per_sae("w512", 1, width=512)]))[""]
     fvu, nonlinear = zip(*map(made.fvus, range(4)), strict=True)
@@ -307,6 +351,21 @@ def test_density(drawn):
     assert axes[2].texts[0].get_text() == "4 of 12\nnever fire"
 
 
+def test_dictionary_similarity(drawn):
+    """Rows are looked for in columns, controls have no column; the second map is the excess."""
+    whole, excess = drawn("dictionary_similarity")[""]
+    (image,), (beyond,) = whole.images, excess.images
+    values = image.get_array()
+
+    assert [label.get_text() for label in whole.get_yticklabels()] == ["w256", "w512", "pca"]
+    assert [label.get_text() for label in whole.get_xticklabels()] == ["w256", "w512"]
+    assert values[0, 1] == pytest.approx(0.8)
+    assert values[1, 0] == pytest.approx(0.6)
+    assert values[2, 0] == pytest.approx(0.3)
+    assert values.mask[0, 0]
+    assert beyond.get_array()[0, 1] == pytest.approx(0.5)
+
+
 def written(results, figures, formats=("svg",)):
     """Files by name, and outcomes by figure."""
     files = {}
@@ -368,6 +427,29 @@ def test_many_saes_go_to_several_pictures(made):
     files, _ = written(many, figures)
 
     assert sorted(files) == [f"pursuit-{made.hook}-part{part}.svg" for part in (1, 2)]
+
+
+def test_feature_editing(drawn):
+    """KL left over log2(1 + features) and over the edit, with bands, and what the hook point can do."""
+    by_number, by_edit = drawn("feature_editing")[""]
+    last = [0.4 - 0.05 * index for index in range(5)]
+
+    assert [list(line.get_xdata()) for line in by_number.lines[:5]] == [[0, 1, math.log2(3)]] * 5
+    assert close([line.get_ydata()[2] for line in by_number.lines[:5]], last)
+    assert [list(line.get_xdata()) for line in by_edit.lines[:5]] == [[0, 1, 1.5]] * 5
+    assert list(by_edit.lines[5].get_ydata()) == pytest.approx([0.1, 0.1])
+    assert len(by_number.collections) == 5
+    assert [label.get_text() for label in by_number.get_xticklabels()] == ["0", "1", "2"]
+
+
+def test_feature_editing_shows_controls_in_every_picture(drawn, made):
+    """Eight SAEs a picture, controls with broken lines beside them all."""
+    saes = [each for index in range(9) for each in made.per_sae(f"sae{index}", 0)]
+    pictures = drawn("feature_editing", ResultSet([*saes, *made.per_sae("pca", 1, control=True)]))
+
+    assert sorted(pictures) == ["part1", "part2"]
+    for by_number, _ in pictures.values():
+        assert [line.get_label() for line in by_number.lines if line.get_linestyle() == "--"] == ["pca"]
 
 
 @pytest.fixture(scope="module")

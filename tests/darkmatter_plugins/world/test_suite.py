@@ -24,13 +24,18 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, Suite]:
 
 
 def test_the_demo_and_its_full_version_differ_in_budgets_alone(suites: tuple[Suite, Suite]) -> None:
-    """Same model, text, SAEs and seed; every option of an evaluator is its default in paper.yaml."""
+    """Same model, text, SAEs and seed; paper.yaml has defaults, the world's data, two controls everywhere."""
     demo, paper = suites
     differ = {name for name in Suite.model_fields if getattr(demo, name) != getattr(paper, name)}
 
-    assert differ == {"evaluators", "only"}
+    assert differ == {"evaluators", "only", "saes"}
+    assert list(demo.saes) == list(paper.saes)
+    assert [name for name in demo.saes if demo.saes[name] != paper.saes[name]] == ["mean", "pca-k16"]
     assert list(demo.evaluators) == list(paper.evaluators)
-    assert not any(paper.evaluators.values())
+    named = {"feature_recovery": "concepts", "feature_editing": "dataset", "concept_erasure": "dataset"}
+    assert {name: list(options) for name, options in paper.evaluators.items() if options} == {
+        name: [option] for name, option in named.items()
+    }
 
 
 def test_the_demo_runs_every_evaluator_on_every_shipped_sae(suites: tuple[Suite, Suite]) -> None:

@@ -28,8 +28,8 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def ls(*, as_json: bool) -> None:
     """List the entries of the cache."""
-    from darkmatter.cache.entry import cache_root
     from darkmatter.cache.manage import list_entries
+    from darkmatter.cache.root import cache_root
 
     entries = list_entries()
     if as_json:

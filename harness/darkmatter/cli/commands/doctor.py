@@ -95,7 +95,7 @@ def _torch() -> dict[str, Any]:
 
 
 def _cache() -> dict[str, Any]:
-    from darkmatter.cache.entry import cache_root
+    from darkmatter.cache.root import cache_root
 
     folder = cache_root()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

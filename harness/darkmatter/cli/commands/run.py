@@ -63,7 +63,11 @@ _OPTIONS: list[Callable[[AnyCommand], AnyCommand]] = [
         help="The model's weights as they are, or layer norms folded and weights centred.",
     ),
     click.option("--device", default="cpu", show_default=True),
-    click.option("--controls/--no-controls", default=True, help="Add the mean and PCA at equal L0."),
+    click.option(
+        "--controls/--no-controls",
+        default=True,
+        help="Add the mean, and PCA, PCA top-k and random directions at equal L0.",
+    ),
     click.option(
         "--out",
         type=click.Path(path_type=Path),

@@ -42,6 +42,9 @@ SETTINGS = {
 }
 """What is put at the hook point."""
 
+PERPLEXITIES = {"clean": "the model itself", **{name: SETTINGS[name] for name in ("sae", "zero", "mean")}}
+"""Settings whose perplexity is given."""
+
 CONTROLS = ("shuffled", "random", "shuffled_linear", "random_linear")
 PARTS = {"linear": "L = b*x + c", "nonlinear": "N = e - L"}
 
@@ -95,6 +98,15 @@ CE_ATTRIBUTION = api.Evaluator(
                 higher_is_better=False,
             )
             for name in SETTINGS
+        ),
+        *(
+            _M(
+                f"perplexity.{name}",
+                f"exp of the mean cross-entropy per token with {text}",
+                low=1,
+                higher_is_better=False if name == "sae" else None,
+            )
+            for name, text in PERPLEXITIES.items()
         ),
         *(
             _M(

@@ -9,6 +9,7 @@ nats over the predictions that the held-out rows make (row t predicts token t + 
     share.norm.Z    = 100 Σ|Z| / Σ|e|;   share.norm_per_token.Z = 100 mean |Z|/|e|
     loss_recovered  = (CE_zero - CE_S) / (CE_zero - CE_clean);     loss_recovered_mean: mean for zero
     kl              = mean KL(clean || patched with S)
+    perplexity.Z    = exp(CE_Z), every token of equal weight (the authors average batches)
 
 CE shares of both parts need not sum to 100, since the loss is not linear in the error. Adding L back
 leaves S + L = y - N, so ``share.ce.linear`` is what the linear error costs beside the nonlinear one. The
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,12 +35,14 @@ from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns, diverg
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     CONTROLS,
     PARTS,
+    PERPLEXITIES,
     SETTINGS,
     CEAttributionConfig,
 )
 from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, replacements
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
+from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
 
 BATCH_LOGITS = 1 << 26
 """Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
@@ -80,6 +84,7 @@ class CEAttribution:
         out.add_columns(columns)
         settings = [name for name in SETTINGS if f"loss_{name}" in columns]
         _add_losses(out, settings)
+        _add_perplexities(out)
         for part in (*PARTS, *CONTROLS):
             setting = f"sae_{part}"
             if setting in settings:
@@ -181,6 +186,14 @@ def _add_losses(out: api.EvalOutput, settings: Sequence[str]) -> None:
         out.ratio(f"ce.{name}", f"loss_{name}", "rows")
         out.columns[f"increase_{name}"] = out.columns[f"loss_{name}"] - out.columns["loss_clean"]
         out.ratio(f"ce_increase.{name}", f"increase_{name}", "rows")
+
+
+def _add_perplexities(out: api.EvalOutput) -> None:
+    """exp(CE), resampled as it is."""
+    for name in PERPLEXITIES:
+        losses = out.columns[f"loss_{name}"][:, None]
+        statistic = FunctionOfRatios(losses, out.columns["rows"], lambda ce: np.exp(ce[:, 0]))
+        out.statistic(f"perplexity.{name}", statistic, statistic.linearised())
 
 
 def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None:

@@ -1,9 +1,23 @@
-"""Firing rates and moments of codes c over the held-out rows, zeros included."""
+"""Firing rates and moments of codes c over the n held-out rows, zeros included.
+
+    rate_i = (rows with c_i != 0) / n                  per latent, counted in tokens
+    about the mean:  E c,  Var c = E (c - E c)²,  E (c - E c)³ / Var^1.5,  E (c - E c)⁴ / Var²
+    about zero:      E c³ / (E c²)^1.5,  E c⁴ / (E c²)²;   mixed:  E c³ / Var^1.5,  E c⁴ / Var²
+
+Medians are over latents that fire. The mixed form is the authors', who count a latent's firings in batches
+rather than tokens and weigh a last short batch as a full one, which is not followed. Whether a latent is
+active is said by count (more than ``active_above`` firings, the paper's rule, which depends on how many
+tokens there are) and by rate.
+
+Table ``latents``, of the most frequent: {index, rate, mean_active (mean of the codes that are not 0),
+max}. Curve ``log10_rate``: {edges, latents}. Source: Cunningham et al.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +50,17 @@ class Density:
         out.plain("alive", float((fired > 0).sum()), why_no_interval=why)
         out.plain("dead", float((fired == 0).sum()), why_no_interval=why)
         out.plain("active", float((fired > self.config.active_above).sum()), why_no_interval=why)
+        out.plain(
+            "active_share", float((fired > self.config.active_above).double().mean()), why_no_interval=why
+        )
+        out.plain(
+            "active_by_rate", float((rate > self.config.active_rate).double().mean()), why_no_interval=why
+        )
+        if self.config.active_rate * moments.n < 1:
+            out.notes.append(
+                f"active_by_rate: one firing in {moments.n} rows is above active_rate already, so it counts "
+                "every latent that is alive"
+            )
         why = "a summary over latents, which are not sampled"
         out.plain("dense_1pct", float((rate > 0.01).double().mean()), why_no_interval=why)
         out.plain("dense_10pct", float((rate > 0.1).double().mean()), why_no_interval=why)
@@ -47,12 +72,16 @@ class Density:
                 out.undefined(name, "no latent fires and varies on the held-out rows")
             else:
                 out.plain(name, float(np.median(known.numpy())), why_no_interval=why)
+        if self.config.table_latents:
+            out.tables["latents"] = most_frequent(moments, self.config.table_latents)
         out.curves["log10_rate"] = log_rate_histogram(rate[alive], moments.n, self.config.bins_per_decade)
         return out
 
 
 def shape_moments(sums: Tensor, n: int) -> dict[str, Tensor]:
-    """Skew and kurtosis per latent from power sums [5, latents] over n rows; NaN where constant.
+    """Mean, variance, skew and kurtosis per latent from power sums [5, latents] over n rows.
+
+    Skews and kurtoses with a variance are NaN where a latent is constant.
 
     For a constant times Bernoulli(p): about zero E c³/(E c²)^1.5 = p^-½ and E c⁴/(E c²)² = 1/p; with
     the variance, kurtosis 1/(p(1-p)²) and skew 1/(√p (1-p)^1.5) (closed form G4).
@@ -60,11 +89,30 @@ def shape_moments(sums: Tensor, n: int) -> dict[str, Tensor]:
     mean, second, third, fourth = (row / n for row in sums[1:])
     # What rounding leaves of a constant code's variance is no variance.
     variance = torch.where(second - mean.square() > 1e-12 * second, second - mean.square(), math.nan)
+    central_third = third - 3 * mean * second + 2 * mean**3
+    central_fourth = fourth - 4 * mean * third + 6 * mean.square() * second - 3 * mean**4
     return {
+        "median_mean": mean,
+        "median_variance": (second - mean.square()).clamp_min(0),
+        "median_skew_central": central_third / variance.pow(1.5),
+        "median_kurtosis_central": central_fourth / variance.square(),
         "median_skew": third / second.pow(1.5),
         "median_kurtosis": fourth / second.square(),
         "median_skew_var": third / variance.pow(1.5),
         "median_kurtosis_var": fourth / variance.square(),
+    }
+
+
+def most_frequent(moments: Any, count: int) -> dict[str, list[float]]:
+    """The latents that fire most often, as columns; of equally frequent ones the first."""
+    fired = moments.sums[0]
+    order = fired.sort(descending=True, stable=True).indices[:count]
+    order = order[fired[order] > 0]
+    return {
+        "index": order.tolist(),
+        "rate": (fired[order] / moments.n).tolist(),
+        "mean_active": (moments.sums[1][order] / fired[order]).tolist(),
+        "max": moments.largest[order].tolist(),
     }
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter.stats import Ratio
+from darkmatter_plugins.cosines import mean_max_cosine, random_max_cosine
 from darkmatter_plugins.evaluators.error_decomposition.run import CONSTANT
 from darkmatter_plugins.evaluators.error_saes.descriptor import PARTS
 from darkmatter_plugins.evaluators.error_saes.gaps import Gap
 from darkmatter_plugins.evaluators.error_saes.interpret import LatentScores
-from darkmatter_plugins.evaluators.error_saes.similarity import mean_max_cosine, random_max_cosine
 from darkmatter_plugins.evaluators.error_saes.targets import HeldOutCollector
 
 OF_WEIGHTS = "a function of weights alone"

@@ -94,7 +94,6 @@ class SyntheticNoise:
             return _nothing(out, CONSTANT)
         out.on_rows(test.parts.n)
         out.tables["rows"] = budget.record(train.parts.n, test.parts.n)
-        _add_warning(out, train.parts.n, ctx.info.d_in)
         unit = signal if self.config.relative else 1.0
         self._grid(out, train, test, unit, signal)
         self._ablations(out, train, test, unit)
@@ -176,14 +175,6 @@ def _signal_std(train: NoiseMomentsCollector) -> float:
     variance = float(train.parts.cxx.diagonal()[:d].sum())
     square = variance + n * float(train.parts.mean[:d].square().sum())
     return math.sqrt(variance / (n * d)) if variance > ROUNDING * square else 0.0
-
-
-def _add_warning(out: api.EvalOutput, n: int, d: int) -> None:
-    if n < 20 * d:
-        out.notes.append(
-            f"warning: {n} training rows are fewer than 20 x {d} dimensions: the nonlinear part is "
-            f"overestimated by about d/n = {d / n:.2g}; use more contexts, or raise max_rows"
-        )
 
 
 def _held_out(

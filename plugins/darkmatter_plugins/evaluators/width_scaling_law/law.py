@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.width_scaling_law.collect import (
-    Floats,
-    FunctionOfRatios,
-    error_column,
-    nonlinear_column,
-)
+from darkmatter_plugins.evaluators.ratios import Floats, FunctionOfRatios
+from darkmatter_plugins.evaluators.width_scaling_law.collect import error_column, nonlinear_column
 from darkmatter_plugins.evaluators.width_scaling_law.power_law import EXPONENTS, fit_power_law
 
 LEAST_WIDTHS = 4

@@ -1,0 +1,1 @@
+"""A readable card per latent: what it fires on, what it does, what makes it fire."""

@@ -1,0 +1,1 @@
+"""Leaderboards: published results in a git repository, and what keeps them honest."""

@@ -1,0 +1,244 @@
+"""``darkmatter leaderboard audit``: make rows again from what they record, and compare.
+
+Only public references are followed: nothing that a stranger wrote makes this read a path of the
+machine or run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from darkmatter.descriptors import Evaluator, Requirement
+from darkmatter.embedded import is_embedded
+from darkmatter.errors import DarkmatterError
+from darkmatter.fetching.record import records_folder
+from darkmatter.leaderboard.board import BoardRow
+from darkmatter.leaderboard.public import why_private
+from darkmatter.plugins import PluginHost
+from darkmatter.progress import Progress
+from darkmatter.results.comparable import data_signature, is_unread
+from darkmatter.results.schema import MetricValue, Result
+from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.job import Job
+from darkmatter.runs.keys import provenance
+from darkmatter.runs.suite import make_suite
+
+HERE, ELSEWHERE = (1e-9, 1e-12), (1e-6, 1e-9)
+"""Relative and absolute tolerance: on the class of machine and the libraries that made a row, or not."""
+
+_NUMBERS = ("value", "ci_low", "ci_high")
+_CLASS = ("torch", "numpy", "transformers", "transformer_lens")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one row."""
+
+    file: str
+    outcome: Literal["same", "differs", "exempt", "not recomputed"]
+    said: str = ""
+
+
+class _CannotError(Exception):
+    """Why a row cannot be made again here."""
+
+
+def audit(rows: Sequence[BoardRow], host: PluginHost, n: int, seed: int) -> Iterator[Verdict]:
+    """Make ``n`` rows again, drawn by the seed; activations are kept in between, and no longer."""
+    drawn = random.Random(seed).sample(list(rows), min(n, len(rows)))  # noqa: S311 - a draw, not a secret
+    with _temporary_cache():
+        for row in sorted(drawn, key=lambda row: row.file):
+            yield _verdict(row, rows, host)
+
+
+def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdict:
+    evaluator = host.evaluators().get(row.result.evaluator.name)
+    if evaluator is None or evaluator.version != row.result.evaluator.version:
+        said = f"{row.result.evaluator.name} {row.result.evaluator.version} is not installed"
+        return Verdict(row.file, "not recomputed", said)
+    if Requirement.TRAINING in evaluator.requires:
+        return Verdict(row.file, "exempt", "it trains: training rounds differently from machine to machine")
+    try:
+        made = _made_again(row.result, _suite(row, rows, evaluator), host)
+    except _CannotError as error:
+        return Verdict(row.file, "not recomputed", str(error))
+    if evaluator.sees and _was_beside_others(row.result, made):
+        said = "it was made beside other SAEs than those whose references the leaderboard has"
+        return Verdict(row.file, "not recomputed", said)
+    relative, absolute = HERE if _same_machine(row.result, made) else ELSEWHERE
+    for reason in _differences(row.result, made, relative, absolute):
+        return Verdict(row.file, "differs", reason)
+    return Verdict(row.file, "same", f"{len(made.metrics)} metrics within {relative:g} relative")
+
+
+# -- from a row to a suite ------------------------------------------------------------------------
+
+
+def _suite(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Any]:
+    """The fields of a suite that makes the row, from its references alone."""
+    result = row.result
+    members = _shaping(row, rows, evaluator)
+    alone = evaluator.scope == "sae" and not result.sae.is_control
+    analysis = {name: result.analysis[name] for name in Analysis.model_fields if name in result.analysis}
+    return {
+        "model": _model(result),
+        "text": _text(result),
+        "hooks": sorted({hook for sae in members.values() for hook in (sae.sae.hook, sae.sae.hook_out)}),
+        "saes": {name: _spec(member) for name, member in members.items()},
+        "evaluators": {result.evaluator.name: result.config},
+        "only": {result.evaluator.name: [result.sae.name]} if alone else {},
+        "analysis": analysis,
+        "seed": analysis.get("seed", 0),
+        "controls": False,
+    }
+
+
+def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Result]:
+    """A row on each SAE that shapes the result, by name: itself, its family, or all of its owner's."""
+    result = row.result
+    found = {} if result.sae.members else {result.sae.name: result}
+    if evaluator.scope == "sae" and not evaluator.sees:
+        return found
+    for other in rows:
+        sae = other.result.sae
+        beside = sae.name in result.sae.members if result.sae.members else not sae.members
+        same = other.owner == row.owner and data_signature(other.result) == data_signature(result)
+        if same and beside and not sae.is_control:
+            found.setdefault(sae.name, other.result)
+    lacking = sorted(set(result.sae.members) - found.keys())
+    if lacking:
+        message = (
+            f"the leaderboard has no row on its members {', '.join(lacking)}, which would say where they are"
+        )
+        raise _CannotError(message)
+    return found
+
+
+def _spec(result: Result) -> dict[str, Any]:
+    """One SAE as a suite names it."""
+    sae = result.sae
+    if sae.is_control:
+        return {"ref": sae.reference, "hook": sae.hook}
+    reason = why_private(sae.reference)
+    if reason is not None:
+        raise _CannotError(reason)
+    return {**sae.overrides, "ref": sae.reference, **({"adapter": sae.adapter} if sae.adapter else {})}
+
+
+def _model(result: Result) -> dict[str, Any]:
+    described = result.cache.get("model")
+    if not isinstance(described, dict) or not isinstance(described.get("name"), str):
+        message = "its activations were given as a file, and only their hash is known"
+        raise _CannotError(message)
+    if not is_embedded(described["name"]) and "/" not in described["name"]:
+        message = f"its model {described['name']!r} is known by a folder's name alone"
+        raise _CannotError(message)
+    if described["name"].startswith(("/", ".", "~")):
+        message = f"its model {described['name']!r} is a path"
+        raise _CannotError(message)
+    kept = {name: described.get(name) for name in ("name", "revision", "dtype", "processing")}
+    return {**kept, "device": "cpu"}
+
+
+def _text(result: Result) -> dict[str, Any]:
+    described = result.cache["text"]
+    path = described.get("path")
+    if not isinstance(path, str) or not (is_embedded(path) or path.startswith("hf:")):
+        message = f"its text {path!r} is known by a file's name and its hash alone"
+        raise _CannotError(message)
+    names = ("path", "field", "context_length", "bos", "packing", "document_limit")
+    return {**{name: described[name] for name in names}, "contexts": described["contexts_requested"]}
+
+
+# -- making it again ------------------------------------------------------------------------------
+
+
+def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Result:
+    try:
+        outcome = Job.of(make_suite(fields), host, Progress(), 1).run(None)
+    except DarkmatterError as error:
+        raise _CannotError(str(error)) from error
+    for made in outcome.results:
+        if made.sae.name == result.sae.name and made.evaluator.name == result.evaluator.name:
+            if is_unread(made):
+                raise _CannotError(made.reason or "its SAE cannot be read")
+            return made
+    reasons = "; ".join(failure.reason for failure in outcome.failures)
+    message = f"a run of its references gives no such row. {reasons}".strip()
+    raise _CannotError(message)
+
+
+@contextlib.contextmanager
+def _temporary_cache() -> Iterator[None]:
+    """An activation cache of one's own: nothing that is there already is believed."""
+    before = os.environ.get("DARKMATTER_CACHE")
+    fetched = records_folder()
+    with tempfile.TemporaryDirectory(prefix="darkmatter-audit-") as folder:
+        # What was fetched is checked by its own hashes, and downloading it again would be a waste.
+        (Path(folder) / fetched.name).symlink_to(fetched.absolute())
+        os.environ["DARKMATTER_CACHE"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["DARKMATTER_CACHE"]
+            else:
+                os.environ["DARKMATTER_CACHE"] = before
+
+
+def _was_beside_others(old: Result, new: Result) -> bool:
+    """Whether other SAEs shaped a row than were at hand now; on equal activations its key tells."""
+    if new.status != "ok" or {m.name for m in old.metrics} != {m.name for m in new.metrics}:
+        return True
+    return old.cache.get("key") == new.cache.get("key") and old.key != new.key
+
+
+# -- comparing ------------------------------------------------------------------------------------
+
+
+def _same_machine(old: Result, new: Result) -> bool:
+    """Whether the class of machine and the libraries are those that made the row."""
+    then, now = old.provenance, provenance([])
+    packages = then.get("packages")
+    known = isinstance(packages, dict) and all(packages.get(n) == now["packages"].get(n) for n in _CLASS)
+    return (
+        known and then.get("system") == now["system"] and old.analysis.get("device") == new.analysis["device"]
+    )
+
+
+def _differences(old: Result, new: Result, relative: float, absolute: float) -> Iterator[str]:
+    """What differs beyond the tolerance, in words."""
+    if new.status != "ok":
+        yield f"made again, it is {new.status}: {new.reason}"
+        return
+    before, after = old.sae.fingerprint, new.sae.fingerprint
+    if before != after and not old.sae.members and not old.sae.is_control:
+        yield f"the weights at {old.sae.reference} are others: {after}, not {before}"
+        return
+    left, right = ({metric.name: metric for metric in each.metrics} for each in (old, new))
+    if left.keys() != right.keys():
+        yield f"made again, it has other metrics: {', '.join(sorted(left.keys() ^ right.keys())[:3])}"
+    for name in sorted(left.keys() & right.keys()):
+        for number in _NUMBERS:
+            a, b = _number(left[name], number), _number(right[name], number)
+            if not _close(a, b, relative, absolute):
+                yield f"{name}: {number} is {a!r}, made again {b!r}"
+
+
+def _number(metric: MetricValue, field: str) -> float | None:
+    value: float | None = getattr(metric, field)
+    return value
+
+
+def _close(a: float | None, b: float | None, relative: float, absolute: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=relative, abs_tol=absolute)

@@ -1,0 +1,222 @@
+"""``darkmatter leaderboard submit``: results of one's own, made ready to publish.
+
+Everything is made and checked in a folder of its own first; the leaderboard is touched only when
+nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.files.atomic import canonical_json, write_bytes, write_json
+from darkmatter.leaderboard.board import BoardRow, read_board
+from darkmatter.leaderboard.card import ModelCard, write_card
+from darkmatter.leaderboard.cells import cell_of, missing_controls
+from darkmatter.leaderboard.check import rules
+from darkmatter.leaderboard.findings import Finding
+from darkmatter.leaderboard.layout import CARD, check_owner, folder_of, is_card, place_of, sidecar_of
+from darkmatter.leaderboard.public import FREE_TEXT, why_private, without_paths
+from darkmatter.plugins import PluginHost
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.reading import StoredResult, read_result, result_checksum
+from darkmatter.results.schema import Result
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the submitter says in place of the paths in their results; references by the SAE's name."""
+
+    references: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    text: str | None = None
+    licence: str = ""
+
+
+@dataclass
+class Submission:
+    """What was added to a leaderboard, what was there already, and what was left out and why."""
+
+    added: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    cards: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def submit(
+    results: Path, owner: str, to: Path, host: PluginHost, *, saes: Sequence[str] = (), stated: Stated
+) -> Submission:
+    """Copy finished results of SAEs, and the controls of their cells, into a leaderboard.
+
+    Nothing is written where ``Submission.findings`` is not empty, apart from those on empty cards.
+    """
+    owner = check_owner(owner)
+    found = ResultSet.read(results)
+    made = Submission(left_out=[f"{problem.path}: {problem.reason}" for problem in found.problems])
+    wanted = _wanted(found.stored, saes, stated, results)
+    chosen = _with_controls(found.stored, wanted, host, made)
+    if not any(not each.result.sae.is_control for each in chosen):
+        message = f"{results} holds nothing to submit. {' '.join(made.left_out)}"
+        raise UsageError(message)
+    with tempfile.TemporaryDirectory(prefix="darkmatter-submit-") as name:
+        staging = Path(name)
+        for each in chosen:
+            _write_row(staging, each, owner, stated)
+        _write_cards(staging, to, owner, stated)
+        board = read_board(staging)
+        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to)})
+        if all(is_card(finding.file) for finding in made.findings):
+            _publish(staging, to, board.files, made)
+    return made
+
+
+def _wanted(stored: Sequence[StoredResult], saes: Sequence[str], stated: Stated, results: Path) -> set[str]:
+    """The names of the SAEs to submit; all of the folder by default."""
+    there = {each.result.sae.name for each in stored if not each.result.sae.is_control}
+    there -= {each.result.sae.name for each in stored if each.result.sae.members}
+    for name in [*saes, *stated.references]:
+        if name not in there:
+            message = f"{results} holds no results on an SAE {name!r}. {did_you_mean(name, there)}"
+            raise UsageError(message)
+    wanted = set(saes) or there
+    for each in stored:
+        sae = each.result.sae
+        if sae.name in wanted and not sae.members and each.result.status == "ok":
+            reason = why_private(stated.references.get(sae.name, sae.reference))
+            if reason is not None:
+                message = (
+                    f"{sae.name}: {reason}. Upload the weights, and state where they are: "
+                    f"--reference {sae.name}=hf:ORG/REPO/FOLDER."
+                )
+                raise UsageError(message)
+    return wanted
+
+
+def _with_controls(
+    stored: Sequence[StoredResult], wanted: set[str], host: PluginHost, made: Submission
+) -> list[StoredResult]:
+    """Finished results on the wanted SAEs and families, and the controls of their cells."""
+    mine, controls = [], []
+    for each in stored:
+        result = each.result
+        said = f"{result.sae.name} / {result.evaluator.name}"
+        if result.sae.is_control:
+            if result.status == "ok":
+                controls.append(each)
+        elif result.status != "ok" and result.sae.name in wanted:
+            made.left_out.append(f"{said}: {result.status} ({result.reason})")
+        elif result.status == "ok" and (result.sae.name in wanted or _is_family_of(result, wanted)):
+            mine.append(each)
+    rows = {str(index): each for index, each in enumerate([*mine, *controls])}
+    lacking = dict(_lacking([BoardRow(name, each) for name, each in rows.items()], host))
+    for name, kinds in lacking.items():
+        result = rows[name].result
+        where = f"{result.sae.name} / {result.evaluator.name} at {result.sae.hook}"
+        reason = f"no {' and no '.join(kinds)} was measured beside it; add them to `saes`, without a `hook`"
+        made.left_out.append(f"{where}: {reason}")
+    kept = [each for name, each in rows.items() if name not in lacking and not each.result.sae.is_control]
+    cells = {cell_of(each.result) for each in kept}
+    return [*kept, *(each for each in controls if cell_of(each.result) in cells)]
+
+
+def _lacking(rows: Sequence[BoardRow], host: PluginHost) -> Iterator[tuple[str, list[str]]]:
+    for row, kinds in missing_controls(rows, host.evaluators()):
+        yield row.file, kinds
+
+
+def _is_family_of(result: Result, wanted: set[str]) -> bool:
+    return bool(result.sae.members) and wanted.issuperset(result.sae.members)
+
+
+def _write_row(staging: Path, stored: StoredResult, owner: str, stated: Stated) -> None:
+    """One result under its public references, with its sidecar, in its place."""
+    result = stored.result
+    place = staging / place_of(result, owner)
+    raw = published(result, stated)
+    units = stored.units()
+    if units is not None and raw["units"] is not None:
+        raw["units"]["file"] = Path(sidecar_of(place.name)).name
+        write_bytes(place.with_name(raw["units"]["file"]), units.to_bytes())
+    raw["checksum"] = result_checksum(raw)
+    write_json(place, raw)
+
+
+def published(result: Result, stated: Stated) -> dict[str, Any]:
+    """A result's JSON object as others may see it: no path of a machine, public references."""
+    raw: dict[str, Any] = result.model_dump(mode="json", exclude={"checksum", "timings"})
+    free = {name: raw[name] for name in FREE_TEXT}
+    raw = without_paths(raw) | free
+    sae = raw["sae"]
+    if not sae["members"] and not sae["is_control"]:
+        sae["reference"] = stated.references.get(sae["name"], result.sae.reference)
+    for part, name, value in (("model", "name", stated.model), ("text", "path", stated.text)):
+        if isinstance(raw["cache"].get(part), dict) and value is not None:
+            raw["cache"][part][name] = value
+    return raw
+
+
+def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
+    """The cards that are there, and a new one for each SAE without."""
+    for row in read_board(staging).rows:
+        sae, cache = row.result.sae, row.result.cache
+        if sae.is_control or sae.members:
+            continue
+        card = f"{folder_of(owner, sae.name)}/{CARD}"
+        if (staging / card).exists():
+            continue
+        if (to / card).is_file() and not (to / card).is_symlink():
+            write_bytes(staging / card, (to / card).read_bytes())
+            continue
+        made = ModelCard(
+            owner=owner,
+            sae=sae.name,
+            licence=stated.licence,
+            weights=sae.reference,
+            reference=sae.reference,
+            model=_said(cache, "model", "name"),
+            text=_said(cache, "text", "path"),
+            hook=sae.hook,
+        )
+        write_card(staging / card, made)
+
+
+def _said(cache: Mapping[str, Any], part: str, name: str) -> str:
+    described = cache.get(part)
+    return str(described.get(name, "")) if isinstance(described, dict) else str(described or "")
+
+
+def _conflicts(rows: Sequence[BoardRow], to: Path) -> Iterator[Finding]:
+    """Rows that the leaderboard has with other numbers."""
+    for row in rows:
+        there = to / row.file
+        if not there.exists():
+            continue
+        known = read_result(there)
+        if not isinstance(known, StoredResult) or _numbers(known.result) != _numbers(row.result):
+            fix = "Keys are immutable: find out which is right; a correction needs another key or version."
+            yield Finding(row.file, f"{there} has this key with other numbers", fix)
+
+
+def _numbers(result: Result) -> bytes:
+    fields = {"metrics", "config", "analysis", "evaluator"}
+    return canonical_json(result.model_dump(mode="json", include=fields))
+
+
+def _publish(staging: Path, to: Path, files: Sequence[str], made: Submission) -> None:
+    """Copy what is new, sidecars before the results that commit them."""
+    for path in sorted(files, key=lambda path: (path.endswith(".json"), path)):
+        there = to / path
+        if there.exists():
+            if path.endswith(".json"):
+                made.known.append(path)
+            continue
+        write_bytes(there, (staging / path).read_bytes())
+        if path.endswith(".json"):
+            made.added.append(path)
+        elif is_card(path):
+            made.cards.append(path)

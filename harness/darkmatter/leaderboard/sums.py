@@ -1,0 +1,76 @@
+"""Whether the numbers of a row follow from the per-unit sums of its sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from darkmatter.leaderboard.board import BoardRow
+from darkmatter.leaderboard.findings import AGAIN, Finding
+from darkmatter.leaderboard.row_rules import ROUNDING, slack
+from darkmatter.results.schema import MetricValue, Result
+from darkmatter.results.units import Units
+from darkmatter.stats.resample import Influence, Resampler, Statistic
+
+_OF_WIDTH = 0.1
+"""How far the ends of an interval may lie from those made again, as a share of its width: numpy may
+draw other replicates one day, and two thousand others move a percentile by less than this."""
+
+
+def sums_findings(row: BoardRow) -> Iterator[Finding]:
+    """What in a row does not follow from its sidecar."""
+    for reason in _reasons(row):
+        yield Finding(row.file, reason, AGAIN)
+
+
+def _reasons(row: BoardRow) -> Iterator[str]:
+    try:
+        units = row.stored.units()
+    except ValueError as error:
+        yield f"its sidecar cannot be used: {error}"
+        return
+    if units is None:
+        return
+    if not all(np.isfinite(column).all() for column in units.columns.values()):
+        yield "its sidecar holds values that are NaN or infinite"
+        return
+    if len(units) == 0 or (np.diff(units.ids) <= 0).any():
+        yield "its sidecar has no units, or the same one twice"
+        return
+    unknown = sorted({*units.estimators} - {metric.name for metric in row.result.metrics})
+    if unknown:
+        yield f"its sidecar tells of metrics that it has not: {', '.join(unknown[:3])}"
+    for metric in row.result.metrics:
+        yield from _metric(metric, units, row.result)
+
+
+def _metric(metric: MetricValue, units: Units, result: Result) -> Iterator[str]:
+    statistic = None if metric.value is None else units.statistic(metric.name, metric.value)
+    if metric.value is None or statistic is None:
+        return
+    if isinstance(statistic, Influence):
+        # Contributions to a metric that is no ratio: what they add up to is its distance from itself.
+        total = float(units.columns[units.estimators[metric.name].numerator].sum())
+        if abs(total) > ROUNDING * max(abs(metric.value), 1.0):
+            yield f"{metric.name}: the contributions in its sidecar do not add up to zero ({total!r})"
+        return
+    follows = float(statistic.at(np.ones((1, len(units))))[0])
+    if not abs(follows - metric.value) <= slack(metric.value):
+        yield f"{metric.name}: is {metric.value!r}, but its sidecar gives {follows!r}"
+    else:
+        yield from _interval(metric, statistic, units, result)
+
+
+def _interval(metric: MetricValue, statistic: Statistic, units: Units, result: Result) -> Iterator[str]:
+    seed = result.analysis.get("seed")
+    if metric.ci_low is None or metric.ci_high is None or not isinstance(seed, int):
+        return
+    made = Resampler(len(units), seed, unit=units.kind).interval(statistic)
+    if made.low is None or made.high is None:
+        yield f"{metric.name}: has an interval, but its sidecar gives none ({made.method})"
+        return
+    room = _OF_WIDTH * (made.high - made.low) + slack(metric.value or 0.0)
+    if abs(made.low - metric.ci_low) > room or abs(made.high - metric.ci_high) > room:
+        stated, follows = (metric.ci_low, metric.ci_high), (made.low, made.high)
+        yield f"{metric.name}: its interval is {list(stated)}, but its sidecar gives {list(follows)}"

@@ -1,0 +1,1 @@
+"""The evaluator `concept_erasure`."""

@@ -1,0 +1,1 @@
+"""Evaluator `dictionary_similarity`."""

@@ -1,0 +1,1 @@
+"""The evaluator `feature_editing`."""

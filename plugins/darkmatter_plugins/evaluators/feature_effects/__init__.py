@@ -1,0 +1,1 @@
+"""What single latents read, write and are made of."""

@@ -1,0 +1,1 @@
+"""FVU over L0, beside the curves of baselines."""

@@ -1,0 +1,98 @@
+"""Rows made again from their references."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from darkmatter.fetching.record import records_folder
+from darkmatter.leaderboard import audit as auditing
+from darkmatter.leaderboard.audit import audit
+from darkmatter.leaderboard.board import read_board
+from darkmatter.leaderboard.check import check
+from darkmatter.plugins import host
+
+
+def verdicts(board, n, seed=0):
+    """What came of each row, by file."""
+    return {each.file: each for each in audit(read_board(board).rows, host(), n, seed)}
+
+
+def test_embedded_rows_are_made_again(board):
+    """An SAE, a control and a family follow from references that hold on every machine."""
+    found = verdicts(board, 5)
+
+    assert {each.outcome for each in found.values()} == {"same"}
+    assert len(found) == 5
+
+
+def test_a_consistent_forgery_is_caught(board, forge):
+    """A value, its interval and its sidecar that fit together pass `check`; made again, they do not."""
+    path = forge.row(board)
+    columns = load_file(forge.sidecar(path))
+    save_file({**columns, "error_sq": columns["error_sq"] * 0.5}, forge.sidecar(path))
+    halved = {"fvu": 0.5, "mse": 0.5, "fvu_uncentred": 0.5}
+
+    def halve(raw):
+        for name, factor in halved.items():
+            found = forge.metric(raw, name)
+            found.update({field: found[field] * factor for field in ("value", "ci_low", "ci_high")})
+        found = forge.metric(raw, "saelens.explained_variance")
+        found.update({field: 1 - (1 - found[field]) / 2 for field in ("value", "ci_low", "ci_high")})
+
+    forge.edit(path, halve)
+    file = str(path.relative_to(board))
+
+    assert check(board, host())[1] == []
+    assert verdicts(board, 5)[file].outcome == "differs"
+    assert "fvu: value is" in verdicts(board, 5)[file].said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda raw: raw["sae"].update(reference="python:os:getcwd"), "names code, which is never run"),
+        (lambda raw: raw["sae"].update(reference="/etc/sae"), "is a path"),
+        (lambda raw: raw["sae"].update(reference="hf:nobody/nothing"), "is not on this machine"),
+        (lambda raw: raw["cache"]["text"].update(path="/etc/passwd"), "known by a file's name"),
+        (lambda raw: raw["cache"]["model"].update(name="/etc/model"), "is a path"),
+        (lambda raw: raw["cache"]["model"].update(name="gpt"), "known by a folder's name"),
+        (lambda raw: raw["cache"].pop("model"), "given as a file"),
+        (lambda raw: raw["evaluator"].update(version=7), "is not installed"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_said(board, forge, change, said):
+    """What is not at hand, or must not be touched, is no mismatch and no success."""
+    path = forge.row(board)
+    forge.edit(path, change)
+    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
+
+    [verdict] = audit(rows, host(), 1, 0)
+
+    assert verdict.outcome == "not recomputed"
+    assert said in verdict.said
+
+
+def test_the_seed_draws_the_rows(board):
+    """The same seed gives the same rows, so that an audit can be repeated."""
+    rows = read_board(board).rows
+    broken = [type(row)(row.file, row.stored) for row in rows]
+
+    assert len({each.file for each in audit(broken, host(), 1, 3)}) == 1
+    assert verdicts(board, 1, 3).keys() == verdicts(board, 1, 3).keys()
+
+
+def test_an_audit_believes_no_cache_and_sees_what_was_fetched(tmp_path, monkeypatch):
+    """Activations are made anew; records of fetched SAEs, which have hashes of their own, stay in sight."""
+    monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path))
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched" / "x.json").write_text("{}")
+
+    with auditing._temporary_cache():
+        inside = records_folder()
+        seen = (inside / "x.json").exists()
+
+    assert seen
+    assert inside.parent != tmp_path
+    assert (tmp_path / "fetched" / "x.json").exists()
+    assert records_folder() == tmp_path / "fetched"

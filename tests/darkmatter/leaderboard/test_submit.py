@@ -1,0 +1,128 @@
+"""A submission: what is copied, what is left out, and what must not be published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from darkmatter.errors import UsageError
+from darkmatter.leaderboard.check import check
+from darkmatter.leaderboard.submit import Stated, submit
+from darkmatter.plugins import host
+from darkmatter.results.collection import ResultSet
+
+
+def numbers(folder):
+    """Every metric below a folder with its interval, by key."""
+    found = ResultSet.read(folder)
+    assert found.problems == []
+    return {each.key: [(m.name, m.value, m.ci_low, m.ci_high) for m in each.metrics] for each in found}
+
+
+def test_a_submission_is_the_same_results_in_their_places(made, submitted):
+    """Numbers, intervals and keys are those of the run; the leaderboard reads as a results folder."""
+    assert numbers(submitted) == numbers(made)
+    family, *others = sorted(path.name for path in submitted.iterdir())
+    assert family.startswith("alice__family_blocks.2.hook_resid_post-")
+    assert others == ["alice__topk-w256-k16", "alice__topk-w512-k16", "controls"]
+    assert check(submitted, host())[1] == []
+
+
+def test_submitting_again_adds_nothing(made, board):
+    """What is there already is recognised, and a card that was filled in stays."""
+    card = board / "alice__topk-w256-k16" / "model_card.yaml"
+    card.write_text(card.read_text().replace("licence: MIT", "licence: Apache-2.0"))
+
+    again = submit(made, "alice", board, host(), stated=Stated())
+
+    assert again.added == []
+    assert len(again.known) == 5
+    assert "Apache-2.0" in card.read_text()
+
+
+def test_one_sae_comes_with_its_controls_and_without_its_family(made, tmp_path):
+    """A family is submitted when all its members are."""
+    done = submit(made, "alice", tmp_path / "b", host(), saes=["topk-w256-k16"], stated=Stated(licence="MIT"))
+
+    assert sorted({path.split("/")[0] for path in done.added}) == ["alice__topk-w256-k16", "controls"]
+    assert done.cards == ["alice__topk-w256-k16/model_card.yaml"]
+
+
+def test_an_sae_without_controls_is_left_out(made, tmp_path):
+    """Its numbers could not be read without them; the sentence says what to do."""
+    alone = shutil.copytree(made, tmp_path / "alone")
+    shutil.rmtree(alone / "mean")
+
+    with pytest.raises(UsageError, match=r"nothing to submit.*no mean or zero was measured beside it"):
+        submit(alone, "alice", tmp_path / "b", host(), saes=["topk-w256-k16"], stated=Stated())
+    assert not (tmp_path / "b").exists()
+
+
+def with_paths(made, folder, forge):
+    """The results of someone who named everything by path."""
+    results = shutil.copytree(made, folder)
+    for path in results.glob("*/*.json"):
+        forge.edit(path, _named_by_path)
+    return results
+
+
+def _named_by_path(raw):
+    raw["cache"]["model"]["name"] = "/home/alice/models/gpt"
+    raw["cache"]["text"]["path"] = "/home/alice/texts/mine.jsonl"
+    if raw["sae"]["reference"].startswith("demo:"):
+        raw["sae"]["reference"] = f"/home/alice/saes/{raw['sae']['name']}"
+        raw["sae"]["metadata"]["dataset"] = "/home/alice/texts/train.jsonl"
+
+
+def test_a_path_as_reference_is_refused_with_what_to_state(made, tmp_path, forge):
+    """Nobody could follow it, and it tells of a home; nothing is written."""
+    results = with_paths(made, tmp_path / "mine", forge)
+
+    with pytest.raises(UsageError, match="--reference topk-w256-k16=hf:ORG/REPO/FOLDER"):
+        submit(results, "alice", tmp_path / "b", host(), stated=Stated())
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_path_of_a_machine_is_published(made, tmp_path, forge):
+    """With public references stated, every other path is cut to its last name."""
+    results = with_paths(made, tmp_path / "mine", forge)
+    stated = Stated({name: f"hf:alice/{name}" for name in ("topk-w256-k16", "topk-w512-k16")}, licence="MIT")
+
+    done = submit(results, "alice", tmp_path / "b", host(), stated=stated)
+
+    texts = [path.read_text() for path in (tmp_path / "b").rglob("*") if path.suffix in {".json", ".yaml"}]
+    raw = json.loads(forge.row(tmp_path / "b", "topk-w512-k16").read_text())
+    assert done.findings == []
+    assert not any("/home" in text for text in texts)
+    assert raw["sae"]["reference"] == "hf:alice/topk-w512-k16"
+    assert raw["cache"]["text"]["path"] == "mine.jsonl"
+    assert raw["sae"]["metadata"]["dataset"] == "train.jsonl"
+
+
+def test_a_row_that_is_there_with_other_numbers_is_never_overwritten(made, board, tmp_path, forge):
+    """Keys are immutable: the submission is refused and the leaderboard stays as it was."""
+    results = shutil.copytree(made, tmp_path / "mine")
+    [path] = (results / "topk-w256-k16").glob("*.json")
+    forge.edit(path, lambda raw: forge.metric(raw, "dead_fraction").update(value=0.5))
+    before = forge.row(board).read_bytes()
+
+    done = submit(results, "alice", board, host(), stated=Stated())
+
+    assert ["other numbers" in each.reason for each in done.findings] == [True]
+    assert done.added == []
+    assert forge.row(board).read_bytes() == before
+
+
+@pytest.mark.parametrize("owner", ["", "a__b", "../x", "a/b", "-a", "a" * 40, "a\n"])
+def test_an_owner_is_a_plain_name(made, tmp_path, owner):
+    """It becomes part of a folder's name, and ends where the SAE's begins."""
+    with pytest.raises(UsageError, match="cannot be an owner"):
+        submit(made, owner, tmp_path / "b", host(), stated=Stated())
+
+
+def test_an_unknown_sae_names_the_nearest(made, tmp_path):
+    """A misspelt name is wrong usage, with the one that was meant."""
+    with pytest.raises(UsageError, match="Did you mean 'topk-w256-k16'"):
+        submit(made, "alice", tmp_path / "b", host(), saes=["topk-w256-k17"], stated=Stated())
