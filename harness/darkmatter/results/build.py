@@ -167,7 +167,7 @@ def build_table(
     groups = {identity: short_names(entries, unread) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
-    for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
+    for (hook, _), entries in sorted(groups.items(), key=lambda item: _rank(*item)):
         mine = entries[0][1].result
         other = measured_by(mine)
         reference = first.setdefault(hook, mine)
@@ -272,3 +272,9 @@ def _missing(results: ResultSet) -> list[str]:
         f"{', '.join(sorted(names, key=natural_key))}: {evaluators} {status}: {reason}"
         for (status, reason, evaluators), names in grouped.items()
     ]
+
+
+def _rank(group: tuple[str, object], entries: Sequence[tuple[str, StoredResult]]) -> tuple[int, object]:
+    """Where most SAEs can be compared comes first, then hook points by name."""
+    saes = {name for name, entry in entries if not entry.result.sae.is_control}
+    return -len(saes), natural_key(group[0])
