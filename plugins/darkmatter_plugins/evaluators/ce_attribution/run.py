@@ -9,7 +9,8 @@ nats over the predictions that the held-out rows make (row t predicts token t + 
     share.norm.Z    = 100 Σ|Z| / Σ|e|;   share.norm_per_token.Z = 100 mean |Z|/|e|
     loss_recovered  = (CE_zero - CE_S) / (CE_zero - CE_clean);     loss_recovered_mean: mean for zero
     kl              = mean KL(clean || patched with S)
-    perplexity.Z    = exp(CE_Z), every token of equal weight (the authors average batches)
+    perplexity.Z    = exp(CE_Z), every token of equal weight (the authors average batches); interval: exp
+                      of the CE's
 
 CE shares of both parts need not sum to 100, since the loss is not linear in the error. Adding L back
 leaves S + L = y - N, so ``share.ce.linear`` is what the linear error costs beside the nonlinear one. The
@@ -23,6 +24,7 @@ intercept (``bias: false``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,6 +48,9 @@ from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
 
 BATCH_LOGITS = 1 << 26
 """Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
+
+LARGEST_EXPONENT = 700.0
+"""Above it exp is no float64."""
 
 ROUND_OFF = 1e-6
 """A difference in CE below this many nats is rounding of float32 losses."""
@@ -189,11 +194,16 @@ def _add_losses(out: api.EvalOutput, settings: Sequence[str]) -> None:
 
 
 def _add_perplexities(out: api.EvalOutput) -> None:
-    """exp(CE), resampled as it is."""
+    """exp(CE), its interval that of the CE: symmetric about exp(CE) it would miss, and reach below 1."""
+    of = {metric.name: metric for metric in out.metrics}
     for name in PERPLEXITIES:
         losses = out.columns[f"loss_{name}"][:, None]
         statistic = FunctionOfRatios(losses, out.columns["rows"], lambda ce: np.exp(ce[:, 0]))
         out.statistic(f"perplexity.{name}", statistic, statistic.linearised())
+        low, high = of[f"ce.{name}"].ci_low, of[f"ce.{name}"].ci_high
+        if low is not None and high is not None and high < LARGEST_EXPONENT:
+            ends = {"ci_low": math.exp(low), "ci_high": math.exp(high)}
+            out.metrics[-1] = out.metrics[-1].model_copy(update=ends)
 
 
 def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None:

@@ -51,23 +51,31 @@ def task_scores(
 def side_effects(
     ctx: api.EvalContext, edits: Edits, *, contexts: int, batch: int, sae: api.SAE | None
 ) -> dict[str, Floats]:
-    """KL(own || edited) in nats [contexts], the mean over the held-out rows, all of which are edited."""
+    """Sums of KL(own || edited) in nats and rows [2, units]; all held-out rows of the contexts are edited."""
     found: dict[str, list[Tensor]] = {name: [] for name in edits}
+    rows_of: list[Tensor] = []
+    unit_of: list[Tensor] = []
     for each in ctx.contexts(_contexts_at_once(ctx, batch), limit=contexts):
         assert each.tokens is not None
         resumed = ctx.model.resume_at(each.tokens, ctx.hook_out)
         own = resumed.activations
         y = own[each.rows.to(own.device)].double()
         codes = None if sae is None else encoded(sae, each.x[each.rows])
-        counts = each.rows.sum(dim=1)
+        rows_of.append(each.rows.sum(dim=1))
+        unit_of.append(each.unit)
         context = each.rows.nonzero()[:, 0]
         for name, several in edits.items():
             sums = torch.zeros(len(each.index), dtype=torch.float64)
             for edit in several:
                 logits = resumed.logits(_edited(own, each.rows, edit, y, codes))
                 sums.index_add_(0, context, divergence(resumed.logits(), logits, each.rows))
-            found[name].append(sums / (counts * len(several)))
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+            found[name].append(sums / len(several))
+    # A document of several contexts is one unit: its contexts are not independent.
+    unit = torch.cat(unit_of).numpy()
+    rows = np.bincount(unit, torch.cat(rows_of).numpy())
+    return {
+        name: np.stack([np.bincount(unit, torch.cat(parts).numpy()), rows]) for name, parts in found.items()
+    }
 
 
 def _edited(own: Tensor, where: Tensor, edit: Edit, y: Tensor, codes: api.Codes | None) -> Tensor | None:
