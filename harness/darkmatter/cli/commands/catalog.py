@@ -69,7 +69,7 @@ def describe(name: str, *, as_json: bool) -> None:
 
 
 def _summary(offer: dict[str, Any]) -> str:
-    return offer["summary"] + ("" if offer.get("by_default", True) else " Only where named.")
+    return f"{offer['summary']}{'' if offer.get('by_default', True) else ' Only where named.'}"
 
 
 def _offers(kind: str) -> list[dict[str, Any]]:

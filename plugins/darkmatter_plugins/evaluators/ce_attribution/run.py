@@ -31,6 +31,7 @@ from torch import Tensor
 
 from darkmatter import api, sources
 from darkmatter.stats import UnitSums
+from darkmatter_plugins.evaluators.batches import at_once
 from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns, divergence
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     CONTROLS,
@@ -43,9 +44,6 @@ from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, rep
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
 from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
-
-BATCH_LOGITS = 1 << 26
-"""Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
 
 ROUND_OFF = 1e-6
 """A difference in CE below this many nats is rounding of float32 losses."""
@@ -111,9 +109,8 @@ class CEAttribution:
 
     def _batch(self, ctx: api.EvalContext) -> int:
         """Contexts run together."""
-        first = next(iter(ctx.contexts(1)))
-        logits = first.rows.shape[1] * ctx.model.n_vocab
-        return max(1, min(self.config.batch, BATCH_LOGITS // logits))
+        positions = next(iter(ctx.contexts(1))).rows.shape[1]
+        return at_once(ctx.model, positions, self.config.batch)
 
     def _sums(self, ctx: api.EvalContext) -> tuple[UnitSums, int]:
         """Sums per unit of losses by setting, KL and error norms, and how many contexts were run."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.feature_effects.fragments import Text, batch_size, column
+from darkmatter_plugins.evaluators.batches import at_once
+from darkmatter_plugins.evaluators.feature_effects.fragments import Text, column
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _last(ctx: api.EvalContext, latents: Sequence[int], texts: Sequence[Tensor])
     padded = torch.stack([torch.cat([text, text[-1:].expand(length - len(text))]) for text in texts])
     last, latent = torch.tensor([len(text) - 1 for text in texts]), torch.tensor(latents)
     found: list[float] = []
-    for index in torch.split(torch.arange(len(texts)), batch_size(ctx, length)):
+    for index in torch.split(torch.arange(len(texts)), at_once(ctx.model, length)):
         x = ctx.model.forward(padded[index], [ctx.hook]).activations[ctx.hook]
         rows = x[torch.arange(len(index)), last[index]]
         found += column(ctx.sae.encode(rows), latent[index]).double().tolist()
