@@ -85,7 +85,9 @@ def run_pairs(ctx: api.EvalContext, config: FeatureEditingConfig) -> Pairs:
     """The dataset's pairs as the model takes them."""
     task = ctx.dataset(config.dataset)
     if not isinstance(task, api.MinimalPairs):
-        message = f"the dataset {config.dataset.name!r} gives no minimal pairs; `darkmatter list datasets` shows others"
+        message = (
+            f"the dataset {config.dataset.name!r} gives no minimal pairs; see `darkmatter list datasets`"
+        )
         raise api.ItemError(message)
     answers = torch.tensor([task.answers, task.wrong]).T
     right = torch.zeros(len(answers), dtype=torch.bool)
