@@ -9,6 +9,7 @@ import torch
 import darkmatter as dm
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 
 D = 6
 
@@ -91,3 +92,11 @@ def test_the_largest_code_is_that_of_the_whole_whatever_the_shards():
     rows = held_out(x)[:, 1]
 
     assert table["max"][table["index"].index(1)] == pytest.approx(rows[rows < 0].max())
+
+
+def test_a_dictionary_without_latents_has_every_metric_undefined():
+    """The mean alone fires nowhere: all that is declared is null with the reason, and nothing is missing."""
+    (found,) = dm.evaluate("baseline:mean", activations=codes(), evaluators=["density"])
+    assert {metric.value for metric in found.metrics} == {None}
+    assert {metric.reason for metric in found.metrics} == {"the dictionary has no latents"}
+    assert [metric.name for metric in found.metrics] == [metric.name for metric in DENSITY.metrics]

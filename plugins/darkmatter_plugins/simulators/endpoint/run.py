@@ -22,7 +22,7 @@ PASSAGES = 10
 
 _TYPICAL = " token"
 
-_log = logging.getLogger("darkmatter.simulators.openai")
+_log = logging.getLogger("darkmatter.simulators.endpoint")
 
 
 def make(config: EndpointConfig, tokenizer: sources.TextTokenizer | None) -> EndpointSimulators:
