@@ -32,7 +32,7 @@ from torch import Tensor
 from darkmatter import api, sources
 from darkmatter.stats import UnitSums
 from darkmatter_plugins.evaluators.batches import at_once
-from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns, divergence
+from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     CONTROLS,
     PARTS,
@@ -40,9 +40,10 @@ from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     SETTINGS,
     CEAttributionConfig,
 )
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, replacements
+from darkmatter_plugins.evaluators.ce_attribution.replacements import replacements
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
+from darkmatter_plugins.evaluators.patching import divergence, patch
 from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
 
 ROUND_OFF = 1e-6

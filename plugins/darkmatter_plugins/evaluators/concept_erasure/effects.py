@@ -11,10 +11,9 @@ from torch import Tensor
 
 from darkmatter import api
 from darkmatter_plugins.evaluators.batches import at_once
-from darkmatter_plugins.evaluators.ce_attribution.clean import divergence
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch
 from darkmatter_plugins.evaluators.concept_erasure.edits import Edit, Keep
 from darkmatter_plugins.evaluators.concept_erasure.examples import Examples, encoded
+from darkmatter_plugins.evaluators.patching import divergence, patch
 
 Edits = Mapping[str, Sequence[Edit]]
 Floats = NDArray[np.float64]
