@@ -39,6 +39,8 @@ def test_commands_and_options_exist(page, words):
         context = click.Context(cli)
         command = cli.get_command(context, words[1])
         assert command is not None
+        if isinstance(command, click.Group):
+            command = command.commands[words[2]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words[2:] if word.startswith("--")} <= known
     elif words[0] == "make":
