@@ -9,6 +9,7 @@ import torch
 import darkmatter as dm
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 
 D = 6
 
@@ -109,3 +110,11 @@ def test_a_code_that_hardly_varies_has_its_kurtosis_or_none(mean):
             assert "varies" in metric.reason
         else:
             assert found == pytest.approx(np.median(expected / variance ** (power / 2)), abs=1e-4)
+
+
+def test_a_dictionary_without_latents_has_every_metric_undefined():
+    """The mean alone fires nowhere: all that is declared is null with the reason, and nothing is missing."""
+    (found,) = dm.evaluate("baseline:mean", activations=codes(), evaluators=["density"])
+    assert {metric.value for metric in found.metrics} == {None}
+    assert {metric.reason for metric in found.metrics} == {"the dictionary has no latents"}
+    assert [metric.name for metric in found.metrics] == [metric.name for metric in DENSITY.metrics]

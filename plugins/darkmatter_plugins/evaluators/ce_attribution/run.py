@@ -33,7 +33,8 @@ from torch import Tensor
 
 from darkmatter import api, sources
 from darkmatter.stats import UnitSums
-from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns, divergence
+from darkmatter_plugins.evaluators.batches import at_once
+from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     CONTROLS,
     PARTS,
@@ -41,13 +42,11 @@ from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     SETTINGS,
     CEAttributionConfig,
 )
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, replacements
+from darkmatter_plugins.evaluators.ce_attribution.replacements import replacements
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
+from darkmatter_plugins.evaluators.patching import divergence, patch
 from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
-
-BATCH_LOGITS = 1 << 26
-"""Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
 
 LARGEST_EXPONENT = 700.0
 """Above it exp is no float64."""
@@ -116,9 +115,8 @@ class CEAttribution:
 
     def _batch(self, ctx: api.EvalContext) -> int:
         """Contexts run together."""
-        first = next(iter(ctx.contexts(1)))
-        logits = first.rows.shape[1] * ctx.model.n_vocab
-        return max(1, min(self.config.batch, BATCH_LOGITS // logits))
+        positions = next(iter(ctx.contexts(1))).rows.shape[1]
+        return at_once(ctx.model, positions, self.config.batch)
 
     def _sums(self, ctx: api.EvalContext) -> tuple[UnitSums, int]:
         """Sums per unit of losses by setting, KL and error norms, and how many contexts were run."""

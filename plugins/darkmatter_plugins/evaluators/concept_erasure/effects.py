@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.ce_attribution.clean import divergence
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch
+from darkmatter_plugins.evaluators.batches import at_once
 from darkmatter_plugins.evaluators.concept_erasure.edits import Edit, Keep
 from darkmatter_plugins.evaluators.concept_erasure.examples import Examples, encoded
+from darkmatter_plugins.evaluators.patching import divergence, patch
 
 Edits = Mapping[str, Sequence[Edit]]
 Floats = NDArray[np.float64]
-
-BATCH_LOGITS = 1 << 26
-"""Logits of one run at most (256 MB of float32), one context at least."""
 
 
 def task_scores(
@@ -55,7 +52,8 @@ def side_effects(
     found: dict[str, list[Tensor]] = {name: [] for name in edits}
     rows_of: list[Tensor] = []
     unit_of: list[Tensor] = []
-    for each in ctx.contexts(_contexts_at_once(ctx, batch), limit=contexts):
+    positions = next(iter(ctx.contexts(1))).rows.shape[1]
+    for each in ctx.contexts(at_once(ctx.model, positions, batch), limit=contexts):
         assert each.tokens is not None
         resumed = ctx.model.resume_at(each.tokens, ctx.hook_out)
         own = resumed.activations
@@ -81,9 +79,3 @@ def side_effects(
 def _edited(own: Tensor, where: Tensor, edit: Edit, y: Tensor, codes: api.Codes | None) -> Tensor | None:
     """The activations with edited rows; None, the model's own, for no edit."""
     return None if isinstance(edit, Keep) else patch(own, where, edit(y, codes))
-
-
-def _contexts_at_once(ctx: api.EvalContext, batch: int) -> int:
-    """Contexts run together."""
-    first = next(iter(ctx.contexts(1)))
-    return max(1, min(batch, BATCH_LOGITS // (first.rows.shape[1] * ctx.model.n_vocab)))

@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 
 from darkmatter import api
 from darkmatter.stats import Influence
+from darkmatter_plugins.auroc import Pairs
 from darkmatter_plugins.evaluators.concept_erasure.choosing import Chosen, choose, decoder_rows
 from darkmatter_plugins.evaluators.concept_erasure.descriptor import CONCEPT_ERASURE, ConceptErasureConfig
 from darkmatter_plugins.evaluators.concept_erasure.edits import (
@@ -62,7 +63,7 @@ from darkmatter_plugins.evaluators.concept_erasure.effects import side_effects, 
 from darkmatter_plugins.evaluators.concept_erasure.examples import Examples, from_labels, from_prompts
 from darkmatter_plugins.evaluators.concept_erasure.probing import (
     GUARDED,
-    Pairs,
+    compare,
     fresh_area,
     held_out_area,
     mean_influence,
@@ -289,7 +290,7 @@ def _direction_area(edit: Edit, examples: Examples) -> Influence | None:
         return None
     towards = known[train.label == 1].mean() - known[train.label == 0].mean()
     pairs = Pairs.none(examples.n_units)
-    pairs.add(scores if towards >= 0 else -scores, test.label, test.unit)
+    compare(pairs, scores if towards >= 0 else -scores, test.label, test.unit)
     return pairs.area()
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.density.descriptor import DensityConfig
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY, DensityConfig
 
 LEAST_SHARE = {"skew": 1e-6, "kurtosis": 1e-5}
 """Var c / E c² from which round-off leaves a central skew and kurtosis right to about 1e-4."""
@@ -45,8 +45,8 @@ class Density:
         out = ctx.output()
         moments = ctx.collected(api.LatentMoments())
         if ctx.info.d_sae == 0:
-            for metric in ("alive", "median_rate", "dense_10pct"):
-                out.undefined(metric, "the dictionary has no latents")
+            for metric in DENSITY.metrics:
+                out.undefined(metric.name, "the dictionary has no latents")
             return out
         fired, rate = moments.sums[0], moments.sums[0] / moments.n
         why = "a bootstrap cannot make unseen firings"
