@@ -1,13 +1,14 @@
 """Put measured numbers and figures into dark-matter.md and interpretable-features.md, and tables beside them.
 
     darkmatter demo --out demo
-    darkmatter run tinystories.yaml --out tinystories
-    python docs/make_dark_matter.py demo tinystories
+    darkmatter run docs/dark-matter/tinystories.yaml --out tinystories
+    darkmatter run docs/interpretable-features/tinystories.yaml --out tinystories-features
+    python docs/make_dark_matter.py demo tinystories tinystories-features
 
 A marker names an evaluator, its metrics and SAEs, `*` for anything:
 `<!-- numbers: error_decomposition | error_r2, fvu_nonlinear | topk-w*-k16 -->`. Controls are named as
 `control:pca-k*`, and a metric `ratio.pca[]` is a family's, once per SAE. Pictures are those that a page
-shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model as it is.
+shows, named MODEL-FIGURE or MODEL-FIGURE-SAE. A folder that is not there leaves its model's numbers alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ MARKER = re.compile(r"(<!-- numbers: (.+?) \| (.+?) \| (.+?) -->\n)(.*?)(<!-- en
 MODELS = ("embedded", "TinyStories")
 HOOK = "blocks.2.hook_resid_post"
 PICTURE = re.compile(r"\((?:dark-matter|interpretable-features)/(\w+?)-(\w+)(?:-([\w.-]+?))?\.png\)")
-SMALLER, COLOURS = 0.55, 64
-"""Pictures in the repository are drawn for a screen, not for print."""
+SMALLER, COLOURS, LARGEST = 0.55, (64, 48, 32), 70_000
+"""Pictures in the repository are drawn for a screen, not for print: with as many colours as fit the bytes."""
 
 Rows = Sequence[dict[str, Any]]
 
@@ -93,8 +95,12 @@ def small(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as whole:
         size = (round(whole.width * SMALLER), round(whole.height * SMALLER))
         shrunk = whole.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    shrunk.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).save(content, "PNG", optimize=True)
+    for colours in COLOURS:
+        content = io.BytesIO()
+        palette = shrunk.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
+        palette.save(content, "PNG", optimize=True)
+        if len(content.getvalue()) < LARGEST:
+            break
     return content.getvalue()
 
 
@@ -112,20 +118,20 @@ def draw(page: Path, model: str, results: ResultSet) -> None:
         (page.with_suffix("") / f"{target}.png").write_bytes(small(drawn[f"{stem}.png"]))
 
 
-def main(folders: Sequence[Path]) -> None:
-    """Rewrite pages, pictures and tables; the folders hold the results of each model in turn."""
-    rows = {}
-    for model, folder in zip(MODELS, folders, strict=False):
-        if folder.exists():
-            results = ResultSet.read(folder)
-            rows[model] = json.loads(results.table(all=True, format="json"))
-            table = PAGES[0].with_suffix("") / f"{model.lower()}.md"
-            table.write_text(results.table(), encoding="utf-8")
-            for page in PAGES:
+def main(embedded: Path, *tinystories: Path) -> None:
+    """Rewrite pages, pictures and tables; TinyStories has a folder for each page."""
+    for page, other in zip_longest(PAGES, tinystories[: len(PAGES)]):
+        rows = {}
+        for model, folder in zip(MODELS, (embedded, other), strict=True):
+            if folder is not None and folder.exists():
+                results = ResultSet.read(folder)
+                rows[model] = json.loads(results.table(all=True, format="json"))
                 draw(page, model, results)
-    for page in PAGES:
+                if page == PAGES[0]:
+                    whole = page.with_suffix("") / f"{model.lower()}.md"
+                    whole.write_text(results.table(), encoding="utf-8")
         page.write_text(filled(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main([Path(each) for each in sys.argv[1:]])
+    main(*map(Path, sys.argv[1:]))

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from darkmatter.runs.suite import read_suite
 from darkmatter_plugins.evaluators import EVALUATORS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = {"dark-matter": 12, "interpretable-features": 4}
+PAGES = {"dark-matter": 12, "interpretable-features": 12}
 """Pages and how many tables they have."""
 
 
@@ -80,7 +81,7 @@ def test_tables_are_filled_from_rows_and_keep_what_is_not_given(maker):
     assert made.endswith("<!-- end -->\nb\n")
 
 
-@pytest.mark.parametrize("name", ["dark-matter", "interpretable-features"])
+@pytest.mark.parametrize("name", PAGES)
 def test_pictures_of_both_models_are_there_and_small(maker, name):
     """Every picture that a page shows is committed, under 70 kB, and none lies there unused."""
     (page,) = [each for each in maker.PAGES if each.stem == name]
@@ -94,9 +95,10 @@ def test_pictures_of_both_models_are_there_and_small(maker, name):
     assert max(committed.values()) < 70_000
 
 
-def test_the_suite_of_the_page_is_one(maker):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_suite_of_a_page_is_one(page):
     """The committed suite can be run once its paths are filled in: every field and evaluator exists."""
-    suite = read_suite(maker.PAGES[0].with_suffix("") / "tinystories.yaml")
+    suite = read_suite(DOCS / page / "tinystories.yaml")
 
     assert set(suite.evaluators) <= {each.name for each in EVALUATORS}
 
@@ -116,6 +118,30 @@ def test_controls_and_metrics_per_sae_are_asked_for_by_name(maker):
     asked = maker.table(given, "e", ["m"], "topk* control:pca-k*", "").splitlines()[2:]
     assert asked == ["| embedded | pca-k8 | 2 |", "| embedded | topk | 1 |"]
     assert maker.table(given, "e", ["r.b[]"], "*", "").splitlines()[2:] == ["| embedded | topk | 4 |"]
+
+
+def test_each_page_has_tinystories_results_of_its_own(maker, tmp_path, monkeypatch):
+    """The embedded numbers are one run's, those of TinyStories each page's own run's."""
+    folders = {name: tmp_path / name for name in ("demo", "first", "second")}
+    for value, folder in enumerate(folders.values()):
+        folder.mkdir()
+        row = {"evaluator": "e", "hook": maker.HOOK, "is_control": False, "ci_low": None, "ci_high": None}
+        rows = [{**row, "sae": "topk", "metric": "m", "value": value}]
+        (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    pages = [tmp_path / "a.md", tmp_path / "b.md"]
+    for page in pages:
+        page.with_suffix("").mkdir()
+        page.write_text("<!-- numbers: e | m | topk -->\n<!-- end -->\n", encoding="utf-8")
+    read = SimpleNamespace(
+        read=lambda folder: SimpleNamespace(table=lambda **_: (folder / "rows.json").read_text("utf-8"))
+    )
+    monkeypatch.setattr(maker, "ResultSet", read)
+    monkeypatch.setattr(maker, "PAGES", pages)
+    monkeypatch.setattr(maker, "draw", lambda *_: None)
+    maker.main(*folders.values())
+
+    shown = [re.findall(r"\| (\d) \|", page.read_text(encoding="utf-8")) for page in pages]
+    assert shown == [["0", "1"], ["0", "2"]]
 
 
 @pytest.mark.slow

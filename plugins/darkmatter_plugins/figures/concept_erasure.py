@@ -96,6 +96,7 @@ def _legend(axes: Sequence[Axes]) -> None:
         found |= dict(zip(labels, handles, strict=True))
     order = [label for label, _, _ in METHODS.values() if label in found]
     handles = [found[label] for label in order]
+    columns = min(2 * len(axes), 4)  # wider, it would stand out of a picture of one panel
     figure_of(axes[0]).legend(
-        handles=handles, labels=order, loc="outside upper center", ncols=4, handlelength=1.4
+        handles=handles, labels=order, loc="outside upper center", ncols=columns, handlelength=1.4
     )
