@@ -3,7 +3,7 @@
 #   make demo        evaluate embedded SAEs, offline once installed      (DEMO_ARGS=--all)
 #   make test        the fast tests                                      (TEST_ARGS="-k fvu")
 #   make test-slow   the slow tests, and the model side under transformer_lens 3.x
-#   make lint        ruff and mypy
+#   make lint        ruff, mypy, and the workflows: their schema and what is unsafe in them
 #   make venv        .venv with everything for development
 #   make clean       remove environments, caches and demo output
 #
@@ -23,6 +23,7 @@ VENV_TL3 := .venv-tl3
 PY := $(VENV)/bin/python
 PY_TL3 := $(VENV_TL3)/bin/python
 INPUTS := pyproject.toml constraints.txt
+WORKFLOWS := $(wildcard .github/workflows/*.yml docs/workflows/*.yml)
 
 # Tests run in WORKERS processes with one thread each: more threads than cores make them slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -51,6 +52,9 @@ lint: $(VENV)/.installed-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/zizmor --offline --quiet --no-progress $(WORKFLOWS) action.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
 
 venv: $(VENV)/.installed-lint
 

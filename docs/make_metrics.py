@@ -49,6 +49,8 @@ def section(evaluator: Evaluator) -> str:
     facts = [f"Version {evaluator.version}", f"a result speaks about {scope}"]
     if evaluator.requires:
         facts.append("needs " + ", ".join(sorted(need.value for need in evaluator.requires)))
+    if not evaluator.by_default:
+        facts.append("runs only where it is named")
     if evaluator.source:
         facts.append(f"after {evaluator.source}")
     lines += ["; ".join(facts) + ".", "", "| metric | | meaning | unit | range |", "|---|---|---|---|---|"]

@@ -194,9 +194,11 @@ class Evaluator(Descriptor):
     ``run(ctx: EvalContext) -> EvalOutput``. A bump of ``version`` says "scores not comparable".
     ``scope`` is what one result speaks about: one SAE, or all SAEs of a hook point. ``order`` is
     the place of its columns in tables, low numbers first. ``controls=False`` leaves controls out: for
-    what costs much and says nothing about them. ``sees`` says which other SAEs of the run shape a
-    result on one SAE: those at its hook point (``family``), those at others (``elsewhere``); with
-    ``named`` also any of either kind that the options name (``Config.looks_at``).
+    what costs much and says nothing about them. ``by_default=False`` leaves it out of runs that name
+    no evaluators: for what takes minutes an SAE, or needs a choice that no default can make. ``sees``
+    says which other SAEs of the run shape a result on one SAE: those at its hook point (``family``),
+    those at others (``elsewhere``); with ``named`` also any of either kind that the options name
+    (``Config.looks_at``).
     """
 
     config: type[Config] = field(kw_only=True)
@@ -205,6 +207,7 @@ class Evaluator(Descriptor):
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
     order: int = field(default=100, kw_only=True)
     controls: bool = field(default=True, kw_only=True)
+    by_default: bool = field(default=True, kw_only=True)
     sees: frozenset[Literal["family", "elsewhere", "named"]] = field(default=frozenset(), kw_only=True)
     source: str = field(default="", kw_only=True)
 

@@ -57,7 +57,8 @@ def evaluate(
         labels: labels, of the same shape.
         mask: True where a row counts, of the same shape.
         y: targets of a transcoder [contexts, positions, d_out].
-        evaluators: names, or names with options; default: all built-in ones that train nothing.
+        evaluators: names, or names with options; default: all built-in ones but those that run only
+            where named.
         seed: seed of the split, of intervals and of baselines.
         out: a folder that keeps results and lets a later call reuse them; None keeps nothing.
         jobs: worker threads (any number gives the same bytes).

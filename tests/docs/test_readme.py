@@ -42,7 +42,8 @@ def test_every_command_in_the_readme_exists():
     known = set()
     for name in cli.lazy:
         command = cli.get_command(None, name)
-        known.update(option for parameter in command.params for option in parameter.opts)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            known.update(option for parameter in each.params for option in parameter.opts)
 
     assert {"inspect", "run"} <= commands
     assert commands <= set(cli.lazy)

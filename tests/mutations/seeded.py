@@ -95,14 +95,14 @@ FIFTEEN = (
     ),
     Mutation(
         "patched position off by one",
-        f"{EVALUATORS}/ce_attribution/replacements.py",
+        f"{EVALUATORS}/patching.py",
         "changed[patched.to(own.device)] = rows.to(own)",
         "changed[patched.roll(1, 1).to(own.device)] = rows.to(own)",
         (of_evaluator("ce_attribution", "only_held_out_rows_are_patched_and_only_their_predictions_count"),),
     ),
     Mutation(
         "KL direction",
-        f"{EVALUATORS}/ce_attribution/clean.py",
+        f"{EVALUATORS}/patching.py",
         "(p.exp() * (p - q)).sum(dim=1)",
         "(q.exp() * (q - p)).sum(dim=1)",
         (of_evaluator("ce_attribution", "g5_kl_is_from_the_clean_model_to_the_patched_one"),),

@@ -37,6 +37,7 @@ COMMANDS = {
     "report": LazyCommand(
         f"{_HERE}.report:report", "Results as one page to read, sort and send: offline HTML."
     ),
+    "check": LazyCommand(f"{_HERE}.check:check", "Fail where SAEs became worse than a baseline, for CI."),
     "plot": LazyCommand(f"{_HERE}.plot:plot", "Results as the figures of the papers: SVG and PNG."),
     "feature": LazyCommand(
         f"{_HERE}.feature:feature", "What a latent fires on, does and is made of: a card."

@@ -14,6 +14,7 @@ from darkmatter.results.comparable import (
     config_text,
     data_signature,
     is_unread,
+    measured_by,
     short_names,
     why_not_comparable,
 )
@@ -25,6 +26,9 @@ from darkmatter.results.ties import Entry, PairedUnits, marks
 
 MAX_WIDTH = 118
 """Characters of a rendered block; what is wider is split."""
+
+MAX_NAME = 44
+"""What is longer in a name does not count: better a wide table than one block for every column."""
 
 Cells = tuple[Column, dict[str, Cell]]
 """A column and what each SAE has in it."""
@@ -41,6 +45,7 @@ class _Builder:
     evaluators: Mapping[str, Evaluator]
     order: Sequence[str]
     titles: Mapping[Source, str]
+    keep_order: bool = False
     paired: PairedUnits = field(default_factory=PairedUnits)
     footnotes: dict[str, int] = field(default_factory=dict)
     meanings: dict[str, str] = field(default_factory=dict)
@@ -64,7 +69,7 @@ class _Builder:
         return Section(
             title=title,
             data=describe_data([entry.result for _, entry in entries]),
-            blocks=tuple(_blocks(columns, names)),
+            blocks=tuple(cut(columns, names)),
             warnings=tuple(
                 reason
                 for reason in why_not_comparable(first, mine)
@@ -79,6 +84,8 @@ class _Builder:
 
     def _sorted(self, controls: Mapping[str, bool]) -> dict[str, bool]:
         """Names in the order of the rows: SAEs before controls, each as given, else naturally."""
+        if self.keep_order:
+            return dict(controls)
         place = {name: index for index, name in enumerate(self.order)}
 
         def key(name: str) -> tuple[bool, int, list[tuple[int, int, str]]]:
@@ -110,7 +117,8 @@ class _Builder:
         title = self.titles[source]
         described = descriptor.metric(name) if descriptor else None
         pattern = described.name if described else name
-        self.meanings.setdefault(f"{title}: {pattern}", describe_metric(metric, described))
+        key = title if pattern == ".*" else f"{title}: {pattern}"
+        self.meanings.setdefault(key, describe_metric(metric, described))
         return Column(title, name, f"{name}{unit}{arrow}")
 
     def _cells(
@@ -131,10 +139,11 @@ class _Builder:
         return cells
 
     def _cell(self, metric: MetricValue, mark: Mark) -> Cell:
+        notes = (self.note(metric.reason),) if metric.reason else ()
         if metric.value is None:
-            return Cell(UNDEFINED, notes=(self.note(metric.reason or metric.status),))
+            return Cell(UNDEFINED, notes=notes)
         text = format_value(metric.value, metric.ci_low, metric.ci_high)
-        return Cell(text, mark, value=metric.value)
+        return Cell(text, mark, notes, value=metric.value)
 
 
 def build_table(
@@ -148,7 +157,9 @@ def build_table(
         evaluators: descriptors by name, for the order and the meaning of columns.
     """
     sources = {_source(result): result.config for result in results}
-    builder = _Builder(all_metrics, evaluators or {}, results.order, evaluator_titles(sources))
+    builder = _Builder(
+        all_metrics, evaluators or {}, results.order, evaluator_titles(sources), results.keep_order
+    )
     groups: dict[tuple[str, tuple[str, str]], list[tuple[str, StoredResult]]] = {}
     for name, entry in zip(results.names, results.stored, strict=True):
         groups.setdefault((entry.result.sae.hook, data_signature(entry.result)), []).append((name, entry))
@@ -156,9 +167,14 @@ def build_table(
     groups = {identity: short_names(entries, unread) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
-    for (hook, _), entries in sorted(groups.items(), key=lambda item: natural_key(item[0][0])):
-        reference = first.setdefault(hook, entries[0][1].result)
-        section = builder.section(hook or "activations", entries, reference)
+    for (hook, _), entries in sorted(groups.items(), key=lambda item: _rank(*item)):
+        mine = entries[0][1].result
+        other = measured_by(mine)
+        reference = first.setdefault(hook, mine)
+        if other != "darkmatter":
+            reference = next((each for each in results if measured_by(each) == "darkmatter"), reference)
+        title = (hook or "activations") + (f" ({other})" if other != "darkmatter" else "")
+        section = builder.section(title, entries, reference)
         if section.blocks:  # where nothing could be measured, the list of what is missing says all
             sections.append(section)
     return Table(
@@ -192,8 +208,11 @@ def _metric_order(found: Mapping[str, object], descriptor: Evaluator | None) -> 
     return sorted(found, key=key)
 
 
-def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
-    """One block where everything fits, else blocks of one evaluator each, cut to the width."""
+def cut(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
+    """One block where everything fits, else blocks of one evaluator each, cut to the width.
+
+    ``names`` are the rows, with whether each is a control.
+    """
     if _width(columns, names) <= MAX_WIDTH:
         titles = list(dict.fromkeys(column.evaluator for column, _ in columns))
         return [_block(", ".join(titles), columns, names)] if columns else []
@@ -202,12 +221,12 @@ def _blocks(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
         grouped[column.evaluator].append((column, cells))
     blocks = []
     for title, members in grouped.items():
-        for index, part in enumerate(_cut(members, names)):
+        for index, part in enumerate(_parts(members, names)):
             blocks.append(_block(f"{title} (continued)" if index else title, part, names))
     return blocks
 
 
-def _cut(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
+def _parts(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
     """Parts that fit the width, as few as possible and of about equal length."""
     for count in range(1, len(members) + 1):
         length = -(-len(members) // count)
@@ -228,8 +247,9 @@ def _block(title: str, columns: Sequence[Cells], names: Mapping[str, bool]) -> B
 
 
 def _width(columns: Sequence[Cells], names: Mapping[str, bool]) -> int:
-    """Characters of a rendered block, with marks and separators."""
-    first = max((len(name) + 10 * is_control for name, is_control in names.items()), default=0)
+    """Characters of a rendered block, with marks and separators; rows without anything are not in it."""
+    shown = [name for name in names if any(cells[name].text for _, cells in columns)]
+    first = min(MAX_NAME, max((len(name) + 10 * names[name] for name in shown), default=0))
     others = (
         max(len(column.title), *(len(cell.text) + 4 * bool(cell.mark) for cell in cells.values()))
         for column, cells in columns
@@ -252,3 +272,9 @@ def _missing(results: ResultSet) -> list[str]:
         f"{', '.join(sorted(names, key=natural_key))}: {evaluators} {status}: {reason}"
         for (status, reason, evaluators), names in grouped.items()
     ]
+
+
+def _rank(group: tuple[str, object], entries: Sequence[tuple[str, StoredResult]]) -> tuple[int, object]:
+    """Where most SAEs can be compared comes first, then hook points by name."""
+    saes = {name for name, entry in entries if not entry.result.sae.is_control}
+    return -len(saes), natural_key(group[0])

@@ -35,6 +35,7 @@ HOW_TO_READ = (
 _DATA = (
     ("model {}", ("model.name", "model")),
     ("text {}", ("text.path", "text")),
+    ("measured by {}", ("measured_by",)),
     ("activations {}", ("source", "path", "file")),
     ("{} contexts", ("text.contexts", "contexts", "n_contexts")),
     ("{} positions each", ("text.context_length", "context_length", "positions", "n_positions")),

@@ -26,6 +26,7 @@ class ResultSet:
         results: the results, plain or with their per-unit sums.
         problems: files that were no trustworthy results.
         order: SAE names in the order tables shall have; by default they are sorted naturally.
+        keep_order: tables have the SAEs in the order of ``results``.
     """
 
     def __init__(
@@ -33,12 +34,15 @@ class ResultSet:
         results: Sequence[StoredResult | Result],
         problems: Sequence[Problem] = (),
         order: Sequence[str] = (),
+        *,
+        keep_order: bool = False,
     ) -> None:
         self.stored = [
             entry if isinstance(entry, StoredResult) else StoredResult.in_memory(entry) for entry in results
         ]
         self.problems = list(problems)
         self.order = tuple(order)
+        self.keep_order = keep_order
 
     @classmethod
     def read(cls, *folders: Path | str) -> ResultSet:

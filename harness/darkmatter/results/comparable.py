@@ -34,6 +34,11 @@ def config_text(config: Mapping[str, Any]) -> str:
     return json.dumps(config, sort_keys=True, ensure_ascii=False)
 
 
+def measured_by(result: Result) -> str:
+    """The harness that the numbers are from."""
+    return str(result.cache.get("measured_by", "darkmatter"))
+
+
 def is_unread(result: Result) -> bool:
     """Whether the SAE could not be used at all, so that neither weights nor hook point are known."""
     return result.status == "failed" and not result.sae.hook
@@ -47,6 +52,8 @@ def data_signature(result: Result) -> tuple[str, str]:
 
 def why_not_comparable(a: Result, b: Result) -> list[str]:
     """What differs between the data or the evaluators of two results; empty where nothing does."""
+    if measured_by(a) != measured_by(b):
+        return [f"measured by {measured_by(a)} or {measured_by(b)}, each on its own text by its own formulas"]
     reasons = []
     if a.sae.hook != b.sae.hook:
         reasons.append(f"hook point: {a.sae.hook} or {b.sae.hook}")

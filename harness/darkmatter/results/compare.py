@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.comparable import config_text, hardware_notes, why_not_comparable
+from darkmatter.results.numbers import natural_key
 from darkmatter.results.reading import Problem, StoredResult
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.table import Table
 from darkmatter.results.ties import PairedUnits
 from darkmatter.stats.paired import Difference, holm_intervals
+
+Draft = tuple["ComparedMetric", Difference | None]
+"""A row, and the difference that the family's adjustment still has to judge."""
+
+Drafted = tuple[list[Draft], list[str]]
+"""Rows and notes of two results or sets of results."""
 
 Verdict = Literal["better", "worse", "tie", "differs", "no interval", "undefined", "not comparable"]
 
@@ -68,19 +76,30 @@ class Comparison:
 
 
 def compare_saes(results: ResultSet, a: str, b: str) -> Comparison:
-    """Compare two SAEs of one set of results, evaluator by evaluator."""
+    """Compare two SAEs of one set of results, evaluator by evaluator.
+
+    ``b`` may be a pattern: then each SAE that it names is compared with ``a``, and all these comparisons are
+    one family.
+    """
     known = {*results.names, *(result.sae.name for result in results)}
-    for name in (a, b):
-        if name not in known:
-            message = f"there is no SAE {name!r} among these results. {did_you_mean(name, known)}"
-            raise UsageError(message)
-    return _compare(a, b, _called(results, a), _called(results, b), by_name=False)
+    if a not in known:
+        message = f"there is no SAE {a!r} among these results. {did_you_mean(a, known)}"
+        raise UsageError(message)
+    own = {result.sae.name for result in results} - {a}
+    others = [b] if b in known else sorted((n for n in own if fnmatchcase(n, b)), key=natural_key)
+    if not others:
+        message = f"there is no SAE {b!r} to compare with {a!r}. {did_you_mean(b, known - {a})}"
+        raise UsageError(message)
+    reference = _called(results, a)
+    compared = [_drafted(reference, _called(results, other), by_name=False) for other in others]
+    return _comparison(a, b, compared)
 
 
 def compare_folders(folder_a: Path, folder_b: Path) -> Comparison:
     """Compare what two results folders say of SAEs of the same name."""
     first, second = ResultSet.read(folder_a), ResultSet.read(folder_b)
-    made = _compare(str(folder_a), str(folder_b), first.stored, second.stored, by_name=True)
+    compared = [_drafted(first.stored, second.stored, by_name=True)]
+    made = _comparison(str(folder_a), str(folder_b), compared)
     return replace(made, problems=(*first.problems, *second.problems))
 
 
@@ -92,11 +111,10 @@ def _called(results: ResultSet, name: str) -> list[StoredResult]:
 # -- matching -------------------------------------------------------------------------------------
 
 
-def _compare(
-    a: str, b: str, first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool
-) -> Comparison:
+def _drafted(first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool) -> Drafted:
+    """All metrics of results that match, with notes on what does not."""
     paired = PairedUnits()
-    drafts: list[tuple[ComparedMetric, Difference | None]] = []
+    drafts: list[Draft] = []
     notes: dict[str, None] = {}
     used: set[int] = set()
     for entry in first:
@@ -109,6 +127,13 @@ def _compare(
             notes[f"{_title(entry)}: {note}"] = None
         drafts.extend(_compare_results(entry, partner, paired))
     notes.update((f"only in B: {_title(entry)}", None) for entry in second if id(entry) not in used)
+    return drafts, list(notes)
+
+
+def _comparison(a: str, b: str, compared: Sequence[Drafted]) -> Comparison:
+    """Several comparisons as one: their metrics are one family."""
+    drafts = [draft for found, _ in compared for draft in found]
+    notes = dict.fromkeys(note for _, found in compared for note in found)
     return Comparison(a, b, tuple(_judged(drafts)), tuple(notes))
 
 

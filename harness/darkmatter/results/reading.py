@@ -58,8 +58,8 @@ class StoredResult:
         return self.loader()
 
 
-class _InvalidError(ValueError):
-    """A file is no trustworthy result."""
+class InvalidError(ValueError):
+    """A file is no trustworthy result; the message continues a sentence that begins with its path."""
 
 
 def result_checksum(raw: dict[str, Any]) -> str:
@@ -70,12 +70,12 @@ def result_checksum(raw: dict[str, Any]) -> str:
 def read_result(path: Path) -> StoredResult | Problem:
     """One result file with its sidecar verified, or what is wrong with it."""
     try:
-        result = _parse(_read_file(path, MAX_JSON_BYTES))
+        result = _parse(read_file(path, MAX_JSON_BYTES))
         if result.units is None:
             return StoredResult(result, path)
         record, sidecar = result.units, _sidecar_path(path, result.units)
         _check_sidecar(sidecar, record)
-    except (_InvalidError, OSError) as error:
+    except (InvalidError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         return Problem(str(path), reason)
     return StoredResult(result, path, lambda: _load_units(sidecar, record))
@@ -120,81 +120,83 @@ def _is_result_name(name: str) -> bool:
     return not any(fnmatch.fnmatch(name.lower(), pattern) for pattern in NOT_RESULTS)
 
 
-def _read_file(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of bounded size."""
     if path.is_symlink():
         message = "is a symbolic link; results are regular files"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     if not path.is_file():
         message = "is missing" if not path.exists() else "is not a regular file"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     size = path.stat().st_size
     if size > limit:
         message = f"has {size} bytes; more than {limit} is not read"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     return path.read_bytes()
 
 
 def _parse(data: bytes) -> Result:
     """A validated result from the bytes of its file."""
-    raw = _load_json(data)
+    raw = load_json(data)
     if not isinstance(raw, dict) or "schema_version" not in raw:
         message = "is JSON, but no darkmatter result (it has no schema_version)"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     version = raw["schema_version"]
     if isinstance(version, int) and version > SCHEMA_VERSION:
         message = (
             f"was written by a newer darkmatter (result schema {version}, this version reads "
             f"{SCHEMA_VERSION}); update darkmatter to read it"
         )
-        raise _InvalidError(message)
+        raise InvalidError(message)
     if version != SCHEMA_VERSION:
         message = f"has the unknown result schema {version!r}"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     try:
         result = Result.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         message = f"does not fit the result schema at {where or 'its top'}: {first['msg']}"
-        raise _InvalidError(message) from error
+        raise InvalidError(message) from error
     if result.checksum is not None and result.checksum != result_checksum(raw):
         message = "was changed after it was written (its checksum does not match)"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     return result
 
 
-def _load_json(data: bytes) -> Any:
-    """Strict JSON: no duplicate keys, no NaN, no unbounded nesting."""
+def load_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """Strict JSON: no duplicate keys, no unbounded nesting, and no NaN but where ``constant`` reads it."""
     if not data.strip():
         message = "is empty"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=constant or _no_constant
+        )
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start})"
-        raise _InvalidError(message) from error
+        raise InvalidError(message) from error
     except RecursionError as error:
         message = "is nested too deeply"
-        raise _InvalidError(message) from error
-    except _InvalidError:
+        raise InvalidError(message) from error
+    except InvalidError:
         raise
     except ValueError as error:
         message = f"is not JSON, perhaps cut off: {error}"
-        raise _InvalidError(message) from error
+        raise InvalidError(message) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         message = "has the same JSON key twice in one object"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     return made
 
 
 def _no_constant(name: str) -> Any:
     message = f"contains {name}, which is no JSON"
-    raise _InvalidError(message)
+    raise InvalidError(message)
 
 
 def _sidecar_path(path: Path, record: UnitsRecord) -> Path:
@@ -202,20 +204,20 @@ def _sidecar_path(path: Path, record: UnitsRecord) -> Path:
     expected = f"{path.stem}.units.safetensors"
     if record.file != expected:
         message = f"names the sidecar {record.file!r}, expected {expected!r}"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     return path.with_name(expected)
 
 
 def _check_sidecar(path: Path, record: UnitsRecord) -> bytes:
     """The sidecar's bytes if they are those the result was written with."""
     try:
-        data = _read_file(path, MAX_UNITS_BYTES)
-    except _InvalidError as error:
+        data = read_file(path, MAX_UNITS_BYTES)
+    except InvalidError as error:
         message = f"its sidecar {path.name} {error}"
-        raise _InvalidError(message) from error
+        raise InvalidError(message) from error
     if xxhash.xxh3_128_hexdigest(data) != record.xxh3:
         message = f"its sidecar {path.name} is damaged (its hash does not match)"
-        raise _InvalidError(message)
+        raise InvalidError(message)
     return data
 
 

@@ -8,16 +8,28 @@ from darkmatter.plugins import host
 from darkmatter.results.build import build_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from darkmatter.descriptors import Evaluator
     from darkmatter.results.collection import ResultSet
     from darkmatter.results.table import Table
 
 
-def render(results: ResultSet, reporter: str, *, all_metrics: bool = False) -> str:
-    """The results in a reporter's format; an unknown reporter names the nearest."""
+def render(
+    results: ResultSet,
+    reporter: str,
+    *,
+    all_metrics: bool = False,
+    described: Mapping[str, Evaluator] | None = None,
+) -> str:
+    """The results in a reporter's format; an unknown reporter names the nearest.
+
+    ``described`` are descriptors beside those of the plugins, for what they did not measure.
+    """
     # Looked up first: a misspelt reporter shall not cost the making of the table.
     implementation = host().get("reporters", reporter).descriptor.resolve()
-    table = build_table(results, all_metrics=all_metrics, evaluators=host().evaluators())
-    return str(implementation(table))
+    evaluators = {**host().evaluators(), **(described or {})}
+    return str(implementation(build_table(results, all_metrics=all_metrics, evaluators=evaluators)))
 
 
 def render_table(table: Table, reporter: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from darkmatter.choices import Choice
-from darkmatter.descriptors import Config, Evaluator, Requirement
+from darkmatter.descriptors import Config, Evaluator
 from darkmatter.errors import UsageError
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
 from darkmatter.runs.keys import result_key
@@ -89,9 +89,9 @@ def choose_evaluators(
     asked: Mapping[str, Mapping[str, Any]] | None,
     only: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[Chosen]:
-    """Evaluators with checked options; by default all built-in ones that train nothing.
+    """Evaluators with checked options; by default the built-in ones that run where none is named.
 
-    Training takes minutes an SAE: naming the evaluator is what grants the budget for it, and ``only``
+    What takes minutes an SAE does not: naming the evaluator is what grants the budget for it, and ``only``
     for which SAEs.
     """
     if asked is None:
@@ -143,5 +143,5 @@ def _used(choice: Choice, host: PluginHost, what: str) -> Used:
 
 def _runs_by_default(owned: Owned) -> bool:
     evaluator = owned.descriptor
-    trains = isinstance(evaluator, Evaluator) and Requirement.TRAINING in evaluator.requires
-    return owned.distribution == BUILTIN_DISTRIBUTION and not trains
+    assert isinstance(evaluator, Evaluator)
+    return owned.distribution == BUILTIN_DISTRIBUTION and evaluator.by_default

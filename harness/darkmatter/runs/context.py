@@ -254,7 +254,12 @@ class Context:
             message = f"the dataset {choice.name!r} needs the tokenizer of a language model"
             raise ItemError(message)
         used = self._used(choice)
-        task: Task = used.owned.descriptor.resolve()(used.config, self.tokenizer, self.seed)
+        try:
+            task: Task = used.owned.descriptor.resolve()(used.config, self.tokenizer, self.seed)
+        except ItemError as error:
+            advice = "Name another dataset or other options: `darkmatter list datasets`."
+            message = f"{str(error).rstrip('.')}. {advice}"
+            raise ItemError(message) from error
         return task.after(self._settings.store.description.get("text", {}).get("bos_token"))
 
     def simulator(self, choice: SimulatorChoice) -> SimulatorMaker:

@@ -67,7 +67,8 @@ class Suite(Config):
     hooks: tuple[str, ...] = Field((), description="TransformerLens hook points; default: those of the SAEs")
     saes: dict[str, SAESpec] = Field({}, description="name: reference")
     evaluators: dict[str, dict[str, Any]] | None = Field(
-        None, description="name: options; default: all built-in evaluators that train nothing"
+        None,
+        description="name: options; default: all built-in evaluators but those that run only where named",
     )
     only: dict[str, tuple[str, ...]] = Field(
         {}, description="evaluator: the SAEs that it measures; default: all. Part of no result's key"

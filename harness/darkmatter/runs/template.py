@@ -22,7 +22,7 @@ saes:                           # NAME: REFERENCE
   # odd: {ref: runs/odd, adapter: saelens, hook: blocks.3.hook_resid_post, norm_factor: 0.3, bos: false}
   # what a file does not say can be stated so; `darkmatter inspect REF` names what is assumed of it
 
-evaluators:                     # leave out for all that train nothing; `darkmatter describe NAME`: options
+evaluators:                     # leave out for the usual ones; `darkmatter list`, `darkmatter describe NAME`
   reconstruction: {}
   error_decomposition: {bias: true}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from darkmatter import api, sources
 from darkmatter_plugins.datasets import GenderConfig
+from darkmatter_plugins.datasets.writing import spells
 from darkmatter_plugins.world.lexicon import FEMALE, MALE
 
 WORDS = ("she", "he")
@@ -161,7 +162,7 @@ def _of_name(tokenizer: sources.TextTokenizer, templates: Sequence[str], name: s
         text = template.format(name=name)
         texts = [text, before + name, before.rstrip(), *(f"{text} {word}" for word in WORDS)]
         prompt, through, begin, *after = tokenizer.encode(texts)
-        if not _spells(tokenizer, prompt, text) or prompt[: len(through)] != through:
+        if not spells(tokenizer, prompt, text) or prompt[: len(through)] != through:
             return []
         if through[: len(begin)] != begin or len(through) == len(begin):
             return []
@@ -170,8 +171,3 @@ def _of_name(tokenizer: sources.TextTokenizer, templates: Sequence[str], name: s
             return []
         found.append((prompt, (len(begin), len(through) - 1), (pair[0][0], pair[1][0])))
     return found
-
-
-def _spells(tokenizer: sources.TextTokenizer, tokens: Sequence[int], text: str) -> bool:
-    """Whether tokens stand for a text, spaces and the marks for them aside: an unknown word does not."""
-    return "".join("".join(tokenizer.decode(tokens)).split()) == "".join(text.split())

@@ -15,6 +15,12 @@ FIGURES = (
     _figure("width_law", "FVU over the width, with its power law and forecast", "width_scaling_law"),
     _figure("width_l0", "FVU and nonlinear FVU over width and L0", "reconstruction", "error_decomposition"),
     _figure(
+        "pareto",
+        "the fronts of FVU and nonlinear FVU over L0",
+        "reconstruction",
+        uses=("error_decomposition",),
+    ),
+    _figure(
         "accounting",
         "FVU by width, divided into linear, encoder and nonlinear error, and absent features",
         "width_scaling_law",

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter_plugins.auroc import area
 
 ROUND_OFF = 1e-24
 """A variance below this share of the mean square is round-off."""
@@ -41,13 +42,8 @@ def auroc(predicted: np.ndarray, positive: np.ndarray) -> float:
 
     ``predicted`` [n] numbers, ``positive`` [n] bool.
     """
-    n_positive = int(positive.sum())
-    pairs = n_positive * (len(positive) - n_positive)
-    if not pairs:
-        return math.nan
-    _, place, counts = np.unique(predicted, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / pairs)
+    found = area(predicted, positive, np.zeros(len(positive), dtype=np.int64), 1)
+    return math.nan if found is None else found.value
 
 
 def average_precision(predicted: np.ndarray, positive: np.ndarray) -> float:

@@ -30,12 +30,30 @@ _SPECIAL = {
     "²": r"$^2$",
     "≈": r"$\approx$",
     "\N{EN DASH}": "--",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "−": "$-$",
+    "…": r"\ldots{}",
+    "`": r"\textasciigrave{}",
 }
+
+_LAST_LATIN = 0x17F
+"""pdflatex has letters up to here; what lies beyond is written as its code point, so that it compiles."""
 
 
 def escape(text: str) -> str:
     """Text from a file that stays text in LaTeX."""
-    return re.sub(".", lambda found: _SPECIAL.get(found[0], found[0]), api.printable(text))
+    return re.sub("-{2,}|.", lambda found: _escaped(found[0]), api.printable(text))
+
+
+def _escaped(found: str) -> str:
+    """One character, or a run of hyphens, which would become a dash."""
+    if len(found) > 1:
+        return "{-}" * len(found)
+    known = found if ord(found) <= _LAST_LATIN else f"{{[}}U+{ord(found):04X}{{]}}"
+    return _SPECIAL.get(found, known)
 
 
 def render(table: api.Table) -> str:
@@ -57,6 +75,7 @@ def _section(section: api.Section, table: api.Table) -> Iterator[str]:
             [
                 r"\begin{table}",
                 r"\centering",
+                r"\footnotesize\setlength{\tabcolsep}{4pt}",
                 rf"\caption{{{escape(caption)}}}",
                 _tabular(block),
                 *_notes(block, table),

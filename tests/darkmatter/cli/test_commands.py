@@ -175,6 +175,16 @@ def test_doctor_reports_the_installation(capsys, tmp_path):
     assert "torch" in run(["doctor"], capsys)[1]
 
 
+def test_what_runs_only_where_named_says_so(capsys):
+    """The list and the description tell which evaluators a run without names leaves out."""
+    assert main(["list", "evaluators"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["feature_editing"].endswith("Only where named.")
+    assert "Only where named" not in lines["reconstruction"]
+    assert main(["describe", "feature_editing"]) == 0
+    assert "runs only where it is named" in capsys.readouterr().out
+
+
 def test_an_empty_cache_can_be_listed_and_verified(capsys):
     """No entries is no error; removing needs a name or --all."""
     assert "0 entries" in run(["cache", "ls"], capsys)[1]

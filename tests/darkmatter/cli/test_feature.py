@@ -49,6 +49,19 @@ def test_a_reference_with_its_activations_needs_no_results(run_cli, files):
     assert page.read_text().count("<article>") == 2
 
 
+def test_a_reference_with_its_model_and_text_tells_what_the_model_does(run_cli):
+    """With a model the card has effects on the prediction, and edges from an upstream SAE that is named."""
+    source = ("--model", "demo:model", "--text", "demo:stories", "--ctx", "64", "--contexts", "12")
+    upstream = ("--upstream", "demo:layer1-topk-w1024-k16")
+    few = ("effect_contexts=1", "context_positions=1", "edges=2", "random_edges=1")
+    settings = [part for each in few for part in ("--set", each)]
+    done = run_cli("feature", "demo:topk-w256-k16", "--sample", "1", *source, *upstream, *settings)
+    assert done.status == 0, done.stderr
+    for told in ("KL of the prediction without it", "token removed", "promoted", "layer1-topk-w1024-k16 "):
+        assert told in done.stdout
+    assert "Not measured" not in done.stdout
+
+
 def test_measured_latents_are_shown_without_measuring_again(run_cli, files, folder):
     """Where the folder has the latent, the card is made of that and the activations are not read."""
     source = ("--activations", files / "x.safetensors", "--sae", f"mine={files / 'sae'}", "--no-controls")

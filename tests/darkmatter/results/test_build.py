@@ -234,3 +234,36 @@ def test_a_column_of_equal_values_has_no_best():
 def test_one_sae_has_no_rival():
     """A single SAE is not called best."""
     assert marks_of(build_table(ResultSet([with_fvu("a", 0.02)])), "a") == [""]
+
+
+def test_long_names_do_not_make_a_block_of_every_column():
+    """A name wider than the table costs width, not legibility: columns stay beside each other."""
+    extra = [MetricValue(name=f"m{i}", value=0.5, primary=True) for i in range(4)]
+    table = build_table(ResultSet([sample_result("n" * MAX_WIDTH, extra=extra)]))
+
+    assert len(table.sections[0].blocks) == 1
+
+
+def test_blocks_are_as_wide_as_their_own_rows():
+    """The long name of an SAE that has nothing in a block does not narrow it."""
+    extra = [MetricValue(name=f"metric_number_{i}", value=0.5, primary=True) for i in range(5)]
+    long = sample_result("n" * 60, evaluator="other", metrics={"x": 0.5})
+    table = build_table(ResultSet([sample_result("a", metrics={}, extra=extra), long]))
+
+    assert [len(block.columns) for block in table.sections[0].blocks] == [1, 5]
+
+
+def test_a_value_may_carry_a_note():
+    """A reason beside a value is a footnote, so that a doubtful number never stands without its doubt."""
+    noted = MetricValue(name="ev", value=1.1, reason="may exceed 1", primary=True)
+    table = build_table(ResultSet([sample_result(extra=[noted])]))
+
+    assert cell(table, "mine", "ev").text == "1.1"
+    assert table.footnotes[cell(table, "mine", "ev").notes[0] - 1] == "may exceed 1"
+
+
+def test_a_given_order_of_results_wins():
+    """What was sorted is shown as it was sorted."""
+    results = ResultSet([sample_result("b"), sample_result("a")], keep_order=True)
+
+    assert names(build_table(results).sections[0].blocks[0]) == ["b", "a"]

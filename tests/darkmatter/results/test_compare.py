@@ -132,3 +132,28 @@ def test_markdown_shows_values_difference_and_verdict():
     assert "worse" in text
     assert "How to read it" in text
     assert "over the headline metrics of this comparison, and apart from them" in text
+
+
+def test_a_pattern_compares_several_with_the_first():
+    """Each SAE that B names is compared with A, in natural order, and A never with itself."""
+    results = ResultSet([entry("w512"), entry("w10240", fvu=0.01), entry("w1024", fvu=0.03)])
+    rows = compare_saes(results, "w512", "w*").rows()
+
+    assert [row["sae_b"] for row in rows if row["metric"] == "fvu"] == ["w1024", "w10240"]
+    assert {row["sae_a"] for row in rows} == {"w512"}
+
+
+def test_a_pattern_makes_one_family():
+    """More comparisons at once widen the intervals: the chance of any false difference stays 5%."""
+    saes = [entry("a"), entry("b1", fvu=0.020004), *(entry(f"b{i}", fvu=0.0200041) for i in range(2, 30))]
+    alone = compare_saes(ResultSet(saes), "a", "b1").rows()[0]
+    among = compare_saes(ResultSet(saes), "a", "b*").rows()[0]
+
+    assert among["sae_b"] == "b1"
+    assert among["ci_high"] - among["ci_low"] > alone["ci_high"] - alone["ci_low"]
+
+
+def test_a_pattern_that_names_nobody_is_refused():
+    """It is an error with the nearest name."""
+    with pytest.raises(UsageError, match="Did you mean 'other'"):
+        compare_saes(ResultSet([entry("mine"), entry("other")]), "mine", "othr*")

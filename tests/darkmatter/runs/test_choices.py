@@ -26,6 +26,9 @@ class PairsConfig(api.Config):
 
 def make_pairs(config, tokenizer, seed):
     """As many pairs as asked for; the first answer is the run's seed."""
+    if config.word == "unwritable":
+        message = "pairs: this tokenizer cannot write it"
+        raise api.ItemError(message)
     (ids,) = tokenizer.encode([f" {config.word} b"])
     n = config.pairs
     return api.MinimalPairs([ids] * n, [ids[::-1]] * n, [seed] * n, [seed + 1] * n)
@@ -198,3 +201,11 @@ def test_without_a_tokenizer_the_result_says_what_is_missing():
     found, _ = run({}, tokenizer=False)
     assert found.status == "failed"
     assert "needs the tokenizer of a language model" in found.reason
+
+
+def test_a_dataset_that_cannot_be_written_says_what_to_do():
+    """The reason of the failed result names the dataset's own, and where others are listed."""
+    found, _ = run({"dataset": "pairs,word=unwritable"})
+    assert found.status == "failed"
+    assert "this tokenizer cannot write it. Name another dataset" in found.reason
+    assert "`darkmatter list datasets`" in found.reason

@@ -35,8 +35,15 @@ class Unknowing(WordTokenizer):
         return super().encode([text.replace(self.word, "<unk>") for text in texts])
 
 
+class Marked(WordTokenizer):
+    """A space before a word reads as the mark that SentencePiece puts for it."""
+
+    def decode(self, tokens):
+        return [text.replace(" ", "\u2581") for text in super().decode(tokens)]
+
+
 @pytest.mark.parametrize("name", ["gender_names", "world_gender"])
-@pytest.mark.parametrize("tokenizer", [WordTokenizer, Letters])
+@pytest.mark.parametrize("tokenizer", [WordTokenizer, Letters, Marked])
 def test_the_datasets_conform(name, tokenizer):
     """Both are sound for tokenizers that write a name in one token or in several."""
     check_dataset(name, tokenizer=tokenizer())

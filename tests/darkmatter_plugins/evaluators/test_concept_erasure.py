@@ -12,7 +12,6 @@ from darkmatter import api
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
 from darkmatter_plugins.evaluators.concept_erasure.edits import ClassMoments, leace
-from darkmatter_plugins.evaluators.concept_erasure.probing import Pairs
 
 CONTEXTS, POSITIONS, D = 90, 5, 6
 RIDGE = 0.01
@@ -230,26 +229,6 @@ def test_labels_are_needed_and_binary(sae, data):
     assert (none.status, none.reason) == ("skipped", "needs labels or a language model")
     assert three.status == "failed"
     assert "[0, 1, 2]" in three.reason
-
-
-def test_the_area_counts_ties_half_and_leaves_units_out_to_first_order():
-    """The area under the curve is scikit-learn's; contributions give what leaving out a unit changes."""
-    generator = np.random.default_rng(0)
-    scores = torch.from_numpy(generator.integers(0, 6, 400) / 2.0)
-    labels = torch.from_numpy(generator.integers(0, 2, 400))
-    units = torch.arange(400) // 4
-    pairs = Pairs.none(100)
-    pairs.add(scores, labels, units)
-    area = pairs.area()
-    kept = units != 7
-
-    assert area is not None
-    assert area.value == pytest.approx(roc_auc_score(labels, scores))
-    weights = np.ones((1, 100))
-    weights[0, 7] = 0
-    without = roc_auc_score(labels[kept], scores[kept])
-    assert area.at(weights)[0] - area.value == pytest.approx(without - area.value, rel=0.1)
-    assert area.contributions.sum() == pytest.approx(0, abs=1e-12)
 
 
 def test_leace_is_that_of_its_authors(data):

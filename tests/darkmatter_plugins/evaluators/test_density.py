@@ -9,6 +9,7 @@ import torch
 import darkmatter as dm
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY
 
 D = 6
 
@@ -91,3 +92,29 @@ def test_the_largest_code_is_that_of_the_whole_whatever_the_shards():
     rows = held_out(x)[:, 1]
 
     assert table["max"][table["index"].index(1)] == pytest.approx(rows[rows < 0].max())
+
+
+@pytest.mark.parametrize("mean", [10.0, 100.0, 1e4])
+def test_a_code_that_hardly_varies_has_its_kurtosis_or_none(mean):
+    """About a mean far above its spread: the true shape, or undefined; never what round-off leaves."""
+    x = mean + torch.randn(60, 40, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    metrics, result = density(x)
+    rows = held_out(x)
+    deviation, variance = rows - rows.mean(axis=0), rows.var(axis=0)
+
+    for name, power in (("skew", 3), ("kurtosis", 4)):
+        found, expected = metrics[f"median_{name}_central"], (deviation**power).mean(axis=0)
+        if found is None:
+            (metric,) = [each for each in result.metrics if each.name == f"median_{name}_central"]
+            assert mean > 100
+            assert "varies" in metric.reason
+        else:
+            assert found == pytest.approx(np.median(expected / variance ** (power / 2)), abs=1e-4)
+
+
+def test_a_dictionary_without_latents_has_every_metric_undefined():
+    """The mean alone fires nowhere: all that is declared is null with the reason, and nothing is missing."""
+    (found,) = dm.evaluate("baseline:mean", activations=codes(), evaluators=["density"])
+    assert {metric.value for metric in found.metrics} == {None}
+    assert {metric.reason for metric in found.metrics} == {"the dictionary has no latents"}
+    assert [metric.name for metric in found.metrics] == [metric.name for metric in DENSITY.metrics]

@@ -138,29 +138,6 @@ def test_auroc_of_all_latents_is_that_of_pairs():
             assert float(found[latent, each]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_contributions_of_units_are_the_derivative_of_the_auroc():
-    """Doubling one unit's rows moves the AUROC as its contribution says, to first order; they sum to 0."""
-    rng = np.random.default_rng(0)
-    scores, unit = rng.normal(size=400).round(1), rng.integers(0, 8, 400)
-    positive = rng.random(400) < 0.4
-    found = auroc.of_score(scores, positive, unit, 8)
-    copies = 200
-    weights = np.full(400, copies)
-    weights[unit == 3] += 1
-    moved = pair_counts_weighted(scores, positive, weights) - found.value
-
-    assert found.value == pytest.approx(pair_counts(scores, positive))
-    assert found.contributions.sum() == pytest.approx(0, abs=1e-12)
-    assert copies * moved == pytest.approx(found.contributions[3], rel=2e-2)
-
-
-def pair_counts_weighted(scores, positive, weights):
-    """The same with weights of rows."""
-    above = scores[positive][:, None] - scores[~positive][None]
-    pairs = weights[positive][:, None] * weights[~positive][None]
-    return float((((above > 0) + 0.5 * (above == 0)) * pairs).sum() / pairs.sum())
-
-
 def test_contributions_of_units_are_the_derivative_of_the_cosine():
     """A concept's held-out cosine moves with one unit's weight as its contribution says."""
     x, local, unit = gaussian(0, 90, D), torch.arange(90) % 3, torch.arange(90) // 10

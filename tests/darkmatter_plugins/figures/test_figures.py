@@ -495,3 +495,24 @@ def test_every_figure_conforms(made, name):
     needed = (*figure.evaluators, *figure.uses)
     given = [each for each in made.everything(count=2) if each.evaluator.name in needed]
     assert check_figure(name, results=given) == ()
+
+
+def test_pareto(drawn, made):
+    """The front is filled and named, what another SAE dominates is hollow, at L0 and value of its result."""
+    fvu, nonlinear = drawn("pareto")[""]
+
+    for axis, which, colour in ((fvu, 0, COLOURS["error"]), (nonlinear, 1, COLOURS["nonlinear"])):
+        values = [made.fvus(index)[which] for index in range(5)]
+        assert lines(axis, colour, "o") == [([8.0], [values[4]])]
+        assert sorted(lines(axis, GREY, "o")) == sorted(([16.0], [value]) for value in values[:4])
+        assert ([8.0, 8.0], pytest.approx([0.9 * values[4], 1.1 * values[4]])) in lines(axis, colour)
+        assert [text.get_text() for text in axis.texts] == ["w1024-k8"]
+
+
+def test_the_front_goes_down_with_more_latents(drawn, made):
+    """Of equal L0s the lower value is on the front, and a larger L0 only where it is lower still."""
+    at = {"a": (8.0, 0.3), "b": (16.0, 0.2), "c": (16.0, 0.25), "d": (32.0, 0.2), "e": (64.0, 0.1)}
+    results = [made.result("reconstruction", name, [("fvu", fvu)], l0=l0) for name, (l0, fvu) in at.items()]
+    (axis,) = drawn("pareto", ResultSet(results))[""]
+
+    assert [text.get_text() for text in axis.texts] == ["a", "b", "e"]

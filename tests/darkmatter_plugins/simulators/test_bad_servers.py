@@ -226,5 +226,5 @@ def test_a_key_that_the_server_echoes_is_nowhere(
 def test_without_the_client_the_reason_says_what_to_install(words, monkeypatch):
     """The extra is named where it is missing."""
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ItemError, match=r"pip install sae-darkmatter\[openai\]"):
+    with pytest.raises(ItemError, match=r"'endpoint' needs .* pip install sae-darkmatter\[openai\]"):
         make(EndpointConfig(base_url="http://127.0.0.1:1/v1", model="m"), words)

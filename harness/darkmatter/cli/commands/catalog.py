@@ -46,7 +46,7 @@ def list_(kind: str | None, *, as_json: bool) -> None:
     for each in kinds:
         if not kind:
             say(each)
-        say_columns([(offer["name"], offer["summary"]) for offer in offers[each]])
+        say_columns([(offer["name"], _summary(offer)) for offer in offers[each]])
     if not kind:
         say("`darkmatter describe NAME` says more.")
 
@@ -68,6 +68,10 @@ def describe(name: str, *, as_json: bool) -> None:
         _describe(kind[:-1], offer)
 
 
+def _summary(offer: dict[str, Any]) -> str:
+    return f"{offer['summary']}{'' if offer.get('by_default', True) else ' Only where named.'}"
+
+
 def _offers(kind: str) -> list[dict[str, Any]]:
     if kind not in KINDS:
         return [LOCAL_EXECUTOR]
@@ -86,6 +90,7 @@ def _brief(owned: Owned) -> dict[str, Any]:
     if isinstance(descriptor, Evaluator):
         brief["requires"] = sorted(str(need) for need in descriptor.requires)
         brief["scope"] = descriptor.scope
+        brief["by_default"] = descriptor.by_default
         brief["metrics"] = [metric.name for metric in descriptor.metrics]
     if isinstance(descriptor, Figure):
         brief["evaluators"] = list(descriptor.evaluators)
@@ -140,6 +145,8 @@ def _describe(kind: str, owned: Owned) -> None:
     say(f"  {full['summary']}")
     if full.get("requires"):
         say(f"  needs {'; '.join(full['requires'])}")
+    if not full.get("by_default", True):
+        say("  runs only where it is named")
     if full.get("evaluators"):
         also = f", uses those of {', '.join(full['uses'])}" if full["uses"] else ""
         say(f"  needs results of {', '.join(full['evaluators'])}{also}")

@@ -11,12 +11,14 @@ from darkmatter.cli.output import rendered, warn
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR_A [DIR_B]")
-@click.option("--sae", "names", nargs=2, metavar="A B", help="Compare two SAEs of one folder.")
+@click.option(
+    "--sae", "names", nargs=2, metavar="A B", help="Compare two SAEs of one folder; B may be a pattern."
+)
 @rendered
 def compare(
     folders: tuple[Path, ...], names: tuple[str, str] | None, reporter: str, *, all_metrics: bool
 ) -> int:
-    """Compare two results folders, or with --sae two SAEs of one folder.
+    """Compare two results folders, or with --sae an SAE of one folder with another, or with all that B names.
 
     Only what was measured on the same data in the same way is compared; for the rest the reason is
     given. Intervals are paired and Holm-adjusted, and one that contains 0 is a tie.

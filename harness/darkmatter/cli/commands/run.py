@@ -38,7 +38,9 @@ _OPTIONS: list[Callable[[AnyCommand], AnyCommand]] = [
         "[NAME.]FIELD=VALUE", "What the file of an SAE (or of all) does not say, or says wrongly."
     ),
     click.option(
-        "--evaluators", help="Comma-separated names; default: all built-in ones that train nothing."
+        "--evaluators",
+        help="Comma-separated names; default: all built-in ones but those that `darkmatter list` says run "
+        "only where named.",
     ),
     click.option("--set", "settings", multiple=True, metavar="EVALUATOR.FIELD=VALUE", help="An option."),
     click.option("--ctx", type=int, help="Context length; default: what the SAEs record, else 256."),

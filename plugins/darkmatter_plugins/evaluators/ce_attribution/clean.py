@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from darkmatter import api, sources
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch
+from darkmatter_plugins.evaluators.patching import patch
 
 KEPT_LOGITS = 1 << 26
 """Clean logits kept for the next SAEs at the hook point (256 MB of float32); beyond, they are run again."""
@@ -21,9 +21,6 @@ SAME_LOSS = 1e-4
 
 SAME_LOSS_LOW_PRECISION = 0.03
 """The same for models in 16 bits, whose kernels round differently for every shape of a batch."""
-
-DIVERGENCE_ROWS = 64
-"""Rows of logits turned into probabilities at a time: few, so that they stay in the cache."""
 
 
 @dataclass
@@ -86,14 +83,3 @@ def require_same_model(own: Tensor, batch: api.Contexts, dtype: torch.dtype) -> 
             "model, or its tokens to other activations. `darkmatter cache rm` removes it."
         )
         raise api.ItemError(message)
-
-
-def divergence(clean: Tensor, patched: Tensor, rows: Tensor) -> Tensor:
-    """KL(clean || patched) [n] float64, in nats, of logits [B, P, V] where ``rows`` [B, P]."""
-    index = rows.flatten().nonzero().squeeze(1).to(clean.device)
-    found = [torch.zeros(0, dtype=torch.float64)]
-    for part in torch.split(index, DIVERGENCE_ROWS):
-        p, q = (torch.log_softmax(z.flatten(0, 1)[part].float(), dim=1) for z in (clean, patched))
-        # Rounding may leave less than nothing of two equal predictions.
-        found.append((p.exp() * (p - q)).sum(dim=1).clamp_min(0).double().cpu())
-    return torch.cat(found)

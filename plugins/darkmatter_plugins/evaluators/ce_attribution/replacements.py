@@ -29,10 +29,3 @@ def replacements(
     if controls == "both":
         yield "sae_shuffled_linear", S + linear[order]
         yield "sae_random_linear", S + direction * linear.norm(dim=1, keepdim=True)
-
-
-def patch(own: Tensor, patched: Tensor, rows: Tensor) -> Tensor:
-    """Activations [B, P, d] with ``rows`` [n, d] where ``patched`` [B, P], the model's own elsewhere."""
-    changed = own.clone()
-    changed[patched.to(own.device)] = rows.to(own)
-    return changed

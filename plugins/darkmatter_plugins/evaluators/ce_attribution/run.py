@@ -9,7 +9,8 @@ nats over the predictions that the held-out rows make (row t predicts token t + 
     share.norm.Z    = 100 Σ|Z| / Σ|e|;   share.norm_per_token.Z = 100 mean |Z|/|e|
     loss_recovered  = (CE_zero - CE_S) / (CE_zero - CE_clean);     loss_recovered_mean: mean for zero
     kl              = mean KL(clean || patched with S)
-    perplexity.Z    = exp(CE_Z), every token of equal weight (the authors average batches)
+    perplexity.Z    = exp(CE_Z), every token of equal weight (the authors average batches); interval: exp
+                      of the CE's
 
 CE shares of both parts need not sum to 100, since the loss is not linear in the error. Adding L back
 leaves S + L = y - N, so ``share.ce.linear`` is what the linear error costs beside the nonlinear one. The
@@ -23,6 +24,7 @@ intercept (``bias: false``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +33,8 @@ from torch import Tensor
 
 from darkmatter import api, sources
 from darkmatter.stats import UnitSums
-from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns, divergence
+from darkmatter_plugins.evaluators.batches import at_once
+from darkmatter_plugins.evaluators.ce_attribution.clean import CleanRuns
 from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     CONTROLS,
     PARTS,
@@ -39,13 +42,14 @@ from darkmatter_plugins.evaluators.ce_attribution.descriptor import (
     SETTINGS,
     CEAttributionConfig,
 )
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch, replacements
+from darkmatter_plugins.evaluators.ce_attribution.replacements import replacements
 from darkmatter_plugins.evaluators.ce_attribution.rows import ErrorParts, HeldOutRows, everywhere
 from darkmatter_plugins.evaluators.footing import OF_NONLINEAR, few_rows
+from darkmatter_plugins.evaluators.patching import divergence, patch
 from darkmatter_plugins.evaluators.ratios import FunctionOfRatios
 
-BATCH_LOGITS = 1 << 26
-"""Logits of one run at most (256 MB of float32), one context at least; three such are in memory."""
+LARGEST_EXPONENT = 700.0
+"""Above it exp is no float64."""
 
 ROUND_OFF = 1e-6
 """A difference in CE below this many nats is rounding of float32 losses."""
@@ -111,9 +115,8 @@ class CEAttribution:
 
     def _batch(self, ctx: api.EvalContext) -> int:
         """Contexts run together."""
-        first = next(iter(ctx.contexts(1)))
-        logits = first.rows.shape[1] * ctx.model.n_vocab
-        return max(1, min(self.config.batch, BATCH_LOGITS // logits))
+        positions = next(iter(ctx.contexts(1))).rows.shape[1]
+        return at_once(ctx.model, positions, self.config.batch)
 
     def _sums(self, ctx: api.EvalContext) -> tuple[UnitSums, int]:
         """Sums per unit of losses by setting, KL and error norms, and how many contexts were run."""
@@ -189,11 +192,16 @@ def _add_losses(out: api.EvalOutput, settings: Sequence[str]) -> None:
 
 
 def _add_perplexities(out: api.EvalOutput) -> None:
-    """exp(CE), resampled as it is."""
+    """exp(CE), its interval that of the CE: symmetric about exp(CE) it would miss, and reach below 1."""
+    of = {metric.name: metric for metric in out.metrics}
     for name in PERPLEXITIES:
         losses = out.columns[f"loss_{name}"][:, None]
         statistic = FunctionOfRatios(losses, out.columns["rows"], lambda ce: np.exp(ce[:, 0]))
         out.statistic(f"perplexity.{name}", statistic, statistic.linearised())
+        low, high = of[f"ce.{name}"].ci_low, of[f"ce.{name}"].ci_high
+        if low is not None and high is not None and high < LARGEST_EXPONENT:
+            ends = {"ci_low": math.exp(low), "ci_high": math.exp(high)}
+            out.metrics[-1] = out.metrics[-1].model_copy(update=ends)
 
 
 def _ratio(out: api.EvalOutput, name: str, numerator: str, setting: str) -> None:

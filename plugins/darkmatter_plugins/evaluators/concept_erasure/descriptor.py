@@ -68,6 +68,7 @@ CONCEPT_ERASURE = api.Evaluator(
     implementation="darkmatter_plugins.evaluators.concept_erasure.run:ConceptErasure",
     config=ConceptErasureConfig,
     requires=frozenset({api.Requirement.LABELS_OR_MODEL, api.Requirement.DECODER}),
+    by_default=False,
     order=80,
     source="Cunningham et al.: pronoun erasure against LEACE; Belrose et al.: LEACE",
     metrics=tuple(

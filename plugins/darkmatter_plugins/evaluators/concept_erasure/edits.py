@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.decoding import contribution
+from darkmatter_plugins.interpretability.latents import codes_of
 
 RANK = 1e-10
 """Directions whose variance is below this share of the largest are round-off."""
@@ -87,32 +89,18 @@ class SubtractLatent:
 
     def __call__(self, y: Tensor, codes: api.Codes | None) -> Tensor:
         """Edited rows."""
-        only = self._only(codes)
-        none = api.Codes.from_entries(
-            only.indices[:0], only.indices[:0], only.values[:0], only.d_sae, only.batch_shape
-        )
-        bare = api.Codes(
-            none.values, none.indices, none.offsets, none.d_sae, none.batch_shape,
-            only.row_scale, only.row_shift,
-        )  # fmt: skip
+        assert codes is not None
+        every = torch.full((codes.n_rows,), self.latent)
         # By what decoding says, because a decoder may undo a normalisation of the row.
-        contribution = self.sae.decode(only).double() - self.sae.decode(bare).double()
-        return y - contribution.to(y.device)
+        rows, added = contribution(self.sae, codes, every)
+        edited = y.clone()
+        edited[rows.to(y.device)] -= added.to(y)
+        return edited
 
     def score(self, y: Tensor, codes: api.Codes | None) -> Tensor:
         """The latent's code."""
-        return self._only(codes).to_dense()[:, self.latent].double().to(y.device)
-
-    def _only(self, codes: api.Codes | None) -> api.Codes:
-        """The codes of this latent alone."""
         assert codes is not None
-        mine = codes.indices == self.latent
-        rows, values = codes.row_ids()[mine], codes.values[mine]
-        kept = api.Codes.from_entries(rows, codes.indices[mine], values, codes.d_sae, (codes.n_rows,))
-        return api.Codes(
-            kept.values, kept.indices, kept.offsets, kept.d_sae, kept.batch_shape,
-            codes.row_scale, codes.row_shift,
-        )  # fmt: skip
+        return codes_of(codes, torch.tensor([self.latent]))[:, 0].to(y)
 
 
 def projection(directions: Tensor, centre: Tensor) -> Remove:

@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.ce_attribution.clean import divergence
-from darkmatter_plugins.evaluators.ce_attribution.replacements import patch
+from darkmatter_plugins.evaluators.batches import at_once
 from darkmatter_plugins.evaluators.concept_erasure.edits import Edit, Keep
 from darkmatter_plugins.evaluators.concept_erasure.examples import Examples, encoded
+from darkmatter_plugins.evaluators.patching import divergence, patch
 
 Edits = Mapping[str, Sequence[Edit]]
 Floats = NDArray[np.float64]
-
-BATCH_LOGITS = 1 << 26
-"""Logits of one run at most (256 MB of float32), one context at least."""
 
 
 def task_scores(
@@ -51,31 +48,34 @@ def task_scores(
 def side_effects(
     ctx: api.EvalContext, edits: Edits, *, contexts: int, batch: int, sae: api.SAE | None
 ) -> dict[str, Floats]:
-    """KL(own || edited) in nats [contexts], the mean over the held-out rows, all of which are edited."""
+    """Sums of KL(own || edited) in nats and rows [2, units]; all held-out rows of the contexts are edited."""
     found: dict[str, list[Tensor]] = {name: [] for name in edits}
-    for each in ctx.contexts(_contexts_at_once(ctx, batch), limit=contexts):
+    rows_of: list[Tensor] = []
+    unit_of: list[Tensor] = []
+    positions = next(iter(ctx.contexts(1))).rows.shape[1]
+    for each in ctx.contexts(at_once(ctx.model, positions, batch), limit=contexts):
         assert each.tokens is not None
         resumed = ctx.model.resume_at(each.tokens, ctx.hook_out)
         own = resumed.activations
         y = own[each.rows.to(own.device)].double()
         codes = None if sae is None else encoded(sae, each.x[each.rows])
-        counts = each.rows.sum(dim=1)
+        rows_of.append(each.rows.sum(dim=1))
+        unit_of.append(each.unit)
         context = each.rows.nonzero()[:, 0]
         for name, several in edits.items():
             sums = torch.zeros(len(each.index), dtype=torch.float64)
             for edit in several:
                 logits = resumed.logits(_edited(own, each.rows, edit, y, codes))
                 sums.index_add_(0, context, divergence(resumed.logits(), logits, each.rows))
-            found[name].append(sums / (counts * len(several)))
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+            found[name].append(sums / len(several))
+    # A document of several contexts is one unit: its contexts are not independent.
+    unit = torch.cat(unit_of).numpy()
+    rows = np.bincount(unit, torch.cat(rows_of).numpy())
+    return {
+        name: np.stack([np.bincount(unit, torch.cat(parts).numpy()), rows]) for name, parts in found.items()
+    }
 
 
 def _edited(own: Tensor, where: Tensor, edit: Edit, y: Tensor, codes: api.Codes | None) -> Tensor | None:
     """The activations with edited rows; None, the model's own, for no edit."""
     return None if isinstance(edit, Keep) else patch(own, where, edit(y, codes))
-
-
-def _contexts_at_once(ctx: api.EvalContext, batch: int) -> int:
-    """Contexts run together."""
-    first = next(iter(ctx.contexts(1)))
-    return max(1, min(batch, BATCH_LOGITS // (first.rows.shape[1] * ctx.model.n_vocab)))

@@ -96,7 +96,9 @@ def from_prompts(ctx: api.EvalContext, config: ConceptErasureConfig) -> Examples
     """The dataset's prompts: 60% of the names of each label for training, drawn by the seed."""
     task = ctx.dataset(config.dataset)
     if not isinstance(task, api.LabelledPrompts):
-        message = f"the dataset {config.dataset.name!r} gives no labelled prompts"
+        message = (
+            f"the dataset {config.dataset.name!r} gives no labelled prompts; see `darkmatter list datasets`"
+        )
         raise api.ItemError(message)
     train, test = _split(task, ctx.seed)
     numbers = {name: index for index, name in enumerate(test)}

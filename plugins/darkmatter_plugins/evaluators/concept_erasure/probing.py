@@ -1,20 +1,16 @@
-"""A linear probe, and the area under its ROC curve with what every unit contributes to it."""
+"""A linear probe, and the area under its ROC curve on rows that it was not fitted on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from darkmatter.stats import Influence
+from darkmatter_plugins.auroc import Pairs
 
 GUARDED = 1e-9
 """Class means closer than this share of what they were are equal up to round-off: no linear probe learns."""
-
-Floats = NDArray[np.float64]
 
 
 def discriminant(y: Tensor, z: Tensor, ridge: float, least: float) -> Tensor:
@@ -42,43 +38,9 @@ def accuracy(y: Tensor, z: Tensor, ridge: float) -> float:
     return float(((scores > middle) == (z == 1)).double().mean())
 
 
-@dataclass
-class Pairs:
-    """Pairs of a row with label 1 and one with label 0: which are in the right order, by unit.
-
-    The area under the curve is right / all; ties count half. ``right`` and ``all`` [units] are what each
-    unit takes part in, with either of its rows.
-    """
-
-    right: Floats
-    all: Floats
-    n_right: float = 0.0
-    n_all: float = 0.0
-
-    @classmethod
-    def none(cls, n_units: int) -> Pairs:
-        """No pairs yet."""
-        return cls(np.zeros(n_units), np.zeros(n_units))
-
-    def add(self, scores: Tensor, z: Tensor, unit: Tensor) -> None:
-        """Compare rows with scores [n], labels [n] and units [n] among themselves."""
-        score, label, units = scores.cpu().numpy(), z.cpu().numpy(), unit.cpu().numpy()
-        for own, other in ((1, 0), (0, 1)):
-            mine, theirs = score[label == own], np.sort(score[label == other])
-            below = np.searchsorted(theirs, mine, "left")
-            tied = np.searchsorted(theirs, mine, "right") - below
-            wins = below + 0.5 * tied if own == 1 else len(theirs) - below - 0.5 * tied
-            np.add.at(self.right, units[label == own], wins)
-            np.add.at(self.all, units[label == own], float(len(theirs)))
-        self.n_right += float(wins.sum())
-        self.n_all += float(len(mine) * len(theirs))
-
-    def area(self) -> Influence | None:
-        """The area with the first-order contribution of each unit; None without pairs."""
-        if self.n_all == 0:
-            return None
-        value = self.n_right / self.n_all
-        return Influence(value, (self.right - value * self.all) / self.n_all)
+def compare(pairs: Pairs, scores: Tensor, z: Tensor, unit: Tensor) -> None:
+    """Add rows with scores [n], labels [n] and units [n]."""
+    pairs.add(scores.cpu().numpy(), z.cpu().numpy() == 1, unit.cpu().numpy())
 
 
 def held_out_area(
@@ -91,7 +53,7 @@ def held_out_area(
 ) -> Influence | None:
     """The area on test rows (y, z) of a probe fitted on the training rows (y, z)."""
     pairs = Pairs.none(n_units)
-    pairs.add(test[0] @ discriminant(*train, ridge, least), test[1], unit)
+    compare(pairs, test[0] @ discriminant(*train, ridge, least), test[1], unit)
     return pairs.area()
 
 
@@ -107,7 +69,8 @@ def fresh_area(
     for number in range(folds):
         inside = fold == number
         if all((z[~inside] == label).any() for label in (0, 1)):
-            pairs.add(y[inside] @ discriminant(y[~inside], z[~inside], ridge, 0.0), z[inside], unit[inside])
+            scores = y[inside] @ discriminant(y[~inside], z[~inside], ridge, 0.0)
+            compare(pairs, scores, z[inside], unit[inside])
     return pairs.area()
 
 

@@ -21,7 +21,8 @@ unrelated text every held-out row is edited. Measured on held-out groups, with i
     direction_auroc    AUROC, before the edit, of what it reads (f·y, c_f, Δ·y, w·y, r·y)
     task               mean P(right answer) / P(either answer) after the prompt, edited at the hook point
     edit               mean |y' - y| over edited positions; edit_frobenius: mean over prompts of √Σ|y' - y|²
-    kl                 mean KL(own || edited) over rows of held-out contexts, intervals over contexts
+    kl                 mean KL(own || edited) over rows of held-out contexts, intervals over their documents
+                       (contexts, where a document is no more than one)
 
 Where the class means of the training rows coincide, as they do after `leace` and `mean_difference`, no
 linear probe fitted on these rows is better than a constant, whatever there is to learn elsewhere:
@@ -45,6 +46,7 @@ from numpy.typing import NDArray
 
 from darkmatter import api
 from darkmatter.stats import Influence
+from darkmatter_plugins.auroc import Pairs
 from darkmatter_plugins.evaluators.concept_erasure.choosing import Chosen, choose, decoder_rows
 from darkmatter_plugins.evaluators.concept_erasure.descriptor import CONCEPT_ERASURE, ConceptErasureConfig
 from darkmatter_plugins.evaluators.concept_erasure.edits import (
@@ -61,7 +63,7 @@ from darkmatter_plugins.evaluators.concept_erasure.effects import side_effects, 
 from darkmatter_plugins.evaluators.concept_erasure.examples import Examples, from_labels, from_prompts
 from darkmatter_plugins.evaluators.concept_erasure.probing import (
     GUARDED,
-    Pairs,
+    compare,
     fresh_area,
     held_out_area,
     mean_influence,
@@ -78,7 +80,7 @@ class Measured:
     """What one kind of edit does.
 
     ``areas`` has the AUROCs by metric; ``edit`` and ``rows`` are sums per unit, ``frobenius`` and
-    ``prompts`` too; ``task`` is a mean per unit, ``kl`` one per context.
+    ``prompts`` too; ``task`` is a mean per unit, ``kl`` [2, units] sums and rows per unit of the run's text.
     """
 
     areas: Mapping[str, Influence | None]
@@ -229,11 +231,18 @@ class ConceptErasure:
         measured: Mapping[str, Measured],
     ) -> api.EvalOutput:
         out = ctx.output(n_rows=len(examples.test.y), n_units=examples.n_units, units=examples.units)
-        why = f"no latent is active on {self.config.min_rate:.0%} of the training rows"
+        why = (
+            f"no latent is active on {self.config.min_rate:.0%} of the training rows, or only latents whose "
+            "decoder row is zero"
+        )
         for metric in CONCEPT_ERASURE.metrics:
             name, method = metric.name.split(".")
             if method in measured:
-                _add(out, name, method, measured[method], has_model=examples.answers is not None)
+                found = measured[method]
+                if name == "kl" and found.kl is not None:
+                    out.metrics.append(_side_effect(ctx, metric.name, *found.kl))
+                else:
+                    _add(out, name, method, found, has_model=examples.answers is not None)
             else:
                 out.undefined(metric.name, why)
         out.tables["latents"] = [each.record() for each in chosen]
@@ -261,10 +270,16 @@ def _add(out: api.EvalOutput, name: str, method: str, found: Measured, *, has_mo
         assert found.task is not None
         out.add_columns({full: found.task, f"{full}:count": np.ones(len(found.task))})
         out.ratio(full, full, f"{full}:count")
-    elif found.kl is None:
-        out.undefined(full, "no contexts were asked for")
     else:
-        out.mean_over(full, found.kl, units="contexts")
+        out.undefined(full, "no contexts were asked for")
+
+
+def _side_effect(ctx: api.EvalContext, name: str, total: Floats, rows: Floats) -> api.MetricValue:
+    """A mean over rows of the run's text, whose units are not the names of the other metrics."""
+    beside = ctx.output(n_rows=int(rows.sum()), n_units=len(rows))
+    beside.add_columns({"kl": total, "rows": rows})
+    beside.ratio(name, "kl", "rows")
+    return beside.metrics[-1]
 
 
 def _direction_area(edit: Edit, examples: Examples) -> Influence | None:
@@ -275,7 +290,7 @@ def _direction_area(edit: Edit, examples: Examples) -> Influence | None:
         return None
     towards = known[train.label == 1].mean() - known[train.label == 0].mean()
     pairs = Pairs.none(examples.n_units)
-    pairs.add(scores if towards >= 0 else -scores, test.label, test.unit)
+    compare(pairs, scores if towards >= 0 else -scores, test.label, test.unit)
     return pairs.area()
 
 

@@ -24,7 +24,10 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.density.descriptor import DensityConfig
+from darkmatter_plugins.evaluators.density.descriptor import DENSITY, DensityConfig
+
+LEAST_SHARE = {"skew": 1e-6, "kurtosis": 1e-5}
+"""Var c / E c² from which round-off leaves a central skew and kurtosis right to about 1e-4."""
 
 
 class Density:
@@ -42,8 +45,8 @@ class Density:
         out = ctx.output()
         moments = ctx.collected(api.LatentMoments())
         if ctx.info.d_sae == 0:
-            for metric in ("alive", "median_rate", "dense_10pct"):
-                out.undefined(metric, "the dictionary has no latents")
+            for metric in DENSITY.metrics:
+                out.undefined(metric.name, "the dictionary has no latents")
             return out
         fired, rate = moments.sums[0], moments.sums[0] / moments.n
         why = "a bootstrap cannot make unseen firings"
@@ -81,21 +84,26 @@ class Density:
 def shape_moments(sums: Tensor, n: int) -> dict[str, Tensor]:
     """Mean, variance, skew and kurtosis per latent from power sums [5, latents] over n rows.
 
-    Skews and kurtoses with a variance are NaN where a latent is constant.
+    Skews and kurtoses with a variance are NaN where a latent is constant, and the central ones where it
+    varies so little beside its mean that round-off is what would be measured.
 
     For a constant times Bernoulli(p): about zero E c³/(E c²)^1.5 = p^-½ and E c⁴/(E c²)² = 1/p; with
     the variance, kurtosis 1/(p(1-p)²) and skew 1/(√p (1-p)^1.5) (closed form G4).
     """
     mean, second, third, fourth = (row / n for row in sums[1:])
+    spread = (second - mean.square()).clamp_min(0)
     # What rounding leaves of a constant code's variance is no variance.
-    variance = torch.where(second - mean.square() > 1e-12 * second, second - mean.square(), math.nan)
+    variance = torch.where(spread > 1e-12 * second, spread, math.nan)
+    # Of sums about zero a third central moment loses (E c² / Var)^1.5 of its digits, a fourth its square.
+    spread_skew = torch.where(spread > LEAST_SHARE["skew"] * second, spread, math.nan)
+    spread_kurtosis = torch.where(spread > LEAST_SHARE["kurtosis"] * second, spread, math.nan)
     central_third = third - 3 * mean * second + 2 * mean**3
     central_fourth = fourth - 4 * mean * third + 6 * mean.square() * second - 3 * mean**4
     return {
         "median_mean": mean,
-        "median_variance": (second - mean.square()).clamp_min(0),
-        "median_skew_central": central_third / variance.pow(1.5),
-        "median_kurtosis_central": central_fourth / variance.square(),
+        "median_variance": spread,
+        "median_skew_central": central_third / spread_skew.pow(1.5),
+        "median_kurtosis_central": central_fourth / spread_kurtosis.square(),
         "median_skew": third / second.pow(1.5),
         "median_kurtosis": fourth / second.square(),
         "median_skew_var": third / variance.pow(1.5),

@@ -63,6 +63,7 @@ ERROR_SAES = api.Evaluator(
     config=ErrorSAEsConfig,
     requires=frozenset({api.Requirement.TRAINING, api.Requirement.RECONSTRUCTION}),
     controls=False,
+    by_default=False,
     order=80,
     source="Engels et al.: SAEs trained on linear and nonlinear error, norm-prediction test",
     metrics=(

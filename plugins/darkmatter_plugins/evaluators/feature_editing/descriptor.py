@@ -43,6 +43,7 @@ FEATURE_EDITING = api.Evaluator(
     implementation="darkmatter_plugins.evaluators.feature_editing.run:FeatureEditing",
     config=FeatureEditingConfig,
     requires=frozenset({api.Requirement.MODEL, api.Requirement.DECODER, api.Requirement.RECONSTRUCTION}),
+    by_default=False,
     order=95,
     source="Cunningham et al.: feature editing on indirect-object identification (ICLR version, figure 3)",
     metrics=(

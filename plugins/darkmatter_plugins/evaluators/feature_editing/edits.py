@@ -9,12 +9,13 @@ feature and is never edited.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.decoding import directions
 from darkmatter_plugins.evaluators.feature_editing.pairs import PairBatch
 
 LAST = torch.iinfo(torch.int64).max
@@ -57,7 +58,7 @@ def changes(sae: api.SAE, batch: PairBatch) -> Changes:
     latents = used.nonzero().squeeze(1)
     dense = [_dense(side, latents) for side in sides]
     device = batch.gradient.device
-    atoms = _atoms(sae, latents).to(device)
+    atoms = directions(sae, latents).double().to(device)
     change = torch.zeros(*batch.changed.shape, len(latents), dtype=torch.float64, device=device)
     change[batch.changed] = (dense[1] - dense[0]).to(device)
     attribution = (change * (batch.gradient @ atoms.T)).sum(1)
@@ -69,20 +70,6 @@ def _dense(codes: api.Codes, latents: Tensor) -> Tensor:
     found = torch.zeros(len(codes), len(latents), dtype=torch.float64, device=codes.device)
     found[codes.row_ids(), torch.searchsorted(latents, codes.indices)] = codes.values.double()
     return found if codes.row_scale is None else found * codes.row_scale.double()
-
-
-def _atoms(sae: api.SAE, latents: Tensor) -> Tensor:
-    """[U, d_out] what a code of 1 adds to the reconstruction of a row of scale 1."""
-    count = len(latents)
-    rows = torch.arange(count, device=latents.device)
-    ones = torch.ones(count, device=latents.device)
-    unit = api.Codes.from_entries(rows, latents, ones, sae.d_sae, (count,))
-    none = api.Codes.from_entries(rows[:0], latents[:0], ones[:0], sae.d_sae, (1,))
-    unit, none = (
-        replace(each, row_scale=torch.ones(len(each), 1), row_shift=torch.zeros(len(each), 1))
-        for each in (unit, none)
-    )
-    return sae.decode(unit).double() - sae.decode(none).double()
 
 
 def order_of_pairs(found: Changes) -> Tensor:

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from darkmatter import api, sources
+from darkmatter_plugins.evaluators.batches import at_once
 from darkmatter_plugins.evaluators.feature_editing.descriptor import FeatureEditingConfig
-
-BATCH_LOGITS = 1 << 25
-"""Logits of one run at most (128 MB of float32), one pair at least."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,9 @@ def run_pairs(ctx: api.EvalContext, config: FeatureEditingConfig) -> Pairs:
     """The dataset's pairs as the model takes them."""
     task = ctx.dataset(config.dataset)
     if not isinstance(task, api.MinimalPairs):
-        message = f"the dataset {config.dataset.name!r} gives no minimal pairs"
+        message = (
+            f"the dataset {config.dataset.name!r} gives no minimal pairs; see `darkmatter list datasets`"
+        )
         raise api.ItemError(message)
     answers = torch.tensor([task.answers, task.wrong]).T
     right = torch.zeros(len(answers), dtype=torch.bool)
@@ -115,8 +115,7 @@ def _batches(
     lengths = torch.tensor([len(prompt) for prompt in task.clean])
     for length in sorted(set(lengths.tolist())):
         rows = ((lengths == length) & wanted).nonzero().squeeze(1)
-        size = max(1, min(most, BATCH_LOGITS // (length * model.n_vocab)))
-        for part in rows.split(size) if len(rows) else ():
+        for part in rows.split(at_once(model, length, most)) if len(rows) else ():
             numbers = part.tolist()
             clean, other = ([side[n] for n in numbers] for side in (task.clean, task.corrupted))
             yield part, torch.tensor(clean), torch.tensor(other)

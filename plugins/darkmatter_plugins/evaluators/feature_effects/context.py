@@ -14,7 +14,11 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.feature_effects.fragments import Text, batch_size, column
+from darkmatter_plugins.evaluators.batches import at_once
+from darkmatter_plugins.evaluators.feature_effects.fragments import Text, column
+
+TEXTS = 64
+"""Texts run together at most: more would differ in length, and be filled up for nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,16 @@ def shares(found: dict[str, Any]) -> tuple[float, float | None]:
 def _last(ctx: api.EvalContext, latents: Sequence[int], texts: Sequence[Tensor]) -> list[float]:
     """Each latent's activation at the last token of its text.
 
-    Texts are filled up behind, where a causal model does not look.
+    Texts of about one length run together, filled up behind, where a causal model does not look.
     """
-    if not texts:
-        return []
-    length = max(map(len, texts))
-    padded = torch.stack([torch.cat([text, text[-1:].expand(length - len(text))]) for text in texts])
-    last, latent = torch.tensor([len(text) - 1 for text in texts]), torch.tensor(latents)
-    found: list[float] = []
-    for index in torch.split(torch.arange(len(texts)), batch_size(ctx, length)):
-        x = ctx.model.forward(padded[index], [ctx.hook]).activations[ctx.hook]
-        rows = x[torch.arange(len(index)), last[index]]
-        found += column(ctx.sae.encode(rows), latent[index]).double().tolist()
-    return found
+    lengths, latent = torch.tensor([len(text) for text in texts]), torch.tensor(latents)
+    order = lengths.argsort(stable=True)
+    found = torch.zeros(len(texts), dtype=torch.float64)
+    for index in torch.split(order, at_once(ctx.model, int(lengths.max()), TEXTS)) if texts else ():
+        longest = max(2, int(lengths[index[-1]]))  # a loss needs a next token
+        some = [texts[number] for number in index.tolist()]
+        tokens = torch.stack([torch.cat([text, text[-1:].expand(longest - len(text))]) for text in some])
+        x = ctx.model.forward(tokens, [ctx.hook]).activations[ctx.hook]
+        rows = x[torch.arange(len(index)), lengths[index] - 1]
+        found[index] = column(ctx.sae.encode(rows), latent[index]).double().cpu()
+    return [float(value) for value in found]

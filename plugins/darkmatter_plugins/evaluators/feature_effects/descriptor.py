@@ -57,6 +57,7 @@ FEATURE_EFFECTS = api.Evaluator(
     config=FeatureEffectsConfig,
     requires=frozenset({api.Requirement.TOKENS}),
     sees=frozenset({"elsewhere", "named"}),
+    by_default=False,
     order=90,
     source="Cunningham et al.: case studies of single features; interventions, causal graphs",
     metrics=(

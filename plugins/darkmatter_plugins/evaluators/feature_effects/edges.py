@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from darkmatter import api, sources
+from darkmatter_plugins.evaluators.decoding import unit_contributions
 from darkmatter_plugins.evaluators.feature_effects.fragments import Pairs, column
-from darkmatter_plugins.evaluators.feature_effects.removal import taken_out, unit_contributions
+from darkmatter_plugins.evaluators.feature_effects.removal import taken_out
 
 ENTRIES = 1 << 22
 """Numbers in one batch of contributions (16 MB of float32)."""

@@ -11,9 +11,6 @@ from torch import Tensor
 
 from darkmatter import api
 
-BATCH_LOGITS = 1 << 25
-"""Logits of one run at most (128 MB of float32); a latent's contexts stay together."""
-
 CONTEXTS = 8
 """Contexts read at a time."""
 
@@ -130,8 +127,3 @@ class Pairs:
     def by_row(self) -> Tensor:
         """[N P] the latent of each position, contexts one after another."""
         return self.latent.repeat_interleave(self.tokens.shape[1])
-
-
-def batch_size(ctx: api.EvalContext, positions: int) -> int:
-    """Contexts of so many positions that are run together: their logits are bounded."""
-    return max(1, BATCH_LOGITS // (positions * ctx.model.n_vocab))

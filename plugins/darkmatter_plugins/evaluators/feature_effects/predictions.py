@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.decoding import directions
 from darkmatter_plugins.evaluators.feature_effects.fragments import Pairs
-from darkmatter_plugins.evaluators.feature_effects.removal import directions, taken_out
+from darkmatter_plugins.evaluators.feature_effects.removal import taken_out
 
 ROWS = 64
 """Rows of logits turned into probabilities at a time."""

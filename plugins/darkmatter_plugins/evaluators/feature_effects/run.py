@@ -37,6 +37,7 @@ import numpy as np
 import torch
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.batches import at_once
 from darkmatter_plugins.evaluators.feature_effects import edges as causal
 from darkmatter_plugins.evaluators.feature_effects import predictions
 from darkmatter_plugins.evaluators.feature_effects.context import Place, leave_one_out, shares
@@ -45,16 +46,15 @@ from darkmatter_plugins.evaluators.feature_effects.fragments import (
     Pairs,
     Text,
     Wanted,
-    batch_size,
     read_texts,
 )
 from darkmatter_plugins.evaluators.feature_effects.sampling import (
     Firings,
     LatentRows,
     LatentRowsCollector,
-    sampled,
 )
 from darkmatter_plugins.evaluators.feature_effects.tokens import bin_table, purity
+from darkmatter_plugins.interpretability.latents import sampled_latents
 
 LINKED = ("bins", "fragments", "context", "logits", "next_token", "edges")
 """Tables with a column ``latent``."""
@@ -98,7 +98,7 @@ class Material:
     def pairs(self, ctx: api.EvalContext) -> Iterator[Pairs]:
         """The latents with their contexts, as many as are run together."""
         positions = len(next(iter(self.texts.values())).tokens) if self.texts else 1
-        return Pairs.of(self.texts, self.drawn, batch_size(ctx, positions))
+        return Pairs.of(self.texts, self.drawn, at_once(ctx.model, positions))
 
 
 class FeatureEffects:
@@ -134,7 +134,9 @@ class FeatureEffects:
 
     def _latents(self, ctx: api.EvalContext, counts: torch.Tensor) -> list[int]:
         if self.config.indices is None:
-            return sampled(counts, self.config.latents, self.config.min_firings, ctx.seed)
+            often = (counts >= self.config.min_firings).all(dim=0)
+            drawn: list[int] = sampled_latents(often, self.config.latents, ctx.seed).tolist()
+            return drawn
         wrong = [index for index in self.config.indices if not 0 <= index < ctx.info.d_sae]
         if wrong:
             message = (

@@ -42,14 +42,6 @@ class FiringsCollector:
         return self.counts
 
 
-def sampled(counts: Tensor, count: int, least: int, seed: int) -> list[int]:
-    """At most ``count`` of the latents that fire on ``least`` rows of both sides, ascending."""
-    often = (counts >= least).all(dim=0).nonzero().flatten()
-    order = torch.randperm(len(often), generator=torch.Generator().manual_seed(seed))
-    chosen: list[int] = often[order[:count]].sort().values.tolist()
-    return chosen
-
-
 @dataclass
 class Entries:
     """Firings of several latents: one per place of equally long columns.

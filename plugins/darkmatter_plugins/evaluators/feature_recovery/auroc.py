@@ -1,17 +1,14 @@
-"""Areas under the ROC curve: of all latents at once from sparse codes, and of one score per unit.
+"""Areas under the ROC curve of all latents at once, from sparse codes.
 
 AUROC = P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) for a positive and a negative row drawn at random.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from darkmatter import api
-from darkmatter.stats import Influence
 
 
 def of_latents(codes: api.Codes, concept: Tensor, n_concepts: int) -> Tensor:
@@ -48,16 +45,3 @@ def _midranks(latent: Tensor, values: Tensor, place: Tensor) -> Tensor:
     run = starts.cumsum(0) - 1
     total = torch.zeros(int(starts.sum()), dtype=torch.float64).index_add_(0, run, place)
     return (total / torch.bincount(run, minlength=len(total)))[run]
-
-
-def of_score(scores: np.ndarray, positive: np.ndarray, unit: np.ndarray, n_units: int) -> Influence:
-    """AUROC of scores [n] for rows ``positive`` [n], with each unit's first-order contribution (DeLong)."""
-    everyone = rankdata(scores)
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    beaten = (everyone[positive] - rankdata(scores[positive])) / n_negative
-    beating = 1 - (everyone[~positive] - rankdata(scores[~positive])) / n_positive
-    value = float(beaten.mean())
-    contributions = np.zeros(n_units)
-    contributions += np.bincount(unit[positive], (beaten - value) / n_positive, n_units)
-    contributions += np.bincount(unit[~positive], (beating - value) / n_negative, n_units)
-    return Influence(value, contributions)

@@ -14,8 +14,8 @@ from torch.nn.functional import normalize
 
 from darkmatter import api
 from darkmatter.stats import Influence
+from darkmatter_plugins.auroc import area
 from darkmatter_plugins.cosines import nonzero
-from darkmatter_plugins.evaluators.feature_recovery.auroc import of_score
 from darkmatter_plugins.evaluators.feature_recovery.collect import (
     ConceptMeans,
     ConceptMeansCollector,
@@ -125,11 +125,12 @@ class Group:
 
     def aurocs(self, scores: np.ndarray) -> list[Influence]:
         """AUROC of one score per concept [n, C] for its rows against the group's other rows."""
-        local, unit = self.local.numpy(), self.unit.numpy()
-        return [
-            of_score(scores[:, place], local == place, unit, self.n_units)
-            for place in range(len(self.concepts))
-        ]
+        local, unit, found = self.local.numpy(), self.unit.numpy(), []
+        for place in range(len(self.concepts)):
+            each = area(scores[:, place], local == place, unit, self.n_units)
+            assert each is not None  # a group has rows of two concepts or more
+            found.append(each)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

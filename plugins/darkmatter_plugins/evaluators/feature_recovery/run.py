@@ -50,6 +50,7 @@ from darkmatter_plugins.evaluators.feature_recovery.directions import (
     rows_of,
     true_features,
 )
+from darkmatter_plugins.interpretability.latents import codes_of
 
 COSINES, AUROCS = ("recovery", "recovery_excess", "recovered"), ("auroc", "auroc_direction")
 NO_DIRECTION = "the SAE has no decoder direction other than zero"
@@ -199,20 +200,11 @@ def _best_latents(ctx: api.EvalContext, known: Concepts, latents: Latents) -> Be
         at_best = torch.from_numpy(torch.maximum(auroc, negated).numpy().argmax(axis=0))
         columns = torch.arange(len(at_best))
         sign = torch.where(negated[at_best, columns] > auroc[at_best, columns], -1.0, 1.0)
-        scores = _columns(held_out.take(group.at), at_best) * sign.double()
+        wanted, back = torch.unique(at_best, return_inverse=True)
+        scores = codes_of(held_out.take(group.at), wanted)[:, back].double() * sign.double()
         best.latents.append(at_best)
         best.held_out.append(group.aurocs(scores.numpy()))
     return best
-
-
-def _columns(codes: api.Codes, latents: Tensor) -> Tensor:
-    """Codes [n, C] float64 of some latents [C]."""
-    wanted, back = torch.unique(latents, return_inverse=True)
-    place = torch.searchsorted(wanted, codes.indices).clamp(max=len(wanted) - 1)
-    hit = wanted[place] == codes.indices
-    dense = torch.zeros(codes.n_rows, len(wanted), dtype=torch.float64)
-    dense[codes.row_ids()[hit], place[hit]] = codes.values[hit].double()
-    return dense[:, back]
 
 
 def _directions(known: Concepts) -> list[list[Influence]]:

@@ -6,7 +6,7 @@ With x̄ the mean of the held-out rows, m that of the training rows and x̃ = x 
     fvu.B(k)       = Σ|x - B_k(x)|² / Σ|x - x̄|²                   on the same rows, for a grid of k
     fvu.B[SAE]     = fvu.B at the SAE's L0;   ratio.B[SAE] = fvu[SAE] / fvu.B[SAE]
     l0.B[SAE]      = the L0 at which fvu.B is fvu[SAE]             (pca, pca_topk)
-    area.B         = mean over log L0 of fvu.B - frontier
+    area.B         = mean over log L0 (below 1: over L0 - 1) of fvu.B - frontier
 
 B_k(x) = m + what k codes make of x̃: ``pca``, the k leading principal components; ``pca_topk`` and
 ``identity``, the k largest of all principal scores and of all coordinates, by size; ``identity_relu``, the k

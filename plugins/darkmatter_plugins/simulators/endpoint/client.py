@@ -141,7 +141,7 @@ def _client(config: EndpointConfig, secret: Secret) -> Any:
     try:
         import openai
     except ImportError:
-        message = "the simulator 'openai' needs the openai client: pip install sae-darkmatter[openai]"
+        message = "the simulator 'endpoint' needs the openai client: pip install sae-darkmatter[openai]"
         raise api.ItemError(message) from None
     client = openai.OpenAI(
         api_key=secret.value,

@@ -22,7 +22,7 @@ PASSAGES = 10
 
 _TYPICAL = " token"
 
-_log = logging.getLogger("darkmatter.simulators.openai")
+_log = logging.getLogger("darkmatter.simulators.endpoint")
 
 
 def make(config: EndpointConfig, tokenizer: sources.TextTokenizer | None) -> EndpointSimulators:
@@ -59,7 +59,8 @@ class EndpointSimulators:
         requests = latents * len(asked)
         tokens = (latents * sum(map(estimated_tokens, asked)), requests * self.config.max_output_tokens)
         cost = self.endpoint.spending.cost(*tokens)
-        _log.info(
+        # A warning, because lower levels are not shown where nobody asked for them.
+        _log.warning(
             "%s: at most %d requests, about %d tokens sent, at most %d answered, cost %s",
             self.config.model,
             requests,

@@ -1,0 +1,112 @@
+"""A check as a table that every reporter can render: in Markdown, the summary of a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from darkmatter.results.numbers import format_plain, format_value
+from darkmatter.results.regression import Check, CheckedMetric
+from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Table, TableRow
+
+HOW_TO_READ = (
+    (
+        "Worse by: the change against the baseline on the same held-out contexts, with its paired 95% "
+        "interval, as a share of the baseline's value where the limit is a share. Negative is better."
+    ),
+    "Red: the whole interval lies above the limit, or what the baseline had is missing, failed or undefined.",
+    "Error: it cannot be compared, and the reason says why. That is never green.",
+    "The interval covers the choice of contexts, not that of the training seed.",
+)
+
+_Field = tuple[str, Callable[[CheckedMetric], str]]
+
+
+def check_table(check: Check) -> Table:
+    """What is red first, then what is green and new; what is left out stands in the notes."""
+    red, green = check.having("red", "error"), check.having("green")
+    measured: list[_Field] = [
+        ("metric", _metric),
+        ("baseline", lambda metric: _number(metric.baseline)),
+        ("now", lambda metric: _number(metric.current)),
+        ("worse by", worsening),
+        ("limit", lambda metric: UNDEFINED if metric.limit is None else str(metric.limit)),
+    ]
+    said: list[_Field] = [("why", lambda metric: metric.reason)]
+    sections = [
+        _section("Red", "worse than allowed, or not to be judged", red, [*measured, ("verdict", _verdict)]),
+        _section("Green", "within the limit, or worse only by chance", green, measured),
+        _section("New", "nothing to compare with", check.having("new"), said),
+    ]
+    return Table(
+        title=headline(check),
+        sections=tuple(section for section in sections if section.blocks[0].rows),
+        how_to_read=HOW_TO_READ,
+        footnotes=(*_left_out(check), *check.notes),
+        problems=tuple(f"{problem.path} {problem.reason}" for problem in check.problems),
+        rows=[metric.to_json() for metric in check.metrics],
+    )
+
+
+def headline(check: Check) -> str:
+    """The outcome in one line."""
+    red, green = check.having("red", "error"), check.having("green")
+    if check.passed:
+        return f"darkmatter check: green, {len(green)} of {len(green)} checks are within their limits"
+    if not red and not green:
+        return "darkmatter check: red, nothing could be compared with the baseline"
+    files = f"; files that could not be used: {len(check.problems)}" if check.problems else ""
+    return f"darkmatter check: red, {len(red)} of {len(red) + len(green)} checks failed{files}"
+
+
+def worsening(metric: CheckedMetric) -> str:
+    """The worsening with its interval, as a share of the baseline's value or in the metric's unit."""
+    if metric.worse is None or metric.baseline is None or metric.limit is None:
+        return UNDEFINED
+    if not metric.limit.relative:
+        unit = f" {metric.unit}" if metric.unit else ""
+        return format_value(metric.worse, metric.low, metric.high) + unit
+    if metric.baseline == 0.0:
+        return f"{format_value(metric.worse, metric.low, metric.high)} from 0"
+    numbers = (metric.worse, metric.low, metric.high)
+    shares = [None if number is None else number / abs(metric.baseline) * 100.0 for number in numbers]
+    assert shares[0] is not None
+    return f"{format_value(shares[0], *shares[1:])} %"
+
+
+def _section(title: str, meaning: str, metrics: Sequence[CheckedMetric], fields: Sequence[_Field]) -> Section:
+    columns = tuple(Column("", name, name) for name, _ in fields)
+    rows = tuple(
+        TableRow(metric.sae, is_control=False, cells=tuple(Cell(text(metric)) for _, text in fields))
+        for metric in metrics
+    )
+    return Section(title=f"{title}: {len(metrics)}", data="", blocks=(Block(meaning, columns, rows),))
+
+
+def _left_out(check: Check) -> list[str]:
+    """What is not checked, by reason: the same metrics of many SAEs are said once."""
+    everyone = {metric.sae for metric in check.metrics if metric.metric}
+    grouped: dict[str, dict[str, list[str]]] = {}
+    for metric in check.having("left out"):
+        name = metric.called or metric.evaluator
+        grouped.setdefault(metric.reason, {}).setdefault(name, []).append(metric.sae)
+    return [
+        f"Not checked, {reason}: {', '.join(_of(name, saes, everyone) for name, saes in names.items())}."
+        for reason, names in grouped.items()
+    ]
+
+
+def _of(name: str, saes: Sequence[str], everyone: set[str]) -> str:
+    return name if {*saes} == everyone else f"{name} ({', '.join(dict.fromkeys(saes))})"
+
+
+def _metric(metric: CheckedMetric) -> str:
+    arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
+    return f"{metric.called or metric.evaluator or UNDEFINED}{arrow}"
+
+
+def _number(value: float | None) -> str:
+    return UNDEFINED if value is None else format_plain(value)
+
+
+def _verdict(metric: CheckedMetric) -> str:
+    return f"{metric.verdict}: {metric.reason}"

@@ -1,0 +1,144 @@
+"""Which results and metrics are shown, and in which order: sets of results to sets of results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.results.collection import ResultSet
+from darkmatter.results.comparable import data_signature
+from darkmatter.results.numbers import natural_key
+from darkmatter.results.reading import StoredResult
+from darkmatter.results.schema import Result
+
+Metric = tuple[str, str]
+"""An evaluator and one of its metrics."""
+
+_DIRECTIONS = ("asc", "desc")
+
+
+def select(
+    results: ResultSet, *, metrics: Collection[str] = (), saes: Collection[str] = (), controls: bool = True
+) -> ResultSet:
+    """The results that patterns name; an unknown name raises UsageError with the nearest.
+
+    Args:
+        results: what to choose from.
+        metrics: patterns of ``metric`` or ``evaluator.metric``; none: all metrics.
+        saes: patterns of SAE names; none: all. Controls, the yardstick, stay.
+        controls: whether controls stay.
+    """
+    kept = _of_saes(results, saes) if saes else results.stored
+    if not controls:
+        kept = [entry for entry in kept if not entry.result.sae.is_control]
+    if metrics:
+        wanted = find_metrics(results, metrics)
+        kept = [chosen for entry in kept for chosen in _of_metrics(entry, wanted)]
+    return ResultSet(kept, results.problems, results.order, keep_order=results.keep_order)
+
+
+def find_metrics(results: Iterable[Result], patterns: Collection[str]) -> set[Metric]:
+    """Every metric that a pattern names, as ``metric`` or ``evaluator.metric``.
+
+    A plain name that several evaluators have means the one of them whose headline it is.
+    """
+    known: dict[Metric, bool] = {}
+    for result in results:
+        for metric in result.metrics:
+            identity = (result.evaluator.name, metric.name)
+            known[identity] = known.get(identity, False) or metric.primary
+    found: set[Metric] = set()
+    for pattern in patterns:
+        matching = {each for each in known if _is_named(each, pattern)}
+        if not matching:
+            names = {name for each in known for name in (each[1], ".".join(each))}
+            message = f"there is no metric {pattern!r} among these results. {did_you_mean(pattern, names)}"
+            raise UsageError(message)
+        headlines = {each for each in matching if known[each] and each[1] == pattern}
+        found |= headlines if len(headlines) == 1 else matching
+    return found
+
+
+def find_metric(results: Iterable[Result], name: str) -> Metric:
+    """The one metric of this name; one that several evaluators have must be named with its evaluator."""
+    found = sorted(find_metrics(results, [name]))
+    if len(found) > 1:
+        choices = ", ".join(".".join(each) for each in found)
+        message = f"{name!r} names {len(found)} metrics where one is needed. Say which: {choices}."
+        raise UsageError(message)
+    return found[0]
+
+
+def sort(results: ResultSet, by: str) -> ResultSet:
+    """The results in the order of a metric, ``METRIC``, ``METRIC:asc`` or ``METRIC:desc``; controls last.
+
+    Without a direction the best comes first, and the least where a metric has no better direction. SAEs
+    without a value come after those with one.
+    """
+    name, _, direction = by.partition(":")
+    if direction not in ("", *_DIRECTIONS):
+        message = f"{by!r}: {direction!r} is no direction. {did_you_mean(direction, _DIRECTIONS)}"
+        raise UsageError(message)
+    evaluator, metric = find_metric(results, name)
+    values: dict[tuple[str, ...], float] = {}
+    higher = False
+    for result in results:
+        for each in result.metrics:
+            if (result.evaluator.name, each.name) == (evaluator, metric) and each.value is not None:
+                values.setdefault(_sae(result), each.value)
+                higher = bool(each.higher_is_better)
+    descending = direction == "desc" if direction else higher
+
+    def place(item: tuple[str, StoredResult]) -> tuple[bool, bool, float, list[tuple[int, int, str]]]:
+        name, entry = item
+        value = values.get(_sae(entry.result))
+        signed = 0.0 if value is None else -value if descending else value
+        return entry.result.sae.is_control, value is None, signed, natural_key(name)
+
+    ordered = sorted(zip(results.names, results.stored, strict=True), key=place)
+    return ResultSet([entry for _, entry in ordered], results.problems, keep_order=True)
+
+
+def _of_saes(results: ResultSet, patterns: Collection[str]) -> list[StoredResult]:
+    """Results of the SAEs that a pattern names, and of the controls at their hook points."""
+    pairs = list(zip(results.names, results.stored, strict=True))
+    known = {label for name, entry in pairs for label in (name, entry.result.sae.name)}
+    for pattern in patterns:
+        if not any(_like(name, pattern) for name in known):
+            message = f"there is no SAE {pattern!r} among these results. {did_you_mean(pattern, known)}"
+            raise UsageError(message)
+    named = [
+        any(_like(label, pattern) for label in (name, entry.result.sae.name) for pattern in patterns)
+        for name, entry in pairs
+    ]
+    hooks = {entry.result.sae.hook for (_, entry), wanted in zip(pairs, named, strict=True) if wanted}
+    return [
+        entry
+        for (_, entry), wanted in zip(pairs, named, strict=True)
+        if wanted or (entry.result.sae.is_control and entry.result.sae.hook in hooks)
+    ]
+
+
+def _of_metrics(entry: StoredResult, wanted: set[Metric]) -> Sequence[StoredResult]:
+    """The result with the wanted metrics alone; what failed stays where its evaluator is wanted."""
+    result = entry.result
+    kept = tuple(metric for metric in result.metrics if (result.evaluator.name, metric.name) in wanted)
+    failed = result.status != "ok" and result.evaluator.name in {evaluator for evaluator, _ in wanted}
+    if not kept and not failed:
+        return []
+    return [StoredResult(result.model_copy(update={"metrics": kept}), entry.path, entry.loader)]
+
+
+def _is_named(metric: Metric, pattern: str) -> bool:
+    return _like(metric[1], pattern) or _like(".".join(metric), pattern)
+
+
+def _like(name: str, pattern: str) -> bool:
+    """Whether a pattern names it; names may hold brackets, so equality counts first."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _sae(result: Result) -> tuple[str, ...]:
+    """Which SAE, measured on what."""
+    return result.sae.name, result.sae.fingerprint, result.sae.hook, *data_signature(result)
