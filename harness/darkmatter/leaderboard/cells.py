@@ -44,22 +44,28 @@ def missing_controls(
         if row.result.sae.is_control:
             present[cell_of(row.result)].add(_baseline(row.result.sae.reference))
     for row in rows:
-        if row.result.sae.is_control or not _wants_controls(evaluators.get(row.result.evaluator.name)):
+        wanted = _controls_for(evaluators.get(row.result.evaluator.name))
+        if row.result.sae.is_control or not wanted:
             continue
         found = present[cell_of(row.result)]
-        lacking = [" or ".join(group) for group in CONTROLS_WANTED if found.isdisjoint(group)]
+        lacking = [" or ".join(group) for group in wanted if found.isdisjoint(group)]
         if lacking:
             yield row, lacking
 
 
-def _wants_controls(evaluator: Evaluator | None) -> bool:
-    """Whether an evaluator says anything of a control that is worth having beside an SAE.
+def _controls_for(evaluator: Evaluator | None) -> tuple[tuple[str, ...], ...]:
+    """The controls that say something beside an SAE, of each group one.
 
-    One that trains costs too much, and one that looks at other SAEs has controls of its own.
+    None where the evaluator trains, which costs too much, or looks at other SAEs, which has controls of its
+    own. The mean and zero have no decoder, so they cannot be there where one is needed.
     """
-    if evaluator is None or evaluator.scope == "family" or evaluator.sees:
-        return False
-    return evaluator.controls and Requirement.TRAINING not in evaluator.requires
+    if evaluator is None or evaluator.scope == "family" or evaluator.sees or not evaluator.controls:
+        return ()
+    if Requirement.TRAINING in evaluator.requires:
+        return ()
+    if Requirement.DECODER in evaluator.requires:
+        return CONTROLS_WANTED[1:]
+    return CONTROLS_WANTED
 
 
 def _baseline(reference: str) -> str:
