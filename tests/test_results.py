@@ -1,0 +1,47 @@
+"""Our own leaderboard passes its own checks, its pages are current, and rows can be made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from darkmatter.cli.main import cli
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def leaderboard(*arguments: str) -> tuple[int, str]:
+    """Status and output of a command on our leaderboard."""
+    done = CliRunner().invoke(cli, ["leaderboard", *arguments])
+    return done.exit_code, done.output
+
+
+def test_evaluators_and_saes_of_the_embedded_suite_are_there():
+    """The committed rows are of the whole family, of controls, and of every built-in evaluator."""
+    rows = [json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*/*/*@*/*.json")]
+    names = {row["sae"]["name"] for row in rows}
+
+    assert {"topk-w256-k16", "topk-w4096-k16", "jumprelu-w1024", "attn-topk-w1024-k16"} <= names
+    measured = {row["evaluator"]["name"] for row in rows}
+    assert measured >= {"error_saes", "cross_layer", "autointerp", "concept_erasure"}
+    assert any(row["sae"]["is_control"] for row in rows)
+
+
+@pytest.mark.slow
+def test_our_leaderboard_passes_its_check_and_its_pages_are_current():
+    """No finding on the committed rows, and building again would change no byte."""
+    for arguments in (("check", str(RESULTS)), ("build", str(RESULTS), "--check")):
+        status, output = leaderboard(*arguments)
+        assert status == 0, output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_rows_of_our_leaderboard_can_be_made_again(tmp_path, monkeypatch):
+    """Rows drawn by a seed give the same numbers when they are computed from their references."""
+    monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path))
+    status, output = leaderboard("audit", str(RESULTS), "-n", "3")
+    assert status == 0, output
