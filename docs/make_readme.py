@@ -17,8 +17,9 @@ KEPT = ("reconstruction", "error_decomposition", "error_decomposition (continued
 
 
 def blocks(demo: str) -> dict[str, str]:
-    """The tables of the demo by their titles."""
-    parts = re.split(r"^\*\*(.+?)\*\*$", demo, flags=re.MULTILINE)
+    """The tables of the demo's first hook point, where most SAEs are, by their titles."""
+    first = re.split(r"^## ", demo, flags=re.MULTILINE)[1]
+    parts = re.split(r"^\*\*(.+?)\*\*$", first, flags=re.MULTILINE)
     return {title: body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
@@ -27,7 +28,7 @@ def excerpt(demo: str) -> str:
     found = blocks(demo)
     measured = next(line for line in demo.splitlines() if line.startswith("Measured on"))
     tables = [f"**{title}**\n\n{found[title]}" for title in KEPT]
-    closing = "(and cosine, norm ratio, density, notes and what every column means)"
+    closing = "(and sixteen more evaluators, three more hook points, notes, and what every column means)"
     return "\n\n".join([measured, *tables, closing])
 
 

@@ -21,7 +21,7 @@ def leaderboard(*arguments: str) -> tuple[int, str]:
 
 def test_evaluators_and_saes_of_the_embedded_suite_are_there():
     """The committed rows are of the whole family, of controls, and of every built-in evaluator."""
-    rows = [json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*/*/*@*/*.json")]
+    rows = [json.loads(path.read_text("utf-8")) for path in RESULTS.rglob("*@*/*.json")]
     names = {row["sae"]["name"] for row in rows}
 
     assert {"topk-w256-k16", "topk-w4096-k16", "jumprelu-w1024", "attn-topk-w1024-k16"} <= names
