@@ -23,6 +23,7 @@ def shared_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator
     """Everything that is wrong with rows beside each other."""
     yield from _duplicates(rows)
     yield from _without_sums(rows)
+    yield from _other_sums(rows)
     for row, lacking in missing_controls(rows, evaluators):
         reason = f"missing controls in its cell ({row.result.sae.hook}): no {' and no '.join(lacking)}"
         fix = "Run the suite with `controls: true`, and submit the controls with the SAE."
@@ -96,3 +97,15 @@ def _without_sums(rows: Sequence[BoardRow]) -> Iterator[Finding]:
         if place in having:
             reason = f"{place[2]}: has no per-unit sums, which {having[place]} has"
             yield Finding(row.file, reason, AGAIN)
+
+
+def _other_sums(rows: Sequence[BoardRow]) -> Iterator[Finding]:
+    """Rows that call another ratio by a metric's name; controls, which are nobody's, say which is meant."""
+    first: dict[tuple[Cell, str], BoardRow] = {}
+    for row in sorted(rows, key=lambda row: row.owner is not None):
+        for name, estimator in (row.result.units.estimators if row.result.units else {}).items():
+            known = first.setdefault((cell_of(row.result), name), row)
+            assert known.result.units is not None
+            if known.result.units.estimators[name] != estimator:
+                reason = f"{name}: follows from other sums than in {known.file}, in the same cell"
+                yield Finding(row.file, reason, AGAIN)

@@ -64,9 +64,13 @@ def _metric(metric: MetricValue, units: Units, result: Result) -> Iterator[str]:
 
 def _interval(metric: MetricValue, statistic: Statistic, units: Units, result: Result) -> Iterator[str]:
     seed = result.analysis.get("seed")
-    if metric.ci_low is None or metric.ci_high is None or not isinstance(seed, int):
+    if not isinstance(seed, int):
         return
     made = Resampler(len(units), seed, unit=units.kind).interval(statistic)
+    if metric.ci_low is None or metric.ci_high is None:
+        if made.low is not None:
+            yield f"{metric.name}: has no interval, but its sidecar gives [{made.low!r}, {made.high!r}]"
+        return
     if made.low is None or made.high is None:
         yield f"{metric.name}: has an interval, but its sidecar gives none ({made.method})"
         return

@@ -84,6 +84,18 @@ def interval_elsewhere(board, forge):
     return path, "does not contain its value"
 
 
+def interval_dropped(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: forge.metric(raw, "fvu").update(ci_low=None, ci_high=None))
+    return path, "fvu: has no interval, but its sidecar gives"
+
+
+def ratio_of_other_sums(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["units"]["estimators"]["fvu"].update(denominator="target_sq"))
+    return path, "fvu: follows from other sums"
+
+
 def row_removed(board, forge):
     path = forge.row(board)
     path.unlink()
