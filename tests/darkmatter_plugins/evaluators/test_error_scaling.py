@@ -232,3 +232,14 @@ def test_r2_is_taken_on_held_out_rows():
 
     assert frame.value["r2.next"] < -0.2
     assert frame.value["r2_gain_nonlinear.next"] < 0
+
+
+def test_gain_needs_more_training_rows_than_coefficients():
+    """A fit of b* that leaves no nonlinear error on its own rows says nothing of it: undefined, not 0."""
+    x = torch.randn(6, 4, 24, generator=generator(11))
+    saes = {"a": missing(lambda v: torch.clamp(v, max=0), 24, 24), "b": missing(torch.sin, 25, 24)}
+    frame, _ = scaling(saes, x)
+
+    assert frame.status["r2[a→b]"] == "ok"
+    assert frame.value[["r2_gain_nonlinear[a→b]", "r2_gain_nonlinear.next"]].isna().all()
+    assert "25 coefficients" in frame.reason["r2_gain_nonlinear[a→b]"]

@@ -22,6 +22,7 @@ _M = api.Metric
 
 ERROR_SCALING = api.Evaluator(
     name="error_scaling",
+    version=2,
     summary="How well error norms of narrower SAEs predict those of wider ones, token by token.",
     implementation="darkmatter_plugins.evaluators.error_scaling.run:ErrorScaling",
     config=ErrorScalingConfig,

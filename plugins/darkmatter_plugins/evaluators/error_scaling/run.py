@@ -12,7 +12,8 @@ Coefficients are fitted on training rows, sums run over held-out rows (y [n], on
 Members are ordered by width, then L0, then name, and i stands before j. ``.mean`` is over pairs of
 different width; of several widest members ``.next`` speaks of the last in this order. R² is unit-free,
 at most 1, and negative where the fit is worse than the mean; the gain is in percent, and undefined
-where R² is 1 to rounding. Controls are no members.
+where R² is 1 to rounding, or where no more training rows than b* has coefficients leave |N| = 0 on all
+of them. Controls are no members.
 
 Tables: ``members`` (name, width, l0, and mean |e|, |L|, |N| on held-out rows), ``r2`` and
 ``r2_gain_nonlinear`` (heat-maps: values[i][j], rows are the predictor, with names, widths, l0s; null
@@ -83,7 +84,7 @@ class ErrorScaling:
         )
         out.add_columns(sums.columns(ctx.info.n_units))
         _add_gain_columns(out, pairs)
-        answers = Answers(out, _floors(out, pairs.names, round_off))
+        answers = Answers(out, _floors(out, pairs.names, round_off), _why_no_gain(ctx))
         for i, j in pairs.ordered:
             answers.give(pairs.name(i, j), pairs.names[j])
         answers.mean([pairs.name(i, j) for i, j in pairs.of_different_width])
@@ -187,6 +188,7 @@ class Answers:
 
     out: api.EvalOutput
     floors: dict[str, float]
+    why_no_gain: str | None
 
     def values(self, question: str, target: str) -> tuple[float | None, float | None]:
         """R² and gain of a question about a member, None where undefined."""
@@ -195,7 +197,8 @@ class Answers:
         missed = float(columns[residual_column(f"r2{question}")].sum())
         gained = float(columns[_gain_column(question)].sum())
         r2 = 1 - missed / variance if variance > floor else None
-        return r2, gained / missed if r2 is not None and missed > floor else None
+        has_gain = r2 is not None and missed > floor and self.why_no_gain is None
+        return r2, gained / missed if has_gain else None
 
     def give(self, question: str, target: str, shown: str | None = None) -> None:
         """The metrics of a question about a member, under the question's name or as ``shown``."""
@@ -207,8 +210,8 @@ class Answers:
             f"r2{shown}", missed, _variance_column(target), complement=True, floor=floor, undefined=constant
         )
         name = f"r2_gain_nonlinear{shown}"
-        if r2 is None:
-            self.out.undefined(name, constant)
+        if r2 is None or self.why_no_gain is not None:
+            self.out.undefined(name, constant if r2 is None else str(self.why_no_gain))
             return
         exact = "R² is 1 to rounding without the nonlinear part, so that nothing is left to gain"
         self.out.ratio(name, _gain_column(question), missed, floor=floor, undefined=exact)
@@ -227,6 +230,16 @@ class Answers:
             bottom = np.stack([self.out.columns[str(each.denominator)] for each in estimators], axis=1)
             ratios = MeanOfRatios(top, bottom, complement=kind == "r2")
             self.out.statistic(f"{kind}.mean", ratios, ratios.linearised())
+
+
+def _why_no_gain(ctx: api.EvalContext) -> str | None:
+    """Why |N| cannot be a regressor, if it cannot: the fit of b* leaves nothing of e on training rows."""
+    coefficients = ctx.info.d_in + 1
+    if ctx.n_train > coefficients:
+        return None
+    return (
+        f"b* has {coefficients} coefficients for {ctx.n_train} training rows, which leave no nonlinear part"
+    )
 
 
 def _add_gain_columns(out: api.EvalOutput, pairs: Pairs) -> None:
