@@ -14,6 +14,9 @@ from darkmatter.printable import printable
 
 Advance = Callable[[int, int], None]
 
+SLOW = 10.0
+"""Seconds after which a single task is worth a line of its own."""
+
 
 @dataclass
 class Progress:
@@ -38,7 +41,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        """A step of ``total`` units; call the function it gives with (done, total)."""
+        """A step of ``total`` units; call the function it gives with (done, total). Of none, it is silent."""
         started = time.monotonic()
         last_shown = [float("-inf")]
 
@@ -50,8 +53,19 @@ class Progress:
                 self._show(f"{name}: {done}/{of} {unit}{_rate(done, of, unit, now - started)}")
 
         yield advance
+        if total:
+            self.note(f"{name}: {total} {unit} in {_duration(time.monotonic() - started)}")
+
+    @contextlib.contextmanager
+    def task(self, name: str) -> Iterator[None]:
+        """A task within a step: named on a terminal while it runs, and kept as a line if it was slow."""
+        started = time.monotonic()
+        if self._on_terminal:
+            self._show(f"{name} ...")
+        yield
         elapsed = time.monotonic() - started
-        self.note(f"{name}: {total} {unit} in {_duration(elapsed)}")
+        if elapsed >= SLOW:
+            self.note(f"  {name}: {_duration(elapsed)}")
 
     @property
     def _on_terminal(self) -> bool:

@@ -97,12 +97,14 @@ class Measuring:
         uses = draft.chosen.uses
         around = Surroundings(beside, self.settings, self.seed, resampler, uses, shared)
         context = Context(around.member(candidate), descriptor, around)
+        name = f"{draft.name} / {descriptor.name}"
         try:
-            return finished_result(draft, evaluator.run(context), self.selection)
+            with self.recorder.progress.task(name):
+                output = evaluator.run(context)
+            return finished_result(draft, output, self.selection)
         except Exception as error:
             if is_out_of_room(error):
                 raise
             reason = f"{type(error).__name__}: {error}"
-            name = f"{draft.name} / {descriptor.name}"
             self.recorder.announce(name, reason, is_control=draft.sae.is_control)
             return failed_result(draft, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -73,10 +74,9 @@ def plot(folder: Path, *, out: Path | None, formats: str, figures: str | None, o
     return 0 if drawn else 1
 
 
-def _listed(text: str, known: dict[str, object] | object, what: str) -> list[str]:
+def _listed(text: str, known: Mapping[str, object], what: str) -> list[str]:
     """Names separated by commas, each once; an unknown one names the nearest."""
     names = list(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
-    assert isinstance(known, dict)
     for name in names:
         if name not in known:
             message = f"there is no {what} {name!r}. {did_you_mean(name, known)}"
