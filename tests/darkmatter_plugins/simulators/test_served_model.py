@@ -16,7 +16,8 @@ from darkmatter_plugins.simulators.endpoint.descriptor import EndpointConfig
 from darkmatter_plugins.simulators.endpoint.run import make
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("openai", reason="the openai client is not installed")
+for package in ("openai", "fastapi", "uvicorn"):
+    pytest.importorskip(package, reason="`transformers serve` and its client need the test extra")
 
 EXPLANATION = "fires on w7"
 LEVELS = '{"1": 0, "2": 9, "3": 0}'
@@ -24,15 +25,6 @@ TEMPLATE = (
     "{% if 'State in one short sentence' in messages[0]['content'] %}E>{% else %}L>{% endif %}"
     "{# what a model of two memorised answers needs to see #}"
 )
-
-
-def serving():
-    """The interpreter that can serve, this one unless DARKMATTER_SERVE_PYTHON names another; or skip."""
-    python = os.environ.get("DARKMATTER_SERVE_PYTHON", sys.executable)
-    found = subprocess.run([python, "-c", "import transformers, fastapi, uvicorn"], capture_output=True)
-    if found.returncode:
-        pytest.skip("transformers serve needs fastapi and uvicorn: pip install transformers[serving]")
-    return python
 
 
 def save_parrot(folder):
@@ -81,7 +73,6 @@ def save_parrot(folder):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Address and model of a running server."""
-    python = serving()
     folder = save_parrot(tmp_path_factory.mktemp("models") / "parrot")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -90,7 +81,10 @@ def served(tmp_path_factory):
     options = ["serve", "--device", "cpu", "--host", "127.0.0.1", "--port", str(port), str(folder)]
     log = (tmp_path_factory.mktemp("log") / "serve.log").open("w+")
     server = subprocess.Popen(
-        [python, "-m", "transformers.cli.transformers", *options], env=environment, stdout=log, stderr=log
+        [sys.executable, "-m", "transformers.cli.transformers", *options],
+        env=environment,
+        stdout=log,
+        stderr=log,
     )
     try:
         for _ in range(240):
