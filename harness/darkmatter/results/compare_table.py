@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from darkmatter.results.captions import evaluator_titles
+from darkmatter.results.comparable import Source
+from darkmatter.results.missing import unused
 from darkmatter.results.numbers import format_plain, format_value, natural_key
 from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Table, TableRow
 
@@ -35,6 +39,7 @@ def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Ta
         how_to_read=HOW_TO_READ,
         footnotes=tuple(footnotes),
         missing=comparison.notes,
+        problems=unused(comparison.problems),
         rows=comparison.rows(all_metrics=all_metrics),
     )
 
@@ -42,21 +47,23 @@ def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Ta
 def _sections(shown: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Section]:
     grouped: dict[tuple[str, str, str], list[ComparedMetric]] = defaultdict(list)
     for metric in shown:
-        grouped[metric.hook, metric.sae_a, metric.sae_b].append(metric)
-    for hook, sae_a, sae_b in sorted(grouped, key=lambda key: [natural_key(part) for part in key]):
+        grouped[metric.where, metric.sae_a, metric.sae_b].append(metric)
+    for where, sae_a, sae_b in sorted(grouped, key=lambda key: [natural_key(part) for part in key]):
         pair = sae_a if sae_a == sae_b else f"{sae_a} and {sae_b}"
-        blocks = tuple(_blocks(grouped[hook, sae_a, sae_b], footnotes))
-        yield Section(title=f"{pair} at {hook or 'activations'}", data="", blocks=blocks)
+        blocks = tuple(_blocks(grouped[where, sae_a, sae_b], footnotes))
+        yield Section(title=f"{pair} at {where}", data="", blocks=blocks)
 
 
 def _blocks(metrics: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Block]:
-    by_evaluator: dict[str, list[ComparedMetric]] = defaultdict(list)
+    """One block per evaluator and configuration."""
+    by_source: dict[Source, list[ComparedMetric]] = defaultdict(list)
     for metric in metrics:
-        by_evaluator[metric.evaluator].append(metric)
-    for evaluator, members in by_evaluator.items():
-        columns = tuple(Column(evaluator, title, title) for title in _COLUMNS)
+        by_source[metric.evaluator, 0, metric.config].append(metric)
+    titles = evaluator_titles({source: json.loads(source[2]) for source in by_source})
+    for source, members in by_source.items():
+        columns = tuple(Column(titles[source], title, title) for title in _COLUMNS)
         rows = tuple(_row(metric, footnotes) for metric in members)
-        yield Block(evaluator, columns, rows, heading="metric")
+        yield Block(titles[source], columns, rows, heading="metric")
 
 
 def _row(metric: ComparedMetric, footnotes: dict[str, int]) -> TableRow:

@@ -17,7 +17,10 @@ Entry = tuple[StoredResult, MetricValue]
 
 
 class PairedUnits:
-    """Spreads of metrics over their units, computed once and shared by all comparisons."""
+    """Spreads of metrics over their units, computed once and shared by all comparisons.
+
+    A spread is as large as the replicates are many: who has compared a column forgets its spreads.
+    """
 
     def __init__(self) -> None:
         self._units: dict[int, Units | None] = {}
@@ -36,6 +39,10 @@ class PairedUnits:
             return "the metric has no per-unit sums"
         difference = difference_of(self._resampler(a[0], left), first, second)
         return difference.reason if difference.error is None else difference
+
+    def forget_spreads(self) -> None:
+        """Free what was computed for the metrics so far; the units stay."""
+        self._spreads.clear()
 
     def _of(self, entry: StoredResult) -> Units | None:
         if id(entry) not in self._units:
@@ -60,9 +67,11 @@ class PairedUnits:
 
 
 def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
-    """The best SAE of a column and those that tie with it, by name.
+    """The best SAE of a column and those that cannot be told from it, by name.
 
-    The family of Holm's procedure is the column: the best against each of the others.
+    The family of Holm's procedure is the column: the best against each of the others. Without an interval
+    nothing is won: an SAE that could not be tested against the best ties with it, and where none could be,
+    the best value is no tested best and nothing is marked.
     """
     usable = {name: entry for name, entry in column.items() if entry[1].value is not None}
     direction = {entry[1].higher_is_better for entry in usable.values()}
@@ -71,27 +80,24 @@ def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
         return {}
     sign = 1.0 if direction.pop() else -1.0
     best = max(usable, key=lambda name: sign * _value(usable[name]))
+    others = [name for name in usable if name != best]
+    ties = tested_ties([(usable[best], usable[name]) for name in others], paired)
+    if all(is_tie is None for is_tie in ties):
+        return {}
     made: dict[str, Mark] = {best: "best"}
-    for name, is_tie in _ties(best, usable, paired):
-        if is_tie:
-            made[name] = "tie"
+    made.update((name, "tie") for name, is_tie in zip(others, ties, strict=True) if is_tie is not False)
     return made
 
 
-def _ties(best: str, usable: Mapping[str, Entry], paired: PairedUnits) -> Sequence[tuple[str, bool]]:
-    """For every other SAE whether its difference to the best may be zero."""
-    names, differences, equal = [], [], []
-    for name, entry in usable.items():
-        if name == best:
-            continue
-        difference = paired.difference(usable[best], entry)
-        if isinstance(difference, Difference):
-            names.append(name)
-            differences.append(difference)
-        elif _value(entry) == _value(usable[best]):
-            equal.append((name, True))
-    judged = zip(names, holm_intervals(differences), strict=True)
-    return [*equal, *((name, bool(difference.is_tie)) for name, difference in judged)]
+def tested_ties(pairs: Sequence[tuple[Entry, Entry]], paired: PairedUnits) -> list[bool | None]:
+    """For each pair of one family whether its difference may be zero; None where it has no interval.
+
+    The pairs are all that these metrics are compared for: what was computed for it is freed.
+    """
+    found = [paired.difference(a, b) for a, b in pairs]
+    paired.forget_spreads()
+    judged = iter(holm_intervals([each for each in found if isinstance(each, Difference)]))
+    return [next(judged).is_tie if isinstance(each, Difference) else None for each in found]
 
 
 def _value(entry: Entry) -> float:

@@ -1,10 +1,13 @@
 """Paired comparisons of SAEs and of folders."""
 
+import json
+
 import pytest
 
 from darkmatter.errors import UsageError
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.compare import compare_folders, compare_saes
+from darkmatter.results.compare import _partners, compare_folders, compare_saes
+from darkmatter.results.reading import Problem
 from darkmatter.results.render import render_table
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.store import ResultStore
@@ -157,3 +160,54 @@ def test_a_pattern_that_names_nobody_is_refused():
     """It is an error with the nearest name."""
     with pytest.raises(UsageError, match="Did you mean 'other'"):
         compare_saes(ResultSet([entry("mine"), entry("other")]), "mine", "othr*")
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_exact_partners_find_each_other_whatever_stands_first(order, exchanged):
+    """A configuration that one side lacks does not take the partner of one that both have."""
+    several = [entry("a", fvu=c / 100, config={"c": c}) for c in order]
+    one = [entry("b", fvu=0.03, config={"c": 2})]
+    names = ("b", "a") if exchanged else ("a", "b")
+    found = compare_saes(ResultSet([*several, *one]), *names)
+
+    fvu = next(row for row in found.metrics if row.metric == "fvu")
+    assert fvu.verdict == ("better" if exchanged else "worse")
+    assert json.loads(fvu.config) == {"c": 2}
+    assert [note for note in found.notes if '{"c": 1}' in note] == list(found.notes)
+    assert len(found.notes) == 1
+
+
+def test_results_of_the_same_weights_go_together():
+    """Of several that are comparable, the one of the same weights is the partner."""
+
+    def weights(made, fingerprint):
+        record = made.result.sae.model_copy(update={"fingerprint": fingerprint})
+        return type(made)(made.result.model_copy(update={"sae": record}), None, made.loader)
+
+    second = [weights(entry("s", fvu=0.02), "2" * 32), weights(entry("s", fvu=0.03), "1" * 32)]
+
+    assert _partners([weights(entry("s"), "1" * 32)], second, by_name=True) == {0: 1}
+
+
+def test_a_transcoder_is_not_compared_with_an_sae_at_its_input():
+    """They explain different activations, and the reason says which."""
+    row = compared(entry("a"), entry("b", hook_out="blocks.2.hook_mlp_out"))["fvu"]
+
+    assert row["verdict"] == "not comparable"
+    assert "blocks.2.hook_resid_post → blocks.2.hook_mlp_out" in row["reason"]
+
+
+def test_configurations_have_blocks_of_their_own():
+    """A metric that was measured with several options stands below the options, not twice in one table."""
+    results = ResultSet([entry(name, fvu=c / 100, config={"c": c}) for name in "ab" for c in (1, 2)])
+    (section,) = compare_saes(results, "a", "b").to_table().sections
+
+    assert [block.title for block in section.blocks] == ["reconstruction (c=1)", "reconstruction (c=2)"]
+
+
+def test_files_that_were_not_used_stand_below_the_comparison():
+    """The table of a comparison lists them, as every other does."""
+    results = ResultSet([entry("a"), entry("b")], [Problem("x.json", "is damaged")])
+
+    assert compare_saes(results, "a", "b").to_table().problems == ("x.json is damaged",)
