@@ -15,7 +15,9 @@ import pytest
 
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
+from darkmatter.testing.results import sample_result
 from darkmatter_plugins.reporters.page import plotting, render
+from darkmatter_plugins.reporters.page.charts import charts
 
 
 class Reader(HTMLParser):
@@ -224,3 +226,40 @@ def test_a_page_stays_small(table):
 
     assert len(render.render(table).encode()) < 3 << 20
     assert plotting.library() is plotting.library()
+
+
+def test_no_share_mixes_two_configurations():
+    """An SAE whose error was split in two ways has an anatomy and a figure for each, with its own numbers."""
+    entries = [sample_result("a", {"fvu": 0.02, "l0": 16.0})]
+    for bias, linear in ((False, 0.005), (True, 0.015)):
+        parts = {"fvu_linear": linear, "fvu_nonlinear": 0.02 - linear}
+        entries.append(sample_result("a", parts, evaluator="error_decomposition", config={"bias": bias}))
+    made = build_table(ResultSet(entries))
+    text = " ".join(Reader(render.render(made)).text)
+
+    for bias, linear in (("false", 25), ("true", 75)):
+        titled = f"Anatomy of the error: error_decomposition (bias={bias})"
+        assert titled in text
+        said = text.split(titled)[-1].split("linear part")[1]
+        assert abs(float(re.search(r"([\d.]+)%", said)[1]) - linear) < 3
+    assert [chart.title for chart in charts(made.sections[0]) if "Anatomy" in chart.title] == [
+        "Anatomy of the error: error_decomposition (bias=false)",
+        "Anatomy of the error: error_decomposition (bias=true)",
+    ]
+    assert "error_decomposition (bias=true), v1" in text
+
+
+def test_the_line_of_a_closed_sae_says_which_configuration_its_numbers_are_of():
+    """Two values of FVU stand beside each other, not the first of them alone."""
+    entries = [sample_result("a", {"fvu": c / 100}, config={"c": c}) for c in (2, 4)]
+    text = " ".join(Reader(render.render(build_table(ResultSet(entries)))).text)
+
+    assert re.search(r"reconstruction \(c=2\): fvu 0\.0\d+, reconstruction \(c=4\): fvu 0\.0\d+", text)
+
+
+def test_equal_saes_share_the_front_of_the_figure():
+    """The line of a figure joins whom `table --pareto` calls the front."""
+    entries = [sample_result(name, {"fvu": 0.02, "l0": 16.0}) for name in ("a", "b", "c")]
+    (front, *_) = charts(build_table(ResultSet(entries)).sections[0])
+
+    assert len(front.figure["data"][0]["x"]) == 3
