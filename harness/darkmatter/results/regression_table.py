@@ -19,6 +19,7 @@ HOW_TO_READ = (
     "The interval covers the choice of contexts, not that of the training seed.",
 )
 
+_WORDS = ("metric", "verdict")
 _NAMED = 3
 """SAEs that a note names; of more it gives the number."""
 
@@ -90,7 +91,7 @@ def worsening(metric: CheckedMetric) -> str:
 
 
 def _section(title: str, meaning: str, metrics: Sequence[CheckedMetric], fields: Sequence[_Field]) -> Section:
-    columns = tuple(Column("", name, name) for name, _ in fields)
+    columns = tuple(Column("", name, name, words=name in _WORDS) for name, _ in fields)
     rows = tuple(
         TableRow(metric.sae, is_control=False, cells=tuple(Cell(text(metric)) for _, text in fields))
         for metric in metrics
@@ -103,7 +104,7 @@ def _not_compared(metrics: Sequence[CheckedMetric]) -> Section:
     grouped: dict[tuple[str, str], list[str]] = {}
     for metric in metrics:
         grouped.setdefault((metric.sae, metric.reason), []).append(metric.called or "all of it")
-    columns = tuple(Column("", name, name) for name in ("why", "metrics"))
+    columns = tuple(Column("", name, name, words=True) for name in ("why", "metrics"))
     rows = tuple(
         TableRow(sae, is_control=False, cells=(Cell(why), Cell(", ".join(names))))
         for (sae, why), names in grouped.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from darkmatter import api
 
-_PART = re.compile(r"(?<=[:._/→\[])(?=[A-Za-z])")
+_PART = re.compile(r"(?<=[:._/@→\[])(?=[A-Za-z])")
 MAX_TEXT = 2000
 """Characters shown of one text of a file; the file has the rest."""
 
