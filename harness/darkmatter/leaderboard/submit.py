@@ -15,7 +15,7 @@ from typing import Any
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.files.atomic import canonical_json, write_bytes, write_json
 from darkmatter.leaderboard.board import BoardRow, read_board
-from darkmatter.leaderboard.card import ModelCard, write_card
+from darkmatter.leaderboard.card import ModelCard, measured_on, write_card
 from darkmatter.leaderboard.cells import cell_of, missing_controls
 from darkmatter.leaderboard.check import rules
 from darkmatter.leaderboard.findings import Finding
@@ -163,7 +163,7 @@ def published(result: Result, stated: Stated) -> dict[str, Any]:
 def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
     """The cards that are there, and a new one for each SAE without."""
     for row in read_board(staging).rows:
-        sae, cache = row.result.sae, row.result.cache
+        sae = row.result.sae
         if sae.is_control or sae.members:
             continue
         card = f"{folder_of(owner, sae.name)}/{CARD}"
@@ -178,16 +178,9 @@ def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
             licence=stated.licence,
             weights=sae.reference,
             reference=sae.reference,
-            model=_said(cache, "model", "name"),
-            text=_said(cache, "text", "path"),
-            hook=sae.hook,
+            **measured_on(row.result),
         )
         write_card(staging / card, made)
-
-
-def _said(cache: Mapping[str, Any], part: str, name: str) -> str:
-    described = cache.get(part)
-    return str(described.get(name, "")) if isinstance(described, dict) else str(described or "")
 
 
 def _conflicts(rows: Sequence[BoardRow], to: Path) -> Iterator[Finding]:
