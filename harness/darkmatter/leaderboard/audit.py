@@ -11,6 +11,7 @@ import math
 import os
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,31 @@ _NUMBERS = ("value", "ci_low", "ci_high")
 _CLASS = ("torch", "numpy", "transformers", "transformer_lens")
 
 
+Outcome = Literal["same", "differs", "exempt", "not recomputed"]
+_IN_WORDS = {"same": "the same", "differs": "different", "exempt": "exempt"}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What came of one row."""
 
     file: str
-    outcome: Literal["same", "differs", "exempt", "not recomputed"]
+    outcome: Outcome
     said: str = ""
+
+
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether rows were made again, and all of those are the same: what was not made again says nothing."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return not outcomes or ("same" in outcomes and "differs" not in outcomes)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many rows came to what, those that were not made again apart from those that were."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    order = ("same", "differs", "exempt", "not recomputed")
+    shown = [f"{counts[name]} {_IN_WORDS.get(name, name)}" for name in order if counts[name]]
+    return f"{len(verdicts)} drawn: {', '.join(shown)}" if shown else "0 drawn"
 
 
 class _CannotError(Exception):

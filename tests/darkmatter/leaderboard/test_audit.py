@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from darkmatter.fetching.record import records_folder
 from darkmatter.leaderboard import audit as auditing
-from darkmatter.leaderboard.audit import audit
+from darkmatter.leaderboard.audit import Verdict, audit, passed, summary
 from darkmatter.leaderboard.board import read_board
 from darkmatter.leaderboard.check import check
 from darkmatter.plugins import host
@@ -71,6 +71,25 @@ def test_a_reference_that_leads_nowhere_is_said(board, forge, change, said):
 
     assert verdict.outcome == "not recomputed"
     assert said in verdict.said
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "line", "good"),
+    [
+        (("same", "same"), "2 drawn: 2 the same", True),
+        (("same", "not recomputed"), "2 drawn: 1 the same, 1 not recomputed", True),
+        (("same", "differs"), "2 drawn: 1 the same, 1 different", False),
+        (("exempt", "not recomputed"), "2 drawn: 1 exempt, 1 not recomputed", False),
+        (("not recomputed",), "1 drawn: 1 not recomputed", False),
+        ((), "0 drawn", True),
+    ],
+)
+def test_what_was_not_made_again_is_no_pass(outcomes, line, good):
+    """Rows that lead nowhere are counted apart, and an audit that made none again has not passed."""
+    verdicts = [Verdict("row.json", outcome) for outcome in outcomes]
+
+    assert summary(verdicts) == line
+    assert passed(verdicts) is good
 
 
 def test_the_seed_draws_the_rows(board):
