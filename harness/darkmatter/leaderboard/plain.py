@@ -22,7 +22,9 @@ _COUNTED = frozenset({"metrics", "units", "tables", "curves"})
 
 def is_plain(name: str) -> bool:
     """Whether no two such names that differ look the same by signs that are not seen or not told apart."""
-    return 0 < len(name) <= MAX_NAME and name.isascii() and name.isprintable() and name == " ".join(name.split())
+    return (
+        0 < len(name) <= MAX_NAME and name.isascii() and name.isprintable() and name == " ".join(name.split())
+    )
 
 
 def folded(name: str) -> str:

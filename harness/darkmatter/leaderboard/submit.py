@@ -19,7 +19,15 @@ from darkmatter.leaderboard.card import ModelCard, measured_on, write_card
 from darkmatter.leaderboard.cells import cell_of, missing_controls
 from darkmatter.leaderboard.check import rules
 from darkmatter.leaderboard.findings import Finding
-from darkmatter.leaderboard.layout import CARD, check_owner, folder_of, is_card, place_of, sidecar_of
+from darkmatter.leaderboard.layout import (
+    CARD,
+    CONTROLS,
+    check_owner,
+    folder_of,
+    is_card,
+    place_of,
+    sidecar_of,
+)
 from darkmatter.leaderboard.public import FREE_TEXT, why_private, without_paths
 from darkmatter.plugins import PluginHost
 from darkmatter.results.collection import ResultSet
@@ -69,9 +77,10 @@ def submit(
             _write_row(staging, each, owner, stated)
         _write_cards(staging, to, owner, stated)
         board = read_board(staging)
-        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to)})
+        held = _held_controls(to)
+        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to, held)})
         if all(is_card(finding.file) for finding in made.findings):
-            _publish(staging, to, board.files, made)
+            _publish(staging, to, board.files, held, made)
     return made
 
 
@@ -183,10 +192,17 @@ def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
         write_card(staging / card, made)
 
 
-def _conflicts(rows: Sequence[BoardRow], to: Path) -> Iterator[Finding]:
+def _held_controls(to: Path) -> dict[str, str]:
+    """Where the leaderboard has controls, by key: each run calls them as it likes, and one is enough."""
+    return {
+        path.stem: path.relative_to(to).as_posix() for path in sorted(to.glob(f"{CONTROLS}/*/*/*/*.json"))
+    }
+
+
+def _conflicts(rows: Sequence[BoardRow], to: Path, held: Mapping[str, str]) -> Iterator[Finding]:
     """Rows that the leaderboard has with other numbers."""
     for row in rows:
-        there = to / row.file
+        there = to / (held.get(row.result.key, row.file) if row.result.sae.is_control else row.file)
         if not there.exists():
             continue
         known = read_result(there)
@@ -200,11 +216,14 @@ def _numbers(result: Result) -> bytes:
     return canonical_json(result.model_dump(mode="json", include=fields))
 
 
-def _publish(staging: Path, to: Path, files: Sequence[str], made: Submission) -> None:
+def _publish(
+    staging: Path, to: Path, files: Sequence[str], held: Mapping[str, str], made: Submission
+) -> None:
     """Copy what is new, sidecars before the results that commit them."""
     for path in sorted(files, key=lambda path: (path.endswith(".json"), path)):
         there = to / path
-        if there.exists():
+        known = path.startswith(f"{CONTROLS}/") and there.name.partition(".")[0] in held
+        if known or there.exists():
             if path.endswith(".json"):
                 made.known.append(path)
             continue
