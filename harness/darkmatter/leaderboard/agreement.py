@@ -11,8 +11,9 @@ from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.cells import cell_of
 from darkmatter.leaderboard.findings import AGAIN, AS_MADE, Finding
 from darkmatter.leaderboard.plain import folded
-from darkmatter.results.comparable import data_signature, hardware_notes
+from darkmatter.results.comparable import HARDWARE, config_text, data_signature, hardware_notes
 from darkmatter.results.schema import Estimator, Result
+from darkmatter.runs.analysis import Analysis
 
 _SAME_L0, _OTHER_PRECISION = 1e-9, 0.02
 """Relative tolerance of an L0: other arithmetic moves some latents over their thresholds."""
@@ -30,6 +31,7 @@ def agreement_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evalua
     yield from _descriptions(rows)
     yield from _measured_l0(rows)
     yield from _twice(rows, evaluators)
+    yield from _accounts(rows)
     for cell in _groups(rows, lambda row: cell_of(row.result)):
         yield from _counts(cell)
         yield from _left_undefined(cell)
@@ -96,7 +98,7 @@ def _measured_l0(rows: Sequence[BoardRow]) -> Iterator[Finding]:
 
 
 def _twice(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
-    """One SAE twice in a cell, on other hardware: the better of two tries would be shown.
+    """One SAE twice in a cell, mostly on other hardware: the better of two tries would be shown.
 
     Controls are exempt: everybody brings them, each from a machine of their own. So is what other SAEs
     shape: it changes with them, and rows that are there stay.
@@ -107,10 +109,48 @@ def _twice(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Ite
         if known.owner is None or (evaluator is not None and evaluator.sees):
             continue
         for row in group[1:]:
-            notes = "; ".join(hardware_notes(known.result, row.result))
-            if row.result.key != known.result.key and notes:
-                reason = f"its SAE is in this cell already, in {known.file}, on other hardware ({notes})"
+            if row.result.key != known.result.key:
+                notes = "; ".join(hardware_notes(known.result, row.result)) or "nothing that is measured"
+                reason = f"its SAE is in this cell already, in {known.file}; what differs is {notes}"
                 yield Finding(row.file, reason, "Remove it: the row that was there first stays.")
+
+
+# -- the same activations -------------------------------------------------------------------------
+
+
+def _accounts(rows: Sequence[BoardRow]) -> Iterator[Finding]:
+    """Rows on activations of one key that tell of them, or count what was analysed, in two ways.
+
+    Neither is in a row's key as it stands, and both say which rows may stand side by side.
+    """
+    for group in _groups(rows, lambda row: str(row.result.cache.get("key"))):
+        known = group[0]
+        for row in group[1:]:
+            if _account(row.result) != _account(known.result):
+                yield Finding(row.file, f"tells of its activations otherwise than {known.file}", AS_MADE)
+    for group in _groups(rows, lambda row: (str(row.result.cache.get("key")), _analysed(row.result, True))):
+        known = group[0]
+        for row in group[1:]:
+            if _analysed(row.result, False) != _analysed(known.result, False):
+                yield Finding(row.file, f"counts other rows of the same analysis than {known.file}", AS_MADE)
+
+
+def _account(result: Result) -> dict[str, object]:
+    """What a result says of its activations, but for names and paths, which each submitter may state."""
+    account = dict(result.cache)
+    if account.get("kind") != "model":
+        return {"kind": account.get("kind")}
+    for part, names in (("model", ("name", "revision")), ("text", ("path", "field"))):
+        described = account.get(part)
+        if isinstance(described, dict):
+            account[part] = {name: value for name, value in described.items() if name not in names}
+    return account
+
+
+def _analysed(result: Result, chosen: bool) -> str:
+    """The options of the analysis that were chosen, or what it then counted."""
+    items = [(name, value) for name, value in result.analysis.items() if name not in HARDWARE]
+    return config_text({name: value for name, value in items if (name in Analysis.model_fields) == chosen})
 
 
 # -- one cell -------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def passed(verdicts: Sequence[Verdict]) -> bool:
 def summary(verdicts: Sequence[Verdict]) -> str:
     """How many rows came to what, those that were not made again apart from those that were."""
     counts = Counter(verdict.outcome for verdict in verdicts)
-    order = ("same", "differs", "exempt", "not recomputed")
+    order: tuple[Outcome, ...] = ("same", "differs", "exempt", "not recomputed")
     shown = [f"{counts[name]} {_IN_WORDS.get(name, name)}" for name in order if counts[name]]
     return f"{len(verdicts)} drawn: {', '.join(shown)}" if shown else "0 drawn"
 
@@ -242,6 +242,9 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
     if before != after and not old.sae.members and not old.sae.is_control:
         yield f"the weights at {old.sae.reference} are others: {after}, not {before}"
         return
+    for name, was, now in _described(old, new):
+        if was != now:
+            yield f"the {name} of its SAE is {was!r}, made again {now!r}"
     left, right = ({metric.name: metric for metric in each.metrics} for each in (old, new))
     if left.keys() != right.keys():
         yield f"made again, it has other metrics: {', '.join(sorted(left.keys() ^ right.keys())[:3])}"
@@ -250,6 +253,13 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
             a, b = _number(left[name], number), _number(right[name], number)
             if not _close(a, b, relative, absolute):
                 yield f"{name}: {number} is {a!r}, made again {b!r}"
+
+
+def _described(old: Result, new: Result) -> Iterator[tuple[str, Any, Any]]:
+    """What tables say of an SAE beside its numbers."""
+    yield "d_in", old.sae.d_in, new.sae.d_in
+    yield "d_sae", old.sae.d_sae, new.sae.d_sae
+    yield "architecture", old.sae.metadata.get("architecture"), new.sae.metadata.get("architecture")
 
 
 def _number(metric: MetricValue, field: str) -> float | None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from darkmatter.errors import UsageError
+from darkmatter.errors import DarkmatterError, UsageError
 from darkmatter.leaderboard.agreement import agreement_findings
 from darkmatter.leaderboard.board import Board, read_board
 from darkmatter.leaderboard.card import MEASURED_ON, measured_on
@@ -17,7 +17,9 @@ from darkmatter.leaderboard.layout import CARD, CONTROLS, check_owner, folder_of
 from darkmatter.leaderboard.row_rules import row_findings
 from darkmatter.leaderboard.sums import sums_findings
 from darkmatter.plugins import PluginHost
+from darkmatter.references import parse_reference
 from darkmatter.results.schema import Result
+from darkmatter.runs.controls import baseline_item
 
 
 def check(folder: Path, host: PluginHost, base: str | None = None) -> tuple[Board, list[Finding]]:
@@ -27,6 +29,7 @@ def check(folder: Path, host: PluginHost, base: str | None = None) -> tuple[Boar
     if base is not None:
         before = read_base(folder, base)
         findings |= {*history_findings(board, before), *_outdated(board, before, host)}
+        findings |= set(_other_controls(board, before, host))
     return board, sorted(findings)
 
 
@@ -99,3 +102,28 @@ def _outdated(board: Board, base: Base, host: PluginHost) -> Iterator[Finding]:
                 f"is new, but of version {record.version} of {record.name}, which is at {descriptor.version}"
             )
             yield Finding(row.file, reason, AGAIN)
+
+
+def _other_controls(board: Board, base: Base, host: PluginHost) -> Iterator[Finding]:
+    """New controls that are not what their reference makes of their activations.
+
+    Old ones may be of older versions of a baseline, which no row records.
+    """
+    for row in board.rows:
+        sae = row.result.sae
+        if row.file in base.blobs or not sae.is_control or not sae.reference.startswith("baseline:"):
+            continue
+        if sae.fingerprint != _recipe(row.result, host):
+            reason = f"is not what {sae.reference!r} makes of its activations (its fingerprint is another)"
+            yield Finding(row.file, reason, AGAIN)
+
+
+def _recipe(result: Result, host: PluginHost) -> str | None:
+    """The fingerprint of a control that follows from its reference and its activations."""
+    try:
+        reference = parse_reference(result.sae.reference)
+        item = baseline_item(host, reference.target, result.sae.name, reference.fields)
+    except DarkmatterError:
+        return None
+    rows = {name: result.analysis.get(name) for name in ("split", "skip_first", "skip_last", "seed")}
+    return item.recipe(result.cache.get("key"), (result.sae.hook, result.sae.hook_out), rows)

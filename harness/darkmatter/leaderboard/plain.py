@@ -15,6 +15,7 @@ MAX_TEXT = 64 << 10
 MAX_ONE_TEXT = 4000
 """Characters of any single text or name in a row."""
 MAX_NAME = 200
+MAX_METRICS = 5000
 
 _COUNTED = frozenset({"metrics", "units", "tables", "curves"})
 """What grows with what is measured; here each text is bounded, and the file is as a whole."""
@@ -34,6 +35,8 @@ def folded(name: str) -> str:
 
 def too_much_text(result: Result) -> Iterator[str]:
     """Which text of a result is longer than any honest one."""
+    if len(result.metrics) > MAX_METRICS:
+        yield f"lists {len(result.metrics)} metrics, more than {MAX_METRICS}"
     total = 0
     for part, value in result.model_dump(mode="json").items():
         sizes = [len(text) for text in _texts(value)]

@@ -61,6 +61,8 @@ def _identity(result: Result) -> Wrong:
         yield f"says that {sae.reference!r} is {what}", AS_MADE
     if sae.members and sae.reference != ", ".join(sae.members):
         yield "its reference and its members name other SAEs", AS_MADE
+    if sae.members and sae.name != f"family:{sae.hook}":
+        yield f"is of a family and is called {sae.name!r}, not 'family:{sae.hook}'", AS_MADE
 
 
 def _text(result: Result) -> Wrong:
@@ -109,6 +111,9 @@ def _meaning(result: Result, host: PluginHost) -> Wrong:
         reason = f"unknown version {record.version} of {record.name} (installed: {descriptor.version})"
         yield reason, AGAIN
         return
+    if (descriptor.scope == "family") != bool(result.sae.members):
+        whose = "a family" if descriptor.scope == "family" else "one SAE"
+        yield f"{record.name} speaks of {whose}, and its members say otherwise", AS_MADE
     names = [metric.name for metric in result.metrics]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{name}: is there more than once", AGAIN

@@ -19,6 +19,10 @@ _OF_WIDTH = 0.1
 draw other replicates one day, and two thousand others move a percentile by less than this."""
 
 
+MAX_UNITS = 100_000
+"""A file of the size that is allowed holds a dozen sums of so many; more only make the check slow."""
+
+
 def sums_findings(row: BoardRow, evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
     """What in a row does not follow from its sidecar."""
     for reason in _reasons(row, evaluators.get(row.result.evaluator.name)):
@@ -32,6 +36,9 @@ def _reasons(row: BoardRow, evaluator: Evaluator | None) -> Iterator[str]:
         yield f"its sidecar cannot be used: {error}"
         return
     if units is None:
+        return
+    if len(units) > MAX_UNITS:
+        yield f"its sidecar holds {len(units)} units; more than {MAX_UNITS} are not resampled"
         return
     if not all(np.isfinite(column).all() for column in units.columns.values()):
         yield "its sidecar holds values that are NaN or infinite"

@@ -10,9 +10,13 @@ from safetensors.numpy import load_file, save_file
 
 def other_hardware(board, forge, sae="topk-w256-k16", **settings):
     """A second row on the same SAE with another key: the later of the two by its path, and the new one."""
+    return again(board, forge, lambda raw: raw["analysis"].update(settings), sae)
+
+
+def again(board, forge, change, sae="topk-w256-k16"):
     path = forge.row(board, sae)
     shutil.copytree(path.parent, board.parent / "kept")
-    there = forge.moved(path, lambda raw: raw["analysis"].update(settings))
+    there = forge.moved(path, change)
     for kept in (board.parent / "kept").iterdir():
         shutil.copy(kept, path.parent / kept.name)
     return max(path, there), there
@@ -20,7 +24,7 @@ def other_hardware(board, forge, sae="topk-w256-k16", **settings):
 
 def again_with_other_chunks(board, forge):
     path, _ = other_hardware(board, forge, chunk_rows=1024)
-    return path, "on other hardware (chunk_rows: "
+    return path, "; what differs is chunk_rows: "
 
 
 def again_on_another_device(board, forge):
@@ -43,6 +47,35 @@ def sums(path, forge, change):
     change(columns)
     save_file(columns, forge.sidecar(path))
     forge.edit(path, lambda raw: raw["units"].update(count=len(columns["unit_id"])))
+
+
+def again_with_its_precision_stated(board, forge):
+    path, _ = again(board, forge, lambda raw: raw["sae"]["overrides"].update(dtype="float32"))
+    return path, "; what differs is nothing that is measured"
+
+
+def other_kind_of_activations(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["cache"].update(kind="file"))
+    return path, "tells of its activations otherwise than controls/"
+
+
+def other_count_of_rows(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["analysis"].update(test_rows=10**6))
+    return path, "counts other rows of the same analysis than controls/"
+
+
+def family_of_one(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["sae"].update(members=["x"], reference="x"))
+    return path, "reconstruction speaks of one SAE, and its members say otherwise"
+
+
+def family_with_a_name(board, forge):
+    path = forge.row(board, sae="", evaluator="error_scaling")
+    forge.edit(path, lambda raw: raw["sae"].update(name="best"))
+    return path, "is of a family and is called 'best'"
 
 
 def units_shifted(board, forge):

@@ -73,6 +73,18 @@ def test_a_reference_that_leads_nowhere_is_said(board, forge, change, said):
     assert said in verdict.said
 
 
+def test_a_width_that_is_not_the_saes_is_caught(board, forge):
+    """What tables say of an SAE is made again too: all its rows may say the same and be wrong."""
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["sae"].update(d_sae=64))
+
+    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
+    [verdict] = audit(rows, host(), 1, 0)
+
+    assert verdict.outcome == "differs"
+    assert verdict.said == "the d_sae of its SAE is 64, made again 256"
+
+
 @pytest.mark.parametrize(
     ("outcomes", "line", "good"),
     [
