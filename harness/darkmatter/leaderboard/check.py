@@ -76,7 +76,9 @@ def _without_card(board: Board) -> Iterator[Finding]:
         if folder == CONTROLS:
             continue
         try:
-            check_owner(row.owner or "")
+            if check_owner(row.owner or "") != row.owner:
+                reason = f"its owner is written {row.owner!r}; on a leaderboard, in lower case"
+                yield Finding(row.file, reason, "Submit it with `darkmatter leaderboard submit`.")
         except UsageError as error:
             yield Finding(row.file, str(error), "Name the folder OWNER__SAE.")
         card_file = f"{folder}/{CARD}"

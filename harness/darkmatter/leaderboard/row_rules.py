@@ -52,6 +52,11 @@ def _identity(result: Result) -> Wrong:
     """Whether it is a finished result, on activations that have the key which is claimed."""
     if result.status != "ok":
         yield f"is {result.status} ({result.reason}); a leaderboard holds finished results", "Remove it."
+    if result.unfinished:
+        yield (
+            f"is unfinished ({result.unfinished})",
+            "Run the suite again, which makes it again, and submit that.",
+        )
     claimed = result.cache.get("key")
     if result.cache.get("kind") == "model" and claimed not in recorded_keys(result.cache):
         yield f"its activations' key {claimed!r} does not follow from their description", AGAIN
@@ -71,6 +76,8 @@ def _text(result: Result) -> Wrong:
     for name in (sae.name, *sae.members, sae.hook, sae.hook_out):
         if not is_plain(name):
             yield f"{ascii(name)[:80]} is no plain name: {PLAIN}", _RENAME
+    if not (sae.reference.isascii() and sae.reference.isprintable()):
+        yield f"its reference {ascii(sae.reference)[:80]} is not printable ASCII", _STATE
     for reason in too_much_text(result):
         yield reason, "Shorten it at its source (notes, options, metadata), and run again."
 

@@ -7,6 +7,8 @@ import shutil
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from darkmatter.leaderboard.layout import folder_of
+
 
 def other_hardware(board, forge, sae="topk-w256-k16", **settings):
     """A second row on the same SAE with another key: the later of the two by its path, and the new one."""
@@ -76,6 +78,24 @@ def family_with_a_name(board, forge):
     path = forge.row(board, sae="", evaluator="error_scaling")
     forge.edit(path, lambda raw: raw["sae"].update(name="best"))
     return path, "is of a family and is called 'best'"
+
+
+def owner_in_capitals(board, forge):
+    folder = folder_of("Alice", "topk-w256-k16")
+    shutil.copytree(board / "alice__topk-w256-k16", board / folder)
+    return forge.row(board / folder, sae=""), "its owner is written 'Alice'"
+
+
+def reference_of_look_alikes(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["sae"].update(reference="hf:m\u0435ta/sae"))
+    return path, "'hf:m\\u0435ta/sae' is not printable ASCII"
+
+
+def unfinished(board, forge):
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw.update(unfinished="the server was down"))
+    return path, "is unfinished (the server was down)"
 
 
 def units_shifted(board, forge):

@@ -85,6 +85,23 @@ def test_a_width_that_is_not_the_saes_is_caught(board, forge):
     assert verdict.said == "the d_sae of its SAE is 64, made again 256"
 
 
+def test_sums_in_another_order_are_caught(board, forge):
+    """They give the same values and nearly the same intervals, and pair each text with another."""
+    path = forge.row(board)
+    columns = load_file(forge.sidecar(path))
+    save_file(
+        {name: each if name == "unit_id" else each[::-1].copy() for name, each in columns.items()},
+        forge.sidecar(path),
+    )
+    forge.edit(path, lambda raw: None)
+
+    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
+    [verdict] = audit(rows, host(), 1, 0)
+
+    assert verdict.outcome == "differs"
+    assert "the sums of single units in its sidecar are others" in verdict.said
+
+
 @pytest.mark.parametrize(
     ("outcomes", "line", "good"),
     [

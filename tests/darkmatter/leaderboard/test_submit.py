@@ -115,6 +115,19 @@ def test_a_row_that_is_there_with_other_numbers_is_never_overwritten(made, board
     assert forge.row(board).read_bytes() == before
 
 
+def test_an_unfinished_result_is_left_out(made, tmp_path, forge):
+    """The next run makes it again under the same key, which on a leaderboard could never be corrected."""
+    results = shutil.copytree(made, tmp_path / "mine")
+    [path] = (results / "topk-w256-k16").glob("*.json")
+    forge.edit(path, lambda raw: raw.update(unfinished="the server was down"))
+
+    done = submit(results, "alice", tmp_path / "b", host(), stated=Stated(licence="MIT"))
+
+    assert done.findings == []
+    assert "topk-w256-k16 / reconstruction: unfinished (the server was down)" in done.left_out[0]
+    assert not any("topk-w256-k16" in path for path in done.added)
+
+
 def test_a_control_that_is_there_under_another_name_is_not_added_again(made, tmp_path, forge):
     """Runs call controls as they like: a second submitter's are known by their keys, and `check` passes."""
     board, stated = tmp_path / "b", Stated(licence="MIT")
