@@ -132,7 +132,7 @@ def _suite(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dic
 def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Result]:
     """A row on each SAE that shapes the result, by name: itself, its family, or all of its owner's."""
     result = row.result
-    found = {} if result.sae.members else {result.sae.name: result}
+    found = {} if result.sae.members else {_called(result): result}
     if evaluator.scope == "sae" and not evaluator.sees:
         return found
     for other in rows:
@@ -148,6 +148,11 @@ def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> d
         )
         raise _CannotError(message)
     return found
+
+
+def _called(result: Result) -> str:
+    """Its name in a suite: a run adds the hook point to a control's, and here it stands beside the name."""
+    return result.sae.name.partition("@")[0] if result.sae.is_control else result.sae.name
 
 
 def _spec(result: Result) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Sto
         raise _CannotError(str(error)) from error
     for stored in outcome.results.stored:
         made = stored.result
-        if made.sae.name == result.sae.name and made.evaluator.name == result.evaluator.name:
+        if made.sae.name == _called(result) and made.evaluator.name == result.evaluator.name:
             if is_unread(made):
                 raise _CannotError(made.reason or "its SAE cannot be read")
             return stored

@@ -26,6 +26,17 @@ def test_embedded_rows_are_made_again(board):
     assert len(found) == 5
 
 
+def test_a_control_that_is_called_by_its_hook_point_is_made_again(board, forge):
+    """A run with several hook points writes them into the names of controls, where no suite may."""
+    path = forge.row(board, sae="pca-k16")
+    forge.edit(path, lambda raw: raw["sae"].update(name="pca-k16@blocks.2.hook_resid_post"))
+    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
+
+    [verdict] = audit(rows, host(), 1, 0)
+
+    assert verdict.outcome == "same", verdict.said
+
+
 def test_a_consistent_forgery_is_caught(board, forge):
     """A value, its interval and its sidecar that fit together pass `check`; made again, they do not."""
     path = forge.row(board)
