@@ -9,7 +9,8 @@ import numpy as np
 from darkmatter.descriptors import Evaluator, Metric
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.findings import AGAIN, Finding
-from darkmatter.leaderboard.row_rules import ROUNDING, slack
+from darkmatter.leaderboard.row_rules import slack
+from darkmatter.results.follows import why_not_from_sums
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.units import Units
 from darkmatter.stats.resample import Influence, Resampler, Statistic
@@ -17,7 +18,8 @@ from darkmatter.stats.resample import Influence, Resampler, Statistic
 _OF_WIDTH = 0.1
 """How far the ends of an interval may lie from those made again, as a share of its width: numpy may
 draw other replicates one day, and two thousand others move a percentile by less than this."""
-
+_FIRST_ORDER = 3.0
+"""By which factor the width of an interval may differ from that of first-order contributions."""
 
 MAX_UNITS = 100_000
 """A file of the size that is allowed holds a dozen sums of so many; more only make the check slow."""
@@ -63,15 +65,8 @@ def _metric(metric: MetricValue, described: Metric | None, units: Units, result:
     statistic = units.statistic(metric.name, metric.value)
     if statistic is None:
         return
-    if isinstance(statistic, Influence):
-        # Contributions to a metric that is no ratio: what they add up to is its distance from itself.
-        total = float(units.columns[units.estimators[metric.name].numerator].sum())
-        if abs(total) > ROUNDING * max(abs(metric.value), 1.0):
-            yield f"{metric.name}: the contributions in its sidecar do not add up to zero ({total!r})"
-        return
-    follows = float(statistic.at(np.ones((1, len(units))))[0])
-    if not abs(follows - metric.value) <= slack(metric.value):
-        yield f"{metric.name}: is {metric.value!r}, but its sidecar gives {follows!r}"
+    if why := why_not_from_sums(metric, units):
+        yield f"{metric.name}: {why}"
     else:
         yield from _interval(metric, described, statistic, units, result)
 
@@ -90,7 +85,14 @@ def _interval(
     if made.low is None or made.high is None:
         yield f"{metric.name}: has an interval, but its sidecar gives none ({made.method})"
         return
-    room = _OF_WIDTH * (made.high - made.low) + slack(metric.value or 0.0)
+    width = made.high - made.low
+    if isinstance(statistic, Influence):
+        # Of a metric that is no ratio the sidecar has first-order contributions, which give a near interval.
+        stated_width, rounding = metric.ci_high - metric.ci_low, slack(metric.value or 0.0)
+        if max(stated_width, width) > _FIRST_ORDER * min(stated_width, width) + rounding:
+            yield f"{metric.name}: its interval is {stated_width:.6g} wide, by its sidecar {width:.6g}"
+        return
+    room = _OF_WIDTH * width + slack(metric.value or 0.0)
     stated, follows = (metric.ci_low, metric.ci_high), (made.low, made.high)
     if described is not None:
         follows = described.inside(made.low), described.inside(made.high)
