@@ -7,10 +7,12 @@ machine or run code.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from darkmatter.leaderboard.public import why_private
 from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
 from darkmatter.results.comparable import data_signature, is_unread
+from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.job import Job
@@ -34,8 +37,17 @@ from darkmatter.runs.suite import make_suite
 HERE, ELSEWHERE = (1e-9, 1e-12), (1e-6, 1e-9)
 """Relative and absolute tolerance: on the class of machine and the libraries that made a row, or not."""
 
+_OF_LARGEST = 1e-3
+"""How far the sum of one unit may be off, as a share of the largest: single rows round less evenly."""
+_ROUND_OFF = 1e-12
+"""Sums so small beside the largest of all are round-off, and others on each machine."""
+
 _NUMBERS = ("value", "ci_low", "ci_high")
 _CLASS = ("torch", "numpy", "transformers", "transformer_lens")
+
+
+Outcome = Literal["same", "differs", "exempt", "not recomputed"]
+_IN_WORDS = {"same": "the same", "differs": "different", "exempt": "exempt"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,22 @@ class Verdict:
     """What came of one row."""
 
     file: str
-    outcome: Literal["same", "differs", "exempt", "not recomputed"]
+    outcome: Outcome
     said: str = ""
+
+
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether rows were made again, and all of those are the same: what was not made again says nothing."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return not outcomes or ("same" in outcomes and "differs" not in outcomes)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many rows came to what, those that were not made again apart from those that were."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    order: tuple[Outcome, ...] = ("same", "differs", "exempt", "not recomputed")
+    shown = [f"{counts[name]} {_IN_WORDS.get(name, name)}" for name in order if counts[name]]
+    return f"{len(verdicts)} drawn: {', '.join(shown)}" if shown else "0 drawn"
 
 
 class _CannotError(Exception):
@@ -67,14 +93,16 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
     if Requirement.TRAINING in evaluator.requires:
         return Verdict(row.file, "exempt", "it trains: training rounds differently from machine to machine")
     try:
-        made = _made_again(row.result, _suite(row, rows, evaluator), host)
+        stored = _made_again(row.result, _suite(row, rows, evaluator), host)
+        made = stored.result
     except _CannotError as error:
         return Verdict(row.file, "not recomputed", str(error))
     if evaluator.sees and _was_beside_others(row.result, made):
         said = "it was made beside other SAEs than those whose references the leaderboard has"
         return Verdict(row.file, "not recomputed", said)
     relative, absolute = HERE if _same_machine(row.result, made) else ELSEWHERE
-    for reason in _differences(row.result, made, relative, absolute):
+    differences = _differences(row.result, made, relative, absolute)
+    for reason in itertools.chain(differences, _other_sums(row.stored, stored)):
         return Verdict(row.file, "differs", reason)
     return Verdict(row.file, "same", f"{len(made.metrics)} metrics within {relative:g} relative")
 
@@ -104,7 +132,7 @@ def _suite(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dic
 def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Result]:
     """A row on each SAE that shapes the result, by name: itself, its family, or all of its owner's."""
     result = row.result
-    found = {} if result.sae.members else {result.sae.name: result}
+    found = {} if result.sae.members else {_called(result): result}
     if evaluator.scope == "sae" and not evaluator.sees:
         return found
     for other in rows:
@@ -120,6 +148,11 @@ def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> d
         )
         raise _CannotError(message)
     return found
+
+
+def _called(result: Result) -> str:
+    """Its name in a suite: a run adds the hook point to a control's, and here it stands beside the name."""
+    return result.sae.name.partition("@")[0] if result.sae.is_control else result.sae.name
 
 
 def _spec(result: Result) -> dict[str, Any]:
@@ -161,16 +194,17 @@ def _text(result: Result) -> dict[str, Any]:
 # -- making it again ------------------------------------------------------------------------------
 
 
-def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Result:
+def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> StoredResult:
     try:
         outcome = Job.of(make_suite(fields), host, Progress(), 1).run(None)
     except DarkmatterError as error:
         raise _CannotError(str(error)) from error
-    for made in outcome.results:
-        if made.sae.name == result.sae.name and made.evaluator.name == result.evaluator.name:
+    for stored in outcome.results.stored:
+        made = stored.result
+        if made.sae.name == _called(result) and made.evaluator.name == result.evaluator.name:
             if is_unread(made):
                 raise _CannotError(made.reason or "its SAE cannot be read")
-            return made
+            return stored
     reasons = "; ".join(failure.reason for failure in outcome.failures)
     message = f"a run of its references gives no such row. {reasons}".strip()
     raise _CannotError(message)
@@ -223,6 +257,11 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
     if before != after and not old.sae.members and not old.sae.is_control:
         yield f"the weights at {old.sae.reference} are others: {after}, not {before}"
         return
+    for name, was, now in _described(old, new):
+        if was != now:
+            yield f"the {name} of its SAE is {was!r}, made again {now!r}"
+    if not _close(old.sae.l0, new.sae.l0, relative, absolute):
+        yield f"the l0 of its SAE is {old.sae.l0!r}, made again {new.sae.l0!r}"
     left, right = ({metric.name: metric for metric in each.metrics} for each in (old, new))
     if left.keys() != right.keys():
         yield f"made again, it has other metrics: {', '.join(sorted(left.keys() ^ right.keys())[:3])}"
@@ -231,6 +270,33 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
             a, b = _number(left[name], number), _number(right[name], number)
             if not _close(a, b, relative, absolute):
                 yield f"{name}: {number} is {a!r}, made again {b!r}"
+
+
+def _other_sums(old: StoredResult, new: StoredResult) -> Iterator[str]:
+    """Sums that are of other units: in another order they give the same values, and other comparisons."""
+    try:
+        left, right = old.units(), new.units()
+    except ValueError as error:
+        yield f"its sidecar cannot be used: {error}"
+        return
+    if left is None or right is None:
+        if left is not right:
+            yield "made again, it has a sidecar" if left is None else "made again, it has no sidecar"
+        return
+    largest = max((float(abs(column).max()) for column in right.columns.values()), default=0.0)
+    for name in sorted(left.columns):
+        a, b = left.columns[name], right.columns.get(name)
+        if b is None or a.shape != b.shape:
+            yield f"{name}: made again, its sidecar has no such sums of as many units"
+        elif not abs(a - b).max() <= _OF_LARGEST * abs(b).max() + _ROUND_OFF * largest:
+            yield f"{name}: the sums of single units in its sidecar are others, made again"
+
+
+def _described(old: Result, new: Result) -> Iterator[tuple[str, Any, Any]]:
+    """What tables say of an SAE beside its numbers."""
+    yield "d_in", old.sae.d_in, new.sae.d_in
+    yield "d_sae", old.sae.d_sae, new.sae.d_sae
+    yield "architecture", old.sae.metadata.get("architecture"), new.sae.metadata.get("architecture")
 
 
 def _number(metric: MetricValue, field: str) -> float | None:

@@ -26,9 +26,9 @@ HOW_TO_READ = (
     ),
     (
         "Bold: the best SAE of a column, controls aside. =: cannot be told apart from the best: the paired "
-        "95% interval of the difference, Holm-adjusted within the column, contains 0, or there is none. A "
-        "column without any such interval has no best: no difference in it was tested. More active latents "
-        "reconstruct better: compare at equal l0."
+        "95% interval of the difference, Holm-adjusted over all pairs of the column, contains 0, or there is "
+        "none. A column without any such interval has no best: no difference in it was tested. More active "
+        "latents reconstruct better: compare at equal l0."
     ),
     f"{UNDEFINED}: no value, for the reason in the note.",
 )

@@ -122,20 +122,22 @@ def _called(results: ResultSet, name: str) -> list[StoredResult]:
 def _drafted(first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool) -> Drafted:
     """All metrics of results that match, with notes on what does not."""
     paired = PairedUnits()
+    called = _titles([*first, *second])
     drafts: list[Draft] = []
     notes: dict[str, None] = {}
     partners = _partners(first, second, by_name=by_name)
     for index, entry in enumerate(first):
         if index not in partners:
-            notes[f"only in A: {_title(entry)}"] = None
+            notes[f"only in A: {called[id(entry)]}"] = None
             continue
         partner = second[partners[index]]
         for note in hardware_notes(entry.result, partner.result):
-            notes[f"{_title(entry)}: {note}"] = None
+            notes[f"{called[id(entry)]}: {note}"] = None
         drafts.extend(_compare_results(entry, partner, paired))
         paired.forget_spreads()
     used = set(partners.values())
-    notes.update((f"only in B: {_title(entry)}", None) for i, entry in enumerate(second) if i not in used)
+    unmatched = [entry for index, entry in enumerate(second) if index not in used]
+    notes.update((f"only in B: {called[id(entry)]}", None) for entry in unmatched)
     return drafts, list(notes)
 
 
@@ -183,10 +185,18 @@ def _distance(a: StoredResult, b: StoredResult) -> tuple[int, bool, int]:
     return len(reasons), other_weights, len(hardware)
 
 
-def _title(entry: StoredResult) -> str:
-    result = entry.result
-    options = f" {config_text(result.config)}" if result.config else ""
-    return f"{result.sae.name}, {result.evaluator.name}{options} at {place_of(result).title}"
+def _titles(entries: Sequence[StoredResult]) -> dict[int, str]:
+    """What each result is called by its id; options stand there only where they tell results apart."""
+    options: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in entries:
+        result = entry.result
+        options[result.sae.name, result.evaluator.name].add(config_text(result.config))
+    made = {}
+    for entry in entries:
+        sae, evaluator = entry.result.sae, entry.result.evaluator.name
+        told = f" {config_text(entry.result.config)}" if len(options[sae.name, evaluator]) > 1 else ""
+        made[id(entry)] = f"{sae.name}, {evaluator}{told} at {place_of(entry.result).title}"
+    return made
 
 
 def _compare_results(

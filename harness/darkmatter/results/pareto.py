@@ -1,8 +1,8 @@
 """Which SAEs are on the front of error and L0, and which are dominated by which.
 
 B is dominated where another SAE has no more active latents and a better value of the metric. Whether the
-difference exceeds chance is judged as everywhere: paired, on the same units, Holm-adjusted over the SAEs of
-the front that are behind another.
+difference exceeds chance is judged as everywhere: paired, on the same units, Holm-adjusted over all pairs of
+these SAEs, since the data choose which of them are looked at.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ HOW_TO_READ = (
     ),
     (
         "Dominated by: of the SAEs with at most this L0, the one with the best value; the paired 95% "
-        "interval of the difference, Holm-adjusted over all that are not on the front, excludes 0. How many "
-        "more have a better value is counted behind it."
+        "interval of the difference, Holm-adjusted over all pairs of these SAEs, excludes 0. How many more "
+        "dominate it is counted behind it."
     ),
     (
         "Ties with: behind that SAE by value, but the interval contains 0, or there is none: it cannot be "
@@ -99,7 +99,7 @@ def standings(entries: Mapping[str, Entry]) -> list[Standing]:
         for name, each in zip(names, behind, strict=True)
         if each is not None
     ]
-    ties = iter(tested_ties(pairs, PairedUnits()))
+    ties = iter(tested_ties(pairs, PairedUnits(), among=len(names)))
     found = []
     for name, each in zip(names, behind, strict=True):
         place = Standing(name, entries[name], _l0(entries[name]))
@@ -148,7 +148,7 @@ def _block(metric: str, found: Sequence[Standing]) -> Block:
     columns = (
         Column("", "l0", "L0"),
         Column("", metric, f"{metric}{arrow}"),
-        Column("", "front", "front"),
+        Column("", "front", "front", words=True),
     )
     return Block(f"{metric} and L0", columns, tuple(_row(place) for place in found))
 

@@ -29,7 +29,7 @@ class PairedUnits:
 
     def difference(self, a: Entry, b: Entry) -> Difference | str:
         """The paired difference a - b, or the reason why there is none."""
-        left, right = self._of(a[0]), self._of(b[0])
+        left, right = self.units(a[0]), self.units(b[0])
         if left is None or right is None:
             return "no per-unit sums are stored"
         if left.kind != right.kind or not np.array_equal(left.ids, right.ids):
@@ -44,7 +44,8 @@ class PairedUnits:
         """Free what was computed for the metrics so far; the units stay."""
         self._spreads.clear()
 
-    def _of(self, entry: StoredResult) -> Units | None:
+    def units(self, entry: StoredResult) -> Units | None:
+        """The sums of a result, read once."""
         if id(entry) not in self._units:
             self._units[id(entry)] = entry.units()
         return self._units[id(entry)]
@@ -69,9 +70,9 @@ class PairedUnits:
 def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
     """The best SAE of a column and those that cannot be told from it, by name.
 
-    The family of Holm's procedure is the column: the best against each of the others. Without an interval
-    nothing is won: an SAE that could not be tested against the best ties with it, and where none could be,
-    the best value is no tested best and nothing is marked.
+    The best is chosen by the data, so the family of Holm's procedure is all pairs of the column. Without
+    an interval nothing is won: an SAE that could not be tested against the best ties with it, and where
+    none could be, the best value is no tested best and nothing is marked.
     """
     usable = {name: entry for name, entry in column.items() if entry[1].value is not None}
     direction = {entry[1].higher_is_better for entry in usable.values()}
@@ -81,7 +82,7 @@ def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
     sign = 1.0 if direction.pop() else -1.0
     best = max(usable, key=lambda name: sign * _value(usable[name]))
     others = [name for name in usable if name != best]
-    ties = tested_ties([(usable[best], usable[name]) for name in others], paired)
+    ties = tested_ties([(usable[best], usable[name]) for name in others], paired, among=len(usable))
     if all(is_tie is None for is_tie in ties):
         return {}
     made: dict[str, Mark] = {best: "best"}
@@ -89,14 +90,18 @@ def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
     return made
 
 
-def tested_ties(pairs: Sequence[tuple[Entry, Entry]], paired: PairedUnits) -> list[bool | None]:
-    """For each pair of one family whether its difference may be zero; None where it has no interval.
+def tested_ties(
+    pairs: Sequence[tuple[Entry, Entry]], paired: PairedUnits, *, among: int
+) -> list[bool | None]:
+    """For each pair whether its difference may be zero; None where it has no interval.
 
-    The pairs are all that these metrics are compared for: what was computed for it is freed.
+    Their values chose these pairs among those of ``among`` SAEs, which are the family. What was computed
+    for these metrics is freed.
     """
     found = [paired.difference(a, b) for a, b in pairs]
     paired.forget_spreads()
-    judged = iter(holm_intervals([each for each in found if isinstance(each, Difference)]))
+    differences = [each for each in found if isinstance(each, Difference)]
+    judged = iter(holm_intervals(differences, of=among * (among - 1) // 2))
     return [next(judged).is_tie if isinstance(each, Difference) else None for each in found]
 
 

@@ -272,6 +272,15 @@ def test_what_could_not_be_tested_ties_with_the_tested_best():
     assert marks_of(table, "a", "b", "bare") == ["best", "", "tie"]
 
 
+def test_the_best_is_picked_from_all_pairs():
+    """The more SAEs there are to pick the best from, the more a difference must show to count."""
+    pair = [with_fvu("a", 0.02), with_fvu("near", 0.02002)]
+    many = [*pair, *(with_fvu(f"far{i}", 0.05) for i in range(10))]
+
+    assert marks_of(build_table(ResultSet(pair)), "a", "near") == ["best", ""]
+    assert marks_of(build_table(ResultSet(many)), "a", "near", "far0") == ["best", "tie", ""]
+
+
 def test_a_comparison_keeps_no_replicates():
     """What was computed for a column is freed once it is marked: large folders fit in memory."""
     paired = PairedUnits()

@@ -39,6 +39,15 @@ def test_noise_does_not_take_an_sae_off_the_front():
     assert places(sae("a", 0.02, 16.0), sae("b", 0.020001, 16.0))["b"] == "ties with a"
 
 
+def test_who_is_looked_at_is_picked_from_all_pairs():
+    """Among more SAEs a difference must show more before one is said to be dominated."""
+    pair = [sae("a", 0.02, 16.0), sae("near", 0.02002, 16.0)]
+    many = [*pair, *(sae(f"far{i}", 0.05, 16.0) for i in range(10))]
+
+    assert places(*pair)["near"] == "dominated by a"
+    assert places(*many)["near"] == "ties with a"
+
+
 def test_without_sums_nobody_is_said_to_be_dominated():
     """Where no interval can be had, a difference is no proof."""
     bare = [StoredResult(sae(name, value, 16.0).result) for name, value in (("a", 0.02), ("b", 0.09))]

@@ -16,7 +16,7 @@ import pytest
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
 from darkmatter.testing.results import sample_result
-from darkmatter_plugins.reporters.page import plotting, render
+from darkmatter_plugins.reporters.page import markup, plotting, render
 from darkmatter_plugins.reporters.page.charts import charts
 
 
@@ -263,3 +263,12 @@ def test_equal_saes_share_the_front_of_the_figure():
     (front, *_) = charts(build_table(ResultSet(entries)).sections[0])
 
     assert len(front.figure["data"][0]["x"]) == 3
+
+
+def test_names_break_between_their_parts():
+    """On a phone a name goes on in the next line where a part of it begins; numbers are not cut."""
+    assert markup.breakable("family:blocks.2.hook_out@x") == (
+        "family:<wbr>blocks.2.<wbr>hook_<wbr>out@<wbr>x"
+    )
+    assert markup.breakable("0.0005") == "0.0005"
+    assert markup.breakable("a_<b>") == "a_&lt;b&gt;"
