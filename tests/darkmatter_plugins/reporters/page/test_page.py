@@ -257,6 +257,21 @@ def test_the_line_of_a_closed_sae_says_which_configuration_its_numbers_are_of():
     assert re.search(r"reconstruction \(c=2\): fvu 0\.0\d+, reconstruction \(c=4\): fvu 0\.0\d+", text)
 
 
+def test_controls_beside_an_anatomy_are_of_its_configuration():
+    """A control that was measured with other options is no yardstick for these numbers."""
+    entries = [
+        sample_result(name, {"fvu": fvu * c, "l0": 16.0}, config={"c": c}, is_control=name == "pca")
+        for c in (1, 2)
+        for name, fvu in (("a", 0.02), ("pca", 0.3))
+    ]
+    text = " ".join(Reader(render.render(build_table(ResultSet(entries)))).text)
+
+    for c, fvu in ((1, 0.3), (2, 0.6)):
+        said = text.split(f"Anatomy of the error: reconstruction (c={c})")[1]
+        found = re.search(r"pca: missed in all\s+l0 \S+\s+([\d.]+)", said)
+        assert float(found[1]) == pytest.approx(fvu, rel=0.05)
+
+
 def test_equal_saes_share_the_front_of_the_figure():
     """The line of a figure joins whom `table --pareto` calls the front."""
     entries = [sample_result(name, {"fvu": 0.02, "l0": 16.0}) for name in ("a", "b", "c")]
