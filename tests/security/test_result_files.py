@@ -78,6 +78,7 @@ CONTENTS = {
     "long evaluator": (lambda raw: raw["evaluator"].update(name="e" * 513), "at most 512 characters"),
     "long member": (lambda raw: raw["sae"].update(members=["m" * 513]), "at most 512 characters"),
     "half a character": (lambda raw: raw["sae"].update(name="\ud800"), "unicode"),
+    "a metric twice": (lambda raw: raw.update(metrics=raw["metrics"] * 2), "the metric 'fvu' occurs 2 times"),
     "rows": (lambda raw: raw["metrics"][0].update(n=BIG), "less than or equal to"),
     "width": (lambda raw: raw["sae"].update(d_sae=BIG), "less than or equal to"),
     "negative width": (lambda raw: raw["sae"].update(d_in=-1), "greater than or equal to 0"),

@@ -6,6 +6,7 @@ and a reason; NaN and infinity never reach a file.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -138,6 +139,16 @@ class Result(Record):
             message = f"the seed is {seed!r:.40}, expected a whole number of 0 or more"
             raise ValueError(message)
         return analysis
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[MetricValue, ...]) -> tuple[MetricValue, ...]:
+        """A table has one place for a metric of a result."""
+        for name, count in Counter(metric.name for metric in metrics).most_common(1):
+            if count > 1:
+                message = f"the metric {name!r} occurs {count} times"
+                raise ValueError(message)
+        return metrics
 
     @property
     def is_final(self) -> bool:
