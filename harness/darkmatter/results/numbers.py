@@ -60,5 +60,12 @@ def _nonzero(value: float, decimals: int, width: float) -> str:
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sort key under which ``width2`` comes before ``width10``."""
-    parts = re.split(r"(\d+)", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part]
+    return [_part_key(part) for part in re.split(r"([0-9]+)", text) if part]
+
+
+def _part_key(part: str) -> tuple[int, int, str]:
+    """A run of digits by length, then as text: a stranger's may be too long for a number."""
+    if part[0] not in "0123456789":
+        return (1, 0, part.lower())
+    digits = part.lstrip("0")
+    return (0, len(digits), digits)

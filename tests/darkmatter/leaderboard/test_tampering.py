@@ -178,7 +178,7 @@ def range_violated(board, forge):
 def not_finite(board, forge):
     path = forge.row(board)
     path.write_text(path.read_text().replace('"value": 16.0', '"value": NaN', 1))
-    return path, "contains NaN"
+    return path, "holds the constant NaN"
 
 
 def controls_removed(board, forge):

@@ -44,3 +44,11 @@ def test_natural_order_counts_numbers():
     names = ["w10", "w9", "blocks.10", "blocks.2", "Alpha", "²"]
 
     assert sorted(names, key=natural_key) == ["Alpha", "blocks.2", "blocks.10", "w9", "w10", "²"]
+
+
+def test_digits_of_any_length_sort_as_numbers():
+    """A run of digits may be longer than Python turns into a number; zeros before it do not count."""
+    names = ["w" + "9" * 5000, "w1" + "0" * 5000, "w" + "0" * 5000 + "8", "w12"]
+
+    assert sorted(names, key=natural_key) == [names[2], names[3], names[0], names[1]]
+    assert natural_key("w007") == natural_key("w7")
