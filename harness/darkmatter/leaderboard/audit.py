@@ -1,7 +1,7 @@
 """``darkmatter leaderboard audit``: make rows again from what they record, and compare.
 
 Only public references are followed: nothing that a stranger wrote makes this read a path of the
-machine or run code.
+machine, use a network, spend money or run code. What they name must be on the machine already.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import contextlib
 import math
 import os
 import random
+import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,18 @@ from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.embedded import is_embedded
 from darkmatter.errors import DarkmatterError
 from darkmatter.fetching.record import records_folder
-from darkmatter.leaderboard.board import BoardRow
+from darkmatter.leaderboard.board import Board, BoardRow
+from darkmatter.leaderboard.findings import Finding
+from darkmatter.leaderboard.layout import sidecar_of
 from darkmatter.leaderboard.public import why_private
+from darkmatter.leaderboard.reach import refuse_reaching
 from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
+from darkmatter.references import parse_reference
 from darkmatter.results.comparable import data_signature, is_unread
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import choose_evaluators
 from darkmatter.runs.job import Job
 from darkmatter.runs.keys import provenance
 from darkmatter.runs.suite import make_suite
@@ -35,6 +42,9 @@ HERE, ELSEWHERE = (1e-9, 1e-12), (1e-6, 1e-9)
 """Relative and absolute tolerance: on the class of machine and the libraries that made a row, or not."""
 
 _NUMBERS = ("value", "ci_low", "ci_high")
+_TEXT = ("path", "field", "context_length", "bos", "packing", "document_limit", "contexts_requested")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _CLASS = ("torch", "numpy", "transformers", "transformer_lens")
 
 
@@ -51,12 +61,34 @@ class _CannotError(Exception):
     """Why a row cannot be made again here."""
 
 
+def without_findings(board: Board, findings: Sequence[Finding]) -> list[BoardRow]:
+    """The rows of which, and of whose sidecars, ``check`` says nothing: what it faults is not followed."""
+    faulty = {finding.file for finding in findings}
+    return [row for row in board.rows if not {row.file, sidecar_of(row.file)} & faulty]
+
+
 def audit(rows: Sequence[BoardRow], host: PluginHost, n: int, seed: int) -> Iterator[Verdict]:
-    """Make ``n`` rows again, drawn by the seed; activations are kept in between, and no longer."""
-    drawn = random.Random(seed).sample(list(rows), min(n, len(rows)))  # noqa: S311 - a draw, not a secret
-    with _temporary_cache():
-        for row in sorted(drawn, key=lambda row: row.file):
+    """Make ``n`` rows again, drawn by the seed; activations are kept in between, and no longer.
+
+    ``rows`` are those without findings.
+    """
+    with _offline(), _temporary_cache():
+        for row in sorted(drawn(rows, n, seed), key=lambda row: row.file):
             yield _verdict(row, rows, host)
+
+
+def drawn(rows: Sequence[BoardRow], n: int, seed: int) -> list[BoardRow]:
+    """Rows of as many evaluators as there can be among ``n``: the common ones do not crowd out the others."""
+    draw = random.Random(seed)  # noqa: S311 - a draw, not a secret
+    of_evaluator: dict[str, list[BoardRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.file):
+        of_evaluator[row.result.evaluator.name].append(row)
+    piles = [draw.sample(pile, len(pile)) for _, pile in sorted(of_evaluator.items())]
+    found: list[BoardRow] = []
+    while len(found) < min(n, len(rows)):
+        left = [pile for pile in piles if pile]
+        found += [pile.pop() for pile in draw.sample(left, len(left))]
+    return found[:n]
 
 
 def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdict:
@@ -67,6 +99,7 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
     if Requirement.TRAINING in evaluator.requires:
         return Verdict(row.file, "exempt", "it trains: training rounds differently from machine to machine")
     try:
+        _refuse_reaching(row.result, host)
         made = _made_again(row.result, _suite(row, rows, evaluator), host)
     except _CannotError as error:
         return Verdict(row.file, "not recomputed", str(error))
@@ -77,6 +110,17 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
     for reason in _differences(row.result, made, relative, absolute):
         return Verdict(row.file, "differs", reason)
     return Verdict(row.file, "same", f"{len(made.metrics)} metrics within {relative:g} relative")
+
+
+def _refuse_reaching(result: Result, host: PluginHost) -> None:
+    """Whatever plugin a row names, with its options, stays within the run."""
+    try:
+        choose_evaluators(host, {result.evaluator.name: result.config}, judge=refuse_reaching)
+        if result.sae.is_control:
+            reference = parse_reference(result.sae.reference)
+            refuse_reaching(host.get("baselines", reference.target), reference.fields)
+    except DarkmatterError as error:
+        raise _CannotError(str(error)) from error
 
 
 # -- from a row to a suite ------------------------------------------------------------------------
@@ -138,24 +182,42 @@ def _model(result: Result) -> dict[str, Any]:
     if not isinstance(described, dict) or not isinstance(described.get("name"), str):
         message = "its activations were given as a file, and only their hash is known"
         raise _CannotError(message)
-    if not is_embedded(described["name"]) and "/" not in described["name"]:
-        message = f"its model {described['name']!r} is known by a folder's name alone"
+    kept = {name: described.get(name) for name in ("name", "dtype", "processing")}
+    if is_embedded(described["name"]):
+        return {**kept, "device": "cpu"}
+    name = described["name"].removeprefix("hf:")
+    if name.startswith(("/", ".", "~")):
+        message = f"its model {name!r} is a path"
         raise _CannotError(message)
-    if described["name"].startswith(("/", ".", "~")):
-        message = f"its model {described['name']!r} is a path"
+    if "/" not in described["name"]:
+        message = f"its model {name!r} is known by a folder's name alone"
         raise _CannotError(message)
-    kept = {name: described.get(name) for name in ("name", "revision", "dtype", "processing")}
-    return {**kept, "device": "cpu"}
+    # With hf: it is the Hub's, even where the submission has a folder of that name.
+    return {**kept, "name": f"hf:{name}", "revision": _revision(described), "device": "cpu"}
+
+
+def _revision(described: dict[str, Any]) -> str | None:
+    """The commit that was read, where it is known; else what was asked for."""
+    fingerprint, revision = described.get("fingerprint"), described.get("revision")
+    if isinstance(fingerprint, str) and _COMMIT.fullmatch(fingerprint):
+        return fingerprint
+    if revision is None or (isinstance(revision, str) and _REVISION.fullmatch(revision)):
+        return revision
+    message = f"its model's revision {revision!r} is no branch, tag or commit"
+    raise _CannotError(message)
 
 
 def _text(result: Result) -> dict[str, Any]:
-    described = result.cache["text"]
-    path = described.get("path")
+    described = result.cache.get("text")
+    if not isinstance(described, dict) or (lacking := [name for name in _TEXT if name not in described]):
+        message = f"its account of the text lacks {', '.join(lacking)}" if described else "it names no text"
+        raise _CannotError(message)
+    path = described["path"]
     if not isinstance(path, str) or not (is_embedded(path) or path.startswith("hf:")):
         message = f"its text {path!r} is known by a file's name and its hash alone"
         raise _CannotError(message)
-    names = ("path", "field", "context_length", "bos", "packing", "document_limit")
-    return {**{name: described[name] for name in names}, "contexts": described["contexts_requested"]}
+    kept = {name: described[name] for name in _TEXT if name != "contexts_requested"}
+    return {**kept, "contexts": described["contexts_requested"]}
 
 
 # -- making it again ------------------------------------------------------------------------------
@@ -174,6 +236,19 @@ def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Res
     reasons = "; ".join(failure.reason for failure in outcome.failures)
     message = f"a run of its references gives no such row. {reasons}".strip()
     raise _CannotError(message)
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """The Hub's libraries find what is on the machine; they read this when they are first imported."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager
