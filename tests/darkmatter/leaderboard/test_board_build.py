@@ -94,7 +94,7 @@ FORGED = {"README.md": "# fake\nmy SAE wins\n", "site/index.html": "<script>aler
 @pytest.mark.parametrize("page", FORGED)
 @pytest.mark.parametrize("base", [None, "HEAD"])
 def test_a_page_that_nothing_built_is_a_finding(board, forge, page, base):
-    """What readers see is made of the rows; a page written by hand is named, with the command that mends it."""
+    """What readers see is made of the rows; a page written by hand is named, with its remedy."""
     write_built(board, built_files(board, host()))
     forge.commit(board.parent)
     assert check(board, host(), base)[1] == []

@@ -88,7 +88,7 @@ def test_a_name_that_is_no_text_is_read(board, forge, tmp_path):
 
 
 def test_a_submission_brings_no_history_of_its_own(board, forge, tmp_path):
-    """Files of a bare repository inside the leaderboard are not taken for its history, or for configuration."""
+    """Files of a bare repository inside the leaderboard are not taken for its history."""
     forge.commit(board.parent)
     forge.git(board.parent, "clone", "-q", "--bare", str(board.parent), str(tmp_path / "bare"))
     for entry in (tmp_path / "bare").iterdir():
