@@ -77,6 +77,11 @@ class Metric:
             return name.startswith(self.name[:-2])
         return name == self.name
 
+    def inside(self, value: float) -> float:
+        """The nearest number in the range: with few units, the ends of intervals reach beyond it."""
+        value = value if self.low is None else max(value, self.low)
+        return value if self.high is None else min(value, self.high)
+
 
 def import_named(target: str | Callable[..., Any], owner: str) -> Any:
     """The object called ``package.module:object``; anything but a string is returned as it is."""

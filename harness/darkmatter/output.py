@@ -35,7 +35,7 @@ class EvalOutput:
         self._evaluator = evaluator
         self._resampler = resampler
         self._n = n_rows
-        self.n_units = resampler.n_units
+        self.n_units, self.unit_kind = resampler.n_units, resampler.unit
         self._why_no_interval = ""
         self._given: set[str] = set()
 
@@ -80,10 +80,13 @@ class EvalOutput:
         kind = Estimator(numerator=numerator, denominator=denominator, complement=complement)
         self._add(name, value, interval, kind)
 
-    def statistic(self, name: str, statistic: Statistic, linearised: Influence) -> None:
+    def statistic(
+        self, name: str, statistic: Statistic, linearised: Influence, *, is_smooth: bool = True
+    ) -> None:
         """A metric that is no ratio of sums: resampled as it is, kept as contributions per unit.
 
-        Contributions that are no numbers are not kept, so that two SAEs are not compared by them.
+        Contributions that are no numbers are not kept, so that two SAEs are not compared by them. Neither
+        are those of a statistic that is not smooth: to first order it differs from itself by too much.
         """
         import numpy as np
 
@@ -92,7 +95,7 @@ class EvalOutput:
             return
         key = f"{name}:influence"
         kind = None
-        if math.isfinite(linearised.value) and np.isfinite(linearised.contributions).all():
+        if is_smooth and math.isfinite(linearised.value) and np.isfinite(linearised.contributions).all():
             self.columns[key] = linearised.contributions
             kind = Estimator(kind="influence", numerator=key)
         self._add(name, linearised.value, self._resampler.interval(statistic), kind)
@@ -141,13 +144,12 @@ class EvalOutput:
         )
 
     def _inside(self, name: str, interval: Interval) -> tuple[float | None, float | None]:
-        """The interval cut to the metric's range: with few units, t quantiles reach beyond it."""
+        """The interval cut to the metric's range."""
         metric = self._evaluator.metric(name)
         low, high = interval.low, interval.high
-        if metric is not None and low is not None and high is not None:
-            low = low if metric.low is None else max(low, metric.low)
-            high = high if metric.high is None else min(high, metric.high)
-        return low, high
+        if metric is None or low is None or high is None:
+            return low, high
+        return metric.inside(low), metric.inside(high)
 
     def _value(self, name: str, **fields: Any) -> MetricValue:
         meaning: Metric | None = self._evaluator.metric(name)

@@ -57,6 +57,16 @@ def test_a_mean_of_nothing_is_undefined(values):
     assert "latents" in out.metrics[0].reason
 
 
+def test_contributions_of_a_jumping_statistic_are_not_kept():
+    """Two SAEs are not compared by first-order contributions where those are far from the statistic."""
+    linear = Influence(0.5, np.linspace(-0.1, 0.1, 10))
+    out = output()
+    out.statistic("score", linear, linear, is_smooth=False)
+
+    assert out.metrics[0].value == 0.5
+    assert out.estimators == {}
+
+
 def test_a_metric_is_given_once():
     """Two values of one name would be two rows that no table can tell apart."""
     out = output()

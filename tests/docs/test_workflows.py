@@ -159,6 +159,7 @@ INPUTS = {
     "BASELINE": "baseline",
     "MAX_REGRESSION": "2%",
     "METRICS": "",
+    "REQUIRE_ALL": "false",
     "ARTIFACT": "report",
 }
 
@@ -181,6 +182,7 @@ def test_good_inputs_are_taken(job):
         ({"BASELINE": "$(touch hacked)"}, "baseline names no folder"),
         ({"MAX_REGRESSION": "2%; touch hacked"}, "max-regression"),
         ({"METRICS": "a.b=1%\n$(touch hacked)"}, "metrics"),
+        ({"REQUIRE_ALL": "yes"}, "require-all"),
         ({"ARTIFACT": "../x"}, "artifact"),
     ],
 )
@@ -208,6 +210,20 @@ def test_the_check_of_the_action(job, results, passed):
     assert job.output.read_text() == f"passed={passed}\n"
     assert "3%" in job.summary.read_text()
     assert {path.name for path in (job.temp / "darkmatter-check").iterdir()} == {"junit.xml", "summary.md"}
+
+
+def test_the_action_can_require_all(job):
+    """The input reaches the command: what the baseline lacks is red only where that is asked for."""
+    job.tool("temp/darkmatter/bin/darkmatter", DARKMATTER)
+    added = sample_result("added", units=sample_units({"fvu": 0.02}, n_units=100))
+    same = sample_result(units=sample_units({"fvu": 0.02}, n_units=100))
+    with ResultStore.open(job.checkout / "more") as store:
+        for stored in (same, added):
+            store.write(stored.result, stored.units())
+    text, given = script(ROOT / "action.yml", "Check"), INPUTS | {"RESULTS": "more"}
+
+    assert job.run(text, **given).returncode == 0
+    assert job.run(text, **given | {"REQUIRE_ALL": "true"}).returncode == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ at the chance of any false difference is 5%, and the many that are not shown cos
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -114,19 +115,20 @@ def _called(results: ResultSet, name: str) -> list[StoredResult]:
 def _drafted(first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool) -> Drafted:
     """All metrics of results that match, with notes on what does not."""
     paired = PairedUnits()
+    called = _titles([*first, *second])
     drafts: list[Draft] = []
     notes: dict[str, None] = {}
     used: set[int] = set()
     for entry in first:
         partner = _partner(entry, second, used, by_name=by_name)
         if partner is None:
-            notes[f"only in A: {_title(entry)}"] = None
+            notes[f"only in A: {called[id(entry)]}"] = None
             continue
         used.add(id(partner))
         for note in hardware_notes(entry.result, partner.result):
-            notes[f"{_title(entry)}: {note}"] = None
+            notes[f"{called[id(entry)]}: {note}"] = None
         drafts.extend(_compare_results(entry, partner, paired))
-    notes.update((f"only in B: {_title(entry)}", None) for entry in second if id(entry) not in used)
+    notes.update((f"only in B: {called[id(entry)]}", None) for entry in second if id(entry) not in used)
     return drafts, list(notes)
 
 
@@ -152,10 +154,18 @@ def _partner(
     return min(candidates, key=lambda other: len(why_not_comparable(result, other.result)), default=None)
 
 
-def _title(entry: StoredResult) -> str:
-    result = entry.result
-    options = f" {config_text(result.config)}" if result.config else ""
-    return f"{result.sae.name}, {result.evaluator.name}{options} at {result.sae.hook or 'activations'}"
+def _titles(entries: Sequence[StoredResult]) -> dict[int, str]:
+    """What each result is called by its id; options stand there only where they tell results apart."""
+    options: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in entries:
+        result = entry.result
+        options[result.sae.name, result.evaluator.name].add(config_text(result.config))
+    made = {}
+    for entry in entries:
+        sae, evaluator = entry.result.sae, entry.result.evaluator.name
+        told = f" {config_text(entry.result.config)}" if len(options[sae.name, evaluator]) > 1 else ""
+        made[id(entry)] = f"{sae.name}, {evaluator}{told} at {sae.hook or 'activations'}"
+    return made
 
 
 def _compare_results(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ HOW_TO_READ = (
     "No interval: the metric is not made of sums over units, so chance cannot be told from change.",
 )
 
-_COLUMNS = ("A", "B", "B - A", "B is")
+_VERDICT = "B is"
+_COLUMNS = ("A", "B", "B - A", _VERDICT)
 
 
 def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Table:
@@ -30,13 +31,19 @@ def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Ta
     shown = [metric for metric in comparison.metrics if all_metrics or metric.primary]
     footnotes: dict[str, int] = {}
     return Table(
-        title=f"A = {comparison.a}, B = {comparison.b}",
+        title=f"A = {comparison.a}, B = {comparison.b}{_counted(shown)}",
         sections=tuple(_sections(shown, footnotes)),
         how_to_read=HOW_TO_READ,
         footnotes=tuple(footnotes),
         missing=comparison.notes,
         rows=comparison.rows(all_metrics=all_metrics),
     )
+
+
+def _counted(shown: Sequence[ComparedMetric]) -> str:
+    """How many rows have each verdict; a page of rows is read after that."""
+    counts = Counter(metric.verdict for metric in shown)
+    return f": {', '.join(f'{count} {verdict}' for verdict, count in counts.most_common())}" if shown else ""
 
 
 def _sections(shown: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Section]:
@@ -54,7 +61,7 @@ def _blocks(metrics: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Ite
     for metric in metrics:
         by_evaluator[metric.evaluator].append(metric)
     for evaluator, members in by_evaluator.items():
-        columns = tuple(Column(evaluator, title, title) for title in _COLUMNS)
+        columns = tuple(Column(evaluator, title, title, words=title == _VERDICT) for title in _COLUMNS)
         rows = tuple(_row(metric, footnotes) for metric in members)
         yield Block(evaluator, columns, rows, heading="metric")
 

@@ -132,7 +132,7 @@ def _block(metric: str, found: Sequence[Place]) -> Block:
     columns = (
         Column("", "l0", "L0"),
         Column("", metric, f"{metric}{arrow}"),
-        Column("", "front", "front"),
+        Column("", "front", "front", words=True),
     )
     return Block(f"{metric} and L0", columns, tuple(_row(place) for place in found))
 

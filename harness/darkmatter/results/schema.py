@@ -111,6 +111,10 @@ class Result(Record):
         default=None, description="what could not be found out; the next run makes this result again"
     )
     sae: SAERecord
+    beside: tuple[str, ...] | None = Field(
+        default=None,
+        description="names of other SAEs that shaped it, where its evaluator looks at others",
+    )
     evaluator: EvaluatorRecord
     config: dict[str, Any]
     cache: dict[str, Any] = Field(description="key and description of the activations")

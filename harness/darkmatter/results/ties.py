@@ -26,7 +26,7 @@ class PairedUnits:
 
     def difference(self, a: Entry, b: Entry) -> Difference | str:
         """The paired difference a - b, or the reason why there is none."""
-        left, right = self._of(a[0]), self._of(b[0])
+        left, right = self.units(a[0]), self.units(b[0])
         if left is None or right is None:
             return "no per-unit sums are stored"
         if left.kind != right.kind or not np.array_equal(left.ids, right.ids):
@@ -37,7 +37,8 @@ class PairedUnits:
         difference = difference_of(self._resampler(a[0], left), first, second)
         return difference.reason if difference.error is None else difference
 
-    def _of(self, entry: StoredResult) -> Units | None:
+    def units(self, entry: StoredResult) -> Units | None:
+        """The sums of a result, read once."""
         if id(entry) not in self._units:
             self._units[id(entry)] = entry.units()
         return self._units[id(entry)]

@@ -47,6 +47,8 @@ class Measuring:
         dtype = candidate.draft.dtype
         key = self.recorder.key(chosen, candidate.known_as, candidate.hooks, dtype, identities(beside))
         draft = candidate.result_draft(key, chosen)
+        if chosen.evaluator.sees:
+            draft = replace(draft, beside=tuple(sorted(each.name for each in beside)))
         made = self._one(draft, candidate, candidate.evaluators[chosen.evaluator.name], beside)
         took = {**timings, "evaluator_s": time.perf_counter() - started}
         self.recorder.write(made, chosen, candidate.hooks, took)
@@ -101,7 +103,7 @@ class Measuring:
         try:
             with self.recorder.progress.task(name):
                 output = evaluator.run(context)
-            return finished_result(draft, output, self.selection)
+            return finished_result(draft, output)
         except Exception as error:
             if is_out_of_room(error):
                 raise

@@ -13,7 +13,6 @@ from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import EvaluatorRecord, Result, SAERecord
 from darkmatter.results.units import Units
 from darkmatter.runs.chosen import Chosen, Hooks
-from darkmatter.stream.chunk import RowSelection
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class ResultDraft:
     sae: SAERecord
     key: str
     chosen: Chosen
+    beside: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -83,6 +83,7 @@ class ResultDraft:
             key=self.key,
             status=status,
             sae=self.sae,
+            beside=self.beside,
             evaluator=EvaluatorRecord(
                 name=owned.descriptor.name,
                 version=owned.descriptor.version,
@@ -95,7 +96,7 @@ class ResultDraft:
         )
 
 
-def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelection) -> StoredResult:
+def finished_result(draft: ResultDraft, output: EvalOutput) -> StoredResult:
     """The result of an evaluator that ran, with its per-unit sums."""
     result = draft.result(
         "ok",
@@ -113,7 +114,7 @@ def finished_result(draft: ResultDraft, output: EvalOutput, selection: RowSelect
     if not columns or any(len(column) != output.n_units for column in columns.values()):
         return StoredResult.in_memory(result)
     ids = np.arange(output.n_units, dtype=np.int64)
-    units = Units(selection.unit_kind, ids, columns, dict(output.estimators))
+    units = Units(output.unit_kind, ids, columns, dict(output.estimators))
     units.to_bytes()
     return StoredResult.in_memory(result, units)
 

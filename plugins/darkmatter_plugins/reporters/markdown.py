@@ -63,7 +63,7 @@ def _block(block: api.Block) -> str:
         ]
         for row in block.rows
     ]
-    aligned = ["left", *("right" for _ in block.columns)]
+    aligned = ["left", *("left" if column.words else "right" for column in block.columns)]
     return tabulate(body, headers, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 

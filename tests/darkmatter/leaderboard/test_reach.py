@@ -149,6 +149,8 @@ def test_an_audit_downloads_nothing(made, tmp_path, server):
 
     assert "As a Hub model eve/huge cannot be had" in done.stdout, done.stderr
     assert came == []
+    assert done.returncode == 1
+    assert "No row was made again, which is no pass" in done.stderr
 
 
 @pytest.mark.parametrize("kind", CONFIGURED)

@@ -110,6 +110,21 @@ def test_why_not_comparable_names_the_difference():
     assert why_not_comparable(base, other) == ["seed: 0 or 1"]
 
 
+@pytest.mark.parametrize(("field", "what"), [("members", "members"), ("beside", "SAEs beside it")])
+def test_results_that_other_saes_shaped_are_not_compared(field, what):
+    """A family that grew, or a result that looked at more SAEs, did not get better or worse by it."""
+
+    def of(names):
+        result = sample_result().result
+        if field == "members":
+            return result.model_copy(update={"sae": result.sae.model_copy(update={"members": names})})
+        return result.model_copy(update={"beside": names})
+
+    assert why_not_comparable(of(("a", "b")), of(("b", "a"))) == []
+    assert why_not_comparable(of(("a", "b")), of(("b", "c"))) == [f"{what}: a or c"]
+    assert why_not_comparable(of(("a",)), of(("a", "c"))) == [f"{what}: none more or c"]
+
+
 def test_a_failed_result_is_shown_beside_an_older_success():
     """A failure that is there is current: no success hides it, and rows stay unique."""
     failed = sample_result(metrics={}, hook="", key="1" * 32, status="failed", reason="no such file")

@@ -157,3 +157,32 @@ def test_a_pattern_that_names_nobody_is_refused():
     """It is an error with the nearest name."""
     with pytest.raises(UsageError, match="Did you mean 'other'"):
         compare_saes(ResultSet([entry("mine"), entry("other")]), "mine", "othr*")
+
+
+def test_what_only_one_side_has_is_named_without_its_options():
+    """Options stand in a note only where they tell two results of one evaluator apart."""
+    extra = [entry("b", evaluator="density", config={"bins": bins}) for bins in (4, 8)]
+    one = compare_saes(ResultSet([entry("a"), entry("b"), extra[0]]), "a", "b")
+    two = compare_saes(ResultSet([entry("a"), entry("b"), *extra]), "a", "b")
+
+    assert one.notes == ("only in B: b, density at blocks.2.hook_resid_post",)
+    assert [note.split(" at ")[0] for note in two.notes] == [
+        'only in B: b, density {"bins": 4}',
+        'only in B: b, density {"bins": 8}',
+    ]
+
+
+def test_the_title_counts_the_verdicts():
+    """A long comparison says in its first line what it found."""
+    made = compare_saes(ResultSet([entry("a", fvu=0.03), entry("b", fvu=0.02)]), "a", "b")
+
+    assert made.to_table().title == "A = a, B = b: 1 better, 1 tie"
+
+
+def test_words_stand_left_in_every_format():
+    """A column of words is no column of numbers."""
+    table = compare_saes(ResultSet([entry("a", fvu=0.03), entry("b", fvu=0.02)]), "a", "b").to_table()
+
+    assert "|:-------|" in render_table(table, "md").replace(" ", "")
+    assert r"\begin{tabular}{lrrrl}" in render_table(table, "latex")
+    assert '<span class="words">better</span>' in render_table(table, "html")

@@ -15,6 +15,7 @@ from darkmatter import api
 from darkmatter.errors import ItemError
 from darkmatter.plugins import Owned, host
 from darkmatter.progress import Progress
+from darkmatter.results.collection import ResultSet
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.chosen import Chosen
 from darkmatter.runs.controls import ControlPolicy, baseline_item
@@ -133,6 +134,16 @@ def test_an_evaluator_sees_saes_at_other_hook_points_on_the_same_rows():
     assert below["sum[up]"] == pytest.approx(3 * below["sum[]"])
     assert above["sum[a]"] == pytest.approx(above["sum[]"] / 3)
     assert above["sum[b]"] == pytest.approx(2 * above["sum[a]"])
+
+
+def test_a_result_tells_at_whom_it_looked(tmp_path):
+    """Two results are compared only if the same SAEs shaped them, so each that looks at others names them."""
+    run(TRIO, [LOOKER, CHEAP], out=tmp_path)
+    beside = {(each.sae.name, each.evaluator.name): each.beside for each in ResultSet.read(tmp_path)}
+
+    assert beside["up", "looker"] == ("a", "b")
+    assert beside["a", "looker"] == ("up",)
+    assert beside["a", "cheap"] is None
 
 
 def test_a_run_may_restrict_an_evaluator_to_some_saes(tmp_path):

@@ -177,10 +177,10 @@ def audit(folder: Path, count: int, seed: int, *, as_json: bool) -> int:
     on this machine, or whose plugins would reach beyond it, is not made again.
 
     Tolerances: 1e-9 relative on the class of machine and the libraries that made a row, 1e-6 elsewhere;
-    evaluators that train are exempt. Exit status 1 says that a row differs.
+    evaluators that train are exempt. Exit status 1 says that a row differs, or that none could be made again.
     """
     from darkmatter.leaderboard.audit import audit as audited
-    from darkmatter.leaderboard.audit import without_findings
+    from darkmatter.leaderboard.audit import passed, summary, without_findings
     from darkmatter.leaderboard.check import check as checked
     from darkmatter.plugins import host
 
@@ -202,7 +202,6 @@ def audit(folder: Path, count: int, seed: int, *, as_json: bool) -> int:
         verdicts.append(verdict)
         if not as_json:
             say(f"{folder / verdict.file}: {verdict.outcome}: {verdict.said}")
-    differs = sum(verdict.outcome == "differs" for verdict in verdicts)
     if as_json:
         say_json(
             [
@@ -211,6 +210,7 @@ def audit(folder: Path, count: int, seed: int, *, as_json: bool) -> int:
             ]
         )
     else:
-        same = sum(verdict.outcome == "same" for verdict in verdicts)
-        say(f"{folder}: {len(verdicts)} of {len(board.rows)} rows, {same} the same, {differs} differ.")
-    return 1 if differs else 0
+        say(f"{folder}: {len(board.rows)} rows, {summary(verdicts)}.")
+    if verdicts and not any(verdict.outcome in {"same", "differs"} for verdict in verdicts):
+        warn("No row was made again, which is no pass: a larger -n or another --seed draws others.")
+    return 0 if passed(verdicts) else 1

@@ -64,6 +64,7 @@ COSTS = ("edit", "edit_frobenius", "kl")
 
 CONCEPT_ERASURE = api.Evaluator(
     name="concept_erasure",
+    version=2,
     summary="How well a concept is taken out by the SAE's latents, by LEACE and others, and at what cost.",
     implementation="darkmatter_plugins.evaluators.concept_erasure.run:ConceptErasure",
     config=ConceptErasureConfig,

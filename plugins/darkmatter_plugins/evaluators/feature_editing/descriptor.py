@@ -39,6 +39,7 @@ _M = api.Metric
 
 FEATURE_EDITING = api.Evaluator(
     name="feature_editing",
+    version=2,
     summary="How many features must be edited to turn the model's prediction into that of a counterfactual.",
     implementation="darkmatter_plugins.evaluators.feature_editing.run:FeatureEditing",
     config=FeatureEditingConfig,

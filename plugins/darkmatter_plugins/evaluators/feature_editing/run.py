@@ -192,7 +192,7 @@ class FeatureEditing:
             why = f"more than half of the KL is left with any number of features up to {self.sizes[-1]}"
             out.undefined("features_for_half", why)
         else:
-            out.statistic("features_for_half", half, linearised)
+            out.statistic("features_for_half", half, linearised, is_smooth=False)
         out.ratio("moved", "fall", "fall_exact", undefined="the answers' logits do not change")
         for name in columns:
             if FEATURE_EDITING.metric(name) is not None and name != "area":

@@ -7,7 +7,16 @@ from typing import Any
 
 from darkmatter import api
 from darkmatter_plugins.reporters.page.latents import latent_tables
-from darkmatter_plugins.reporters.page.markup import bullets, escape, flat, number, pairs, scrolling
+from darkmatter_plugins.reporters.page.markup import (
+    breakable,
+    bullets,
+    escape,
+    flat,
+    named,
+    number,
+    pairs,
+    scrolling,
+)
 from darkmatter_plugins.reporters.page.provenance import Records
 
 ANATOMY = (
@@ -49,7 +58,7 @@ def saes(section: api.Section, place: int, provenance: Records, conditions: Reco
         marked = "sae control" if sae.is_control else "sae"
         parts.append(
             f'<details class="{marked}" id="sae-{place}-{index + 1}" data-name="{escape(name)}">\n'
-            f"<summary><b>{escape(name)}</b>{kind} {_headline(results, metrics[name])}</summary>\n"
+            f"<summary><b>{breakable(name)}</b>{kind} {_headline(results, metrics[name])}</summary>\n"
             + "\n".join(filter(None, inside))
             + "\n</details>"
         )
@@ -120,10 +129,12 @@ def _anatomy(mine: Metrics, controls: Mapping[str, Metrics]) -> str:
         if metric is None:
             continue
         share = f"{100 * metric.value / fvu:.1f}%" if metric.value is not None and fvu else ""
-        rows.append([escape(label), _shown(metric), share])
+        rows.append([named(escape(label)), _shown(metric), share])
     rows += [
         [
-            f'{escape(f"control {name}: missed in all")} <span class="faint">l0 {escape(number(l0))}</span>',
+            named(
+                f'control {breakable(name)}: missed in all <span class="faint">l0 {escape(number(l0))}</span>'
+            ),
             _shown(metric),
             "",
         ]
@@ -190,9 +201,9 @@ def _result(result: api.Result, provenance: Records, conditions: Records) -> str
 
 def _metric(metric: api.MetricValue) -> list[str]:
     better = {True: "higher", False: "lower", None: ""}[metric.higher_is_better]
-    name = escape(metric.name)
+    name = breakable(metric.name)
     return [
-        f"<b>{name}</b>" if metric.primary else name,
+        named(f"<b>{name}</b>" if metric.primary else name),
         _shown(metric),
         "" if metric.n is None else str(metric.n),
         escape(metric.ci_method or ""),

@@ -15,7 +15,7 @@ import pytest
 
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
-from darkmatter_plugins.reporters.page import plotting, render
+from darkmatter_plugins.reporters.page import markup, plotting, render
 
 
 class Reader(HTMLParser):
@@ -224,3 +224,12 @@ def test_a_page_stays_small(table):
 
     assert len(render.render(table).encode()) < 3 << 20
     assert plotting.library() is plotting.library()
+
+
+def test_names_break_between_their_parts():
+    """On a phone a name goes on in the next line where a part of it begins; numbers are not cut."""
+    assert markup.breakable("family:blocks.2.hook_out@x") == (
+        "family:<wbr>blocks.2.<wbr>hook_<wbr>out@<wbr>x"
+    )
+    assert markup.breakable("0.0005") == "0.0005"
+    assert markup.breakable("a_<b>") == "a_&lt;b&gt;"
