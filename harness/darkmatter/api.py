@@ -31,6 +31,7 @@ from darkmatter.descriptors import Evaluator as Evaluator
 from darkmatter.descriptors import Figure as Figure
 from darkmatter.descriptors import Layout as Layout
 from darkmatter.descriptors import Metric as Metric
+from darkmatter.descriptors import Reach as Reach
 from darkmatter.descriptors import Refusal as Refusal
 from darkmatter.descriptors import Reporter as Reporter
 from darkmatter.descriptors import Requirement as Requirement

@@ -111,6 +111,30 @@ class Descriptor:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """Something beyond the run that a plugin reaches for: files of the machine, a network, money.
+
+    ``option`` is the option that makes it do so where it is given; None: it does so with all options.
+    """
+
+    kind: Literal["files", "network", "money"]
+    option: str | None = None
+
+
+@dataclass(frozen=True)
+class Configured(Descriptor):
+    """What has options, which results record.
+
+    ``reaches`` is what it reaches for beyond the run, empty for nothing at all. Nobody knows that but its
+    author: with None, where the options come from a stranger's result (``darkmatter leaderboard audit``),
+    it is taken to reach for everything and is not run.
+    """
+
+    config: type[Config] = field(kw_only=True)
+    reaches: tuple[Reach, ...] | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
 class Detection:
     """An adapter's claim on a file: why, and how sure it is."""
 
@@ -191,7 +215,7 @@ class SAECatalogue(Descriptor):
 
 
 @dataclass(frozen=True)
-class Evaluator(Descriptor):
+class Evaluator(Configured):
     """Measures SAEs over the activation cache.
 
     ``implementation`` resolves to a class built as ``implementation(config)`` that has
@@ -206,7 +230,6 @@ class Evaluator(Descriptor):
     (``Config.looks_at``).
     """
 
-    config: type[Config] = field(kw_only=True)
     metrics: tuple[Metric, ...] = field(kw_only=True)
     requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
@@ -223,7 +246,7 @@ class Evaluator(Descriptor):
 
 
 @dataclass(frozen=True)
-class Dataset(Descriptor):
+class Dataset(Configured):
     """Prompts or words with a known meaning, made for the run's tokenizer.
 
     ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer, seed: int)`` which returns what
@@ -231,29 +254,24 @@ class Dataset(Descriptor):
     ``ItemError`` where the tokenizer cannot write it (a word that must be one token is several).
     """
 
-    config: type[Config] = field(kw_only=True)
     gives: Literal["minimal_pairs", "labelled_prompts", "concepts"] = field(kw_only=True)
 
 
 @dataclass(frozen=True)
-class Simulator(Descriptor):
+class Simulator(Configured):
     """Predicts a latent's activations from text, after seeing some of both.
 
     ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer | None) -> SimulatorMaker``; the
     tokenizer is None where the activations come without a model.
     """
 
-    config: type[Config] = field(kw_only=True)
-
 
 @dataclass(frozen=True)
-class Baseline(Descriptor):
+class Baseline(Configured):
     """Makes a control: an ordinary SAE built from the training rows alone.
 
     ``implementation`` resolves to ``fit(config, data: FitData) -> SAE``.
     """
-
-    config: type[Config] = field(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """``darkmatter leaderboard audit``: make rows again from what they record, and compare.
 
 Only public references are followed: nothing that a stranger wrote makes this read a path of the
-machine or run code.
+machine, use a network, spend money or run code. What they name must be on the machine already.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import math
 import os
 import random
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from darkmatter.descriptors import Evaluator, Requirement
-from darkmatter.embedded import is_embedded
+from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError
 from darkmatter.fetching.record import records_folder
-from darkmatter.leaderboard.board import BoardRow
-from darkmatter.leaderboard.public import why_private
+from darkmatter.leaderboard.again import CannotError, called, suite_of
+from darkmatter.leaderboard.board import Board, BoardRow
+from darkmatter.leaderboard.findings import Finding
+from darkmatter.leaderboard.layout import sidecar_of
+from darkmatter.leaderboard.reach import refuse_reaching
 from darkmatter.plugins import PluginHost
 from darkmatter.progress import Progress
-from darkmatter.results.comparable import data_signature, is_unread
+from darkmatter.references import parse_reference
+from darkmatter.results.comparable import is_unread
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue, Result
-from darkmatter.runs.analysis import Analysis
+from darkmatter.runs.chosen import choose_evaluators
 from darkmatter.runs.job import Job
 from darkmatter.runs.keys import provenance
 from darkmatter.runs.suite import make_suite
@@ -73,16 +76,34 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return f"{len(verdicts)} drawn: {', '.join(shown)}" if shown else "0 drawn"
 
 
-class _CannotError(Exception):
-    """Why a row cannot be made again here."""
+def without_findings(board: Board, findings: Sequence[Finding]) -> list[BoardRow]:
+    """The rows of which, and of whose sidecars, ``check`` says nothing: what it faults is not followed."""
+    faulty = {finding.file for finding in findings}
+    return [row for row in board.rows if not {row.file, sidecar_of(row.file)} & faulty]
 
 
 def audit(rows: Sequence[BoardRow], host: PluginHost, n: int, seed: int) -> Iterator[Verdict]:
-    """Make ``n`` rows again, drawn by the seed; activations are kept in between, and no longer."""
-    drawn = random.Random(seed).sample(list(rows), min(n, len(rows)))  # noqa: S311 - a draw, not a secret
-    with _temporary_cache():
-        for row in sorted(drawn, key=lambda row: row.file):
+    """Make ``n`` rows again, drawn by the seed; activations are kept in between, and no longer.
+
+    ``rows`` are those without findings.
+    """
+    with _offline(), _temporary_cache():
+        for row in sorted(drawn(rows, n, seed), key=lambda row: row.file):
             yield _verdict(row, rows, host)
+
+
+def drawn(rows: Sequence[BoardRow], n: int, seed: int) -> list[BoardRow]:
+    """Rows of as many evaluators as there can be among ``n``: the common ones do not crowd out the others."""
+    draw = random.Random(seed)  # noqa: S311 - a draw, not a secret
+    of_evaluator: dict[str, list[BoardRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.file):
+        of_evaluator[row.result.evaluator.name].append(row)
+    piles = [draw.sample(pile, len(pile)) for _, pile in sorted(of_evaluator.items())]
+    found: list[BoardRow] = []
+    while len(found) < min(n, len(rows)):
+        left = [pile for pile in piles if pile]
+        found += [pile.pop() for pile in draw.sample(left, len(left))]
+    return found[:n]
 
 
 def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdict:
@@ -93,9 +114,10 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
     if Requirement.TRAINING in evaluator.requires:
         return Verdict(row.file, "exempt", "it trains: training rounds differently from machine to machine")
     try:
-        stored = _made_again(row.result, _suite(row, rows, evaluator), host)
+        _refuse_reaching(row.result, host)
+        stored = _made_again(row.result, suite_of(row, rows, evaluator), host)
         made = stored.result
-    except _CannotError as error:
+    except CannotError as error:
         return Verdict(row.file, "not recomputed", str(error))
     if evaluator.sees and _was_beside_others(row.result, made):
         said = "it was made beside other SAEs than those whose references the leaderboard has"
@@ -107,88 +129,15 @@ def _verdict(row: BoardRow, rows: Sequence[BoardRow], host: PluginHost) -> Verdi
     return Verdict(row.file, "same", f"{len(made.metrics)} metrics within {relative:g} relative")
 
 
-# -- from a row to a suite ------------------------------------------------------------------------
-
-
-def _suite(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Any]:
-    """The fields of a suite that makes the row, from its references alone."""
-    result = row.result
-    members = _shaping(row, rows, evaluator)
-    alone = evaluator.scope == "sae" and not result.sae.is_control
-    analysis = {name: result.analysis[name] for name in Analysis.model_fields if name in result.analysis}
-    return {
-        "model": _model(result),
-        "text": _text(result),
-        "hooks": sorted({hook for sae in members.values() for hook in (sae.sae.hook, sae.sae.hook_out)}),
-        "saes": {name: _spec(member) for name, member in members.items()},
-        "evaluators": {result.evaluator.name: result.config},
-        "only": {result.evaluator.name: [result.sae.name]} if alone else {},
-        "analysis": analysis,
-        "seed": analysis.get("seed", 0),
-        "controls": False,
-    }
-
-
-def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Result]:
-    """A row on each SAE that shapes the result, by name: itself, its family, or all of its owner's."""
-    result = row.result
-    found = {} if result.sae.members else {_called(result): result}
-    if evaluator.scope == "sae" and not evaluator.sees:
-        return found
-    for other in rows:
-        sae = other.result.sae
-        beside = sae.name in result.sae.members if result.sae.members else not sae.members
-        same = other.owner == row.owner and data_signature(other.result) == data_signature(result)
-        if same and beside and not sae.is_control:
-            found.setdefault(sae.name, other.result)
-    lacking = sorted(set(result.sae.members) - found.keys())
-    if lacking:
-        message = (
-            f"the leaderboard has no row on its members {', '.join(lacking)}, which would say where they are"
-        )
-        raise _CannotError(message)
-    return found
-
-
-def _called(result: Result) -> str:
-    """Its name in a suite: a run adds the hook point to a control's, and here it stands beside the name."""
-    return result.sae.name.partition("@")[0] if result.sae.is_control else result.sae.name
-
-
-def _spec(result: Result) -> dict[str, Any]:
-    """One SAE as a suite names it."""
-    sae = result.sae
-    if sae.is_control:
-        return {"ref": sae.reference, "hook": sae.hook}
-    reason = why_private(sae.reference)
-    if reason is not None:
-        raise _CannotError(reason)
-    return {**sae.overrides, "ref": sae.reference, **({"adapter": sae.adapter} if sae.adapter else {})}
-
-
-def _model(result: Result) -> dict[str, Any]:
-    described = result.cache.get("model")
-    if not isinstance(described, dict) or not isinstance(described.get("name"), str):
-        message = "its activations were given as a file, and only their hash is known"
-        raise _CannotError(message)
-    if not is_embedded(described["name"]) and "/" not in described["name"]:
-        message = f"its model {described['name']!r} is known by a folder's name alone"
-        raise _CannotError(message)
-    if described["name"].startswith(("/", ".", "~")):
-        message = f"its model {described['name']!r} is a path"
-        raise _CannotError(message)
-    kept = {name: described.get(name) for name in ("name", "revision", "dtype", "processing")}
-    return {**kept, "device": "cpu"}
-
-
-def _text(result: Result) -> dict[str, Any]:
-    described = result.cache["text"]
-    path = described.get("path")
-    if not isinstance(path, str) or not (is_embedded(path) or path.startswith("hf:")):
-        message = f"its text {path!r} is known by a file's name and its hash alone"
-        raise _CannotError(message)
-    names = ("path", "field", "context_length", "bos", "packing", "document_limit")
-    return {**{name: described[name] for name in names}, "contexts": described["contexts_requested"]}
+def _refuse_reaching(result: Result, host: PluginHost) -> None:
+    """Whatever plugin a row names, with its options, stays within the run."""
+    try:
+        choose_evaluators(host, {result.evaluator.name: result.config}, judge=refuse_reaching)
+        if result.sae.is_control:
+            reference = parse_reference(result.sae.reference)
+            refuse_reaching(host.get("baselines", reference.target), reference.fields)
+    except DarkmatterError as error:
+        raise CannotError(str(error)) from error
 
 
 # -- making it again ------------------------------------------------------------------------------
@@ -198,16 +147,29 @@ def _made_again(result: Result, fields: dict[str, Any], host: PluginHost) -> Sto
     try:
         outcome = Job.of(make_suite(fields), host, Progress(), 1).run(None)
     except DarkmatterError as error:
-        raise _CannotError(str(error)) from error
+        raise CannotError(str(error)) from error
     for stored in outcome.results.stored:
         made = stored.result
-        if made.sae.name == _called(result) and made.evaluator.name == result.evaluator.name:
+        if made.sae.name == called(result) and made.evaluator.name == result.evaluator.name:
             if is_unread(made):
-                raise _CannotError(made.reason or "its SAE cannot be read")
+                raise CannotError(made.reason or "its SAE cannot be read")
             return stored
     reasons = "; ".join(failure.reason for failure in outcome.failures)
     message = f"a run of its references gives no such row. {reasons}".strip()
-    raise _CannotError(message)
+    raise CannotError(message)
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """The Hub's libraries find what is on the machine; they read this when they are first imported."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from darkmatter.leaderboard.cells import shared_findings
 from darkmatter.leaderboard.findings import AGAIN, Finding
 from darkmatter.leaderboard.history import Base, history_findings, read_base
 from darkmatter.leaderboard.layout import CARD, CONTROLS, check_owner, folder_of, owner_of
+from darkmatter.leaderboard.pages import page_findings
 from darkmatter.leaderboard.row_rules import row_findings
 from darkmatter.leaderboard.sums import sums_findings
 from darkmatter.plugins import PluginHost
@@ -22,13 +23,17 @@ from darkmatter.results.schema import Result
 from darkmatter.runs.controls import baseline_item
 
 
-def check(folder: Path, host: PluginHost, base: str | None = None) -> tuple[Board, list[Finding]]:
+def check(
+    folder: Path, host: PluginHost, base: str | None = None, author: str | None = None
+) -> tuple[Board, list[Finding]]:
     """The leaderboard and all that is wrong with it, by file; changes only against a ``base``."""
     board = read_board(folder)
+    before = None if base is None else read_base(folder, base)
     findings = {*board.findings, *rules(board, host)}
-    if base is not None:
-        before = read_base(folder, base)
-        findings |= {*history_findings(board, before), *_outdated(board, before, host)}
+    if not findings:  # what follows from faulty rows is not drawn
+        findings |= {*page_findings(board, host, before)}
+    if before is not None:
+        findings |= {*history_findings(board, before, author), *_outdated(board, before, host)}
         findings |= set(_other_controls(board, before, host))
     return board, sorted(findings)
 

@@ -13,6 +13,7 @@ from darkmatter.leaderboard.findings import AGAIN, AS_MADE, Finding
 from darkmatter.leaderboard.layout import place_of
 from darkmatter.leaderboard.plain import PLAIN, is_plain, too_much_text
 from darkmatter.leaderboard.public import FREE_TEXT, paths_in, why_private, why_private_name
+from darkmatter.leaderboard.reach import refuse_files
 from darkmatter.plugins import PluginHost
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.runs.analysis import Analysis
@@ -168,7 +169,7 @@ def _described(metric: MetricValue, described: Metric | None, evaluator: str) ->
 def _key(result: Result, qualified: str, host: PluginHost) -> Wrong:
     """Whether options are valid and the key follows from the content, as far as the content tells."""
     try:
-        chosen = choose_evaluators(host, {qualified: result.config})[0]
+        chosen = choose_evaluators(host, {qualified: result.config}, judge=refuse_files)[0]
     except DarkmatterError as error:
         yield f"its options are not valid: {error}", AGAIN
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,13 @@ Hooks = tuple[str, str]
 
 Identity = tuple[str, str, str]
 """Name, hook point read and fingerprint of an SAE that shapes another one's result."""
+
+Judge = Callable[[Owned, Mapping[str, Any]], None]
+"""Raises a DarkmatterError where a plugin shall not see such options: checking them may read files."""
+
+
+def _anything(owned: Owned, options: Mapping[str, Any]) -> None:
+    """The user's own options need no judge."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,12 @@ def choose_evaluators(
     host: PluginHost,
     asked: Mapping[str, Mapping[str, Any]] | None,
     only: Mapping[str, tuple[str, ...]] | None = None,
+    judge: Judge = _anything,
 ) -> list[Chosen]:
     """Evaluators with checked options; by default the built-in ones that run where none is named.
 
     What takes minutes an SAE does not: naming the evaluator is what grants the budget for it, and ``only``
-    for which SAEs.
+    for which SAEs. The ``judge`` sees the options of each plugin before the plugin does.
     """
     if asked is None:
         offered = host.owned("evaluators")
@@ -102,8 +110,9 @@ def choose_evaluators(
         owned = host.get("evaluators", name)
         evaluator = owned.descriptor
         assert isinstance(evaluator, Evaluator)
+        judge(owned, options)
         config = _checked(evaluator.config, options, f"evaluator {name!r}")
-        config, uses = with_full_choices(config, host, f"evaluator {name!r}")
+        config, uses = with_full_choices(config, host, f"evaluator {name!r}", judge)
         chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
     return chosen
 
@@ -115,7 +124,9 @@ def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Con
         raise UsageError(explain(error, config, what)) from None
 
 
-def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
+def with_full_choices(
+    config: Config, host: PluginHost, what: str, judge: Judge = _anything
+) -> tuple[Config, tuple[Used, ...]]:
     """A configuration whose choices have all their options, defaults included; and what it chose."""
     uses, full = [], {}
     for name in type(config).model_fields:
@@ -124,7 +135,7 @@ def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Conf
         choices = [each for each in (value if several else (value,)) if isinstance(each, Choice)]
         if not choices:
             continue
-        found = [_used(each, host, f"{what}, field {name!r}") for each in choices]
+        found = [_used(each, host, f"{what}, field {name!r}", judge) for each in choices]
         uses += found
         completed = [
             each.model_copy(update={"options": used.config.model_dump(mode="json")})
@@ -134,9 +145,10 @@ def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Conf
     return config.model_copy(update=full), tuple(uses)
 
 
-def _used(choice: Choice, host: PluginHost, what: str) -> Used:
+def _used(choice: Choice, host: PluginHost, what: str, judge: Judge) -> Used:
     owned = host.get(choice.kind, choice.name)
     descriptor: Any = owned.descriptor  # every kind that can be chosen has options
+    judge(owned, choice.options)
     config = _checked(descriptor.config, choice.options, f"{what}, {choice.name!r}")
     return Used(choice.kind, choice.name, owned, config)
 

@@ -78,19 +78,19 @@ def test_a_reference_needs_its_sae(call, tmp_path):
     assert "NAME=hf:a/b" in err
 
 
-def test_an_audit_that_makes_nothing_again_is_no_pass(call, board):
-    """Its status is 1, its last line counts such rows apart, and it says what to do."""
+def test_an_audit_leaves_out_what_check_faults(call, board):
+    """A row with findings is not followed: the error says so, and which command says what is wrong."""
     stray = next(board.rglob("*.json"))
     place = board / "ann__mine" / ("0" * 12) / "toy@1"
     place.mkdir(parents=True)
-    stray.rename(place / f"{'0' * 32}.json")
-    raw = json.loads((place / f"{'0' * 32}.json").read_text())
+    raw = json.loads(stray.read_text())
+    stray.unlink()
     raw["units"] = None
     raw["checksum"] = result_checksum(raw)
     (place / f"{'0' * 32}.json").write_text(json.dumps(raw))
 
     status, out, err = call("leaderboard", "audit", board)
 
-    assert status == 1
-    assert out.endswith(f"{board}: 1 rows, 1 drawn: 1 not recomputed.\n")
-    assert "No row was made again, which is no pass" in err
+    assert (status, out) == (1, "")
+    assert "something is wrong with each of the 1 rows, and none is made again" in err
+    assert f"darkmatter leaderboard check {board}" in err

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from darkmatter.fetching.record import records_folder
 from darkmatter.leaderboard import audit as auditing
-from darkmatter.leaderboard.audit import Verdict, audit, passed, summary
+from darkmatter.leaderboard.audit import Verdict, audit, drawn, passed, summary, without_findings
 from darkmatter.leaderboard.board import read_board
 from darkmatter.leaderboard.check import check
 from darkmatter.plugins import host
@@ -16,6 +18,12 @@ from darkmatter.plugins import host
 def verdicts(board, n, seed=0):
     """What came of each row, by file."""
     return {each.file: each for each in audit(read_board(board).rows, host(), n, seed)}
+
+
+def made_again(board, path):
+    """What came of one row."""
+    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
+    return list(audit(rows, host(), 1, 0))
 
 
 def test_embedded_rows_are_made_again(board):
@@ -52,11 +60,11 @@ def test_a_consistent_forgery_is_caught(board, forge):
         found.update({field: 1 - (1 - found[field]) / 2 for field in ("value", "ci_low", "ci_high")})
 
     forge.edit(path, halve)
-    file = str(path.relative_to(board))
+    [verdict] = made_again(board, path)
 
     assert check(board, host())[1] == []
-    assert verdicts(board, 5)[file].outcome == "differs"
-    assert "fvu: value is" in verdicts(board, 5)[file].said
+    assert verdict.outcome == "differs"
+    assert "fvu: value is" in verdict.said
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,18 @@ def test_a_consistent_forgery_is_caught(board, forge):
         (lambda raw: raw["sae"].update(reference="/etc/sae"), "is a path"),
         (lambda raw: raw["sae"].update(reference="hf:nobody/nothing"), "is not on this machine"),
         (lambda raw: raw["cache"]["text"].update(path="/etc/passwd"), "known by a file's name"),
+        (lambda raw: raw["cache"]["text"].update(path="hf:/etc"), "with a dataset's name on the"),
+        (lambda raw: raw["cache"]["text"].pop("contexts_requested"), "lacks contexts_requested"),
+        (lambda raw: raw["cache"]["text"].update(contexts_requested="all"), "contexts"),
+        (lambda raw: raw["cache"].pop("text"), "names no text"),
+        (lambda raw: raw["cache"].update(text="stories"), "names no text"),
+        (lambda raw: raw["sae"].update(is_control=True, reference="pca"), "says that 'pca' is a control"),
         (lambda raw: raw["cache"]["model"].update(name="/etc/model"), "is a path"),
+        (lambda raw: raw["cache"]["model"].update(name="hf:../model"), "is a path"),
+        (
+            lambda raw: raw["cache"]["model"].update(name="org/model", revision="../../etc"),
+            "is no branch, tag or commit",
+        ),
         (lambda raw: raw["cache"]["model"].update(name="gpt"), "known by a folder's name"),
         (lambda raw: raw["cache"].pop("model"), "given as a file"),
         (lambda raw: raw["evaluator"].update(version=7), "is not installed"),
@@ -76,9 +95,8 @@ def test_a_reference_that_leads_nowhere_is_said(board, forge, change, said):
     """What is not at hand, or must not be touched, is no mismatch and no success."""
     path = forge.row(board)
     forge.edit(path, change)
-    rows = [row for row in read_board(board).rows if row.file == str(path.relative_to(board))]
 
-    [verdict] = audit(rows, host(), 1, 0)
+    [verdict] = made_again(board, path)
 
     assert verdict.outcome == "not recomputed"
     assert said in verdict.said
@@ -132,13 +150,53 @@ def test_what_was_not_made_again_is_no_pass(outcomes, line, good):
     assert passed(verdicts) is good
 
 
-def test_the_seed_draws_the_rows(board):
-    """The same seed gives the same rows, so that an audit can be repeated."""
-    rows = read_board(board).rows
-    broken = [type(row)(row.file, row.stored) for row in rows]
+def test_what_check_faults_is_not_followed(board, forge):
+    """Rows with a finding, and those with one on their sidecar, are no candidates; the others are."""
+    path = forge.row(board)
+    forge.edit(path, lambda raw: raw["cache"].pop("text"))
+    other = forge.row(board, sae="pca-k16")
+    forge.sidecar(other).chmod(0o755)
+    read, findings = check(board, host())
 
-    assert len({each.file for each in audit(broken, host(), 1, 3)}) == 1
-    assert verdicts(board, 1, 3).keys() == verdicts(board, 1, 3).keys()
+    kept = {row.file for row in without_findings(read, findings)}
+
+    left_out = {str(each.relative_to(board)) for each in (path, other)}
+    assert not kept & left_out
+    assert kept
+
+
+def test_the_seed_draws_the_rows(board):
+    """The same seed gives the same rows, so that an audit can be repeated; another one gives others."""
+    rows = read_board(board).rows
+    of_seed = [[row.file for row in drawn(rows, 2, seed)] for seed in range(8)]
+
+    assert [[row.file for row in drawn(rows[::-1], 2, seed)] for seed in range(8)] == of_seed
+    assert len({tuple(files) for files in of_seed}) > 1
+    assert len(drawn(rows, 10_000, 0)) == len(rows)
+    assert {row.file for row in drawn(rows, 10_000, 0)} == {row.file for row in rows}
+
+
+def test_a_known_draw():
+    """These seeds draw these rows of this leaderboard, on every machine: a reported seed says which."""
+    rows = [row_of(name, place) for place in range(20) for name in ("common", "rare")]
+
+    assert [row.file for row in drawn(rows, 3, 0)] == ["rare-1", "common-18", "rare-3"]
+    assert [row.file for row in drawn(rows, 3, 1)] == ["rare-8", "common-19", "common-13"]
+
+
+def test_each_evaluator_is_drawn_before_any_is_drawn_twice(board):
+    """One evaluator with nearly all rows would else be all that is ever looked at."""
+    rows = [row_of("common", place) for place in range(500)] + [row_of("rare", 0), row_of("seldom", 0)]
+
+    for seed in range(20):
+        found = [row.result.evaluator.name for row in drawn(rows, 4, seed)]
+        assert sorted(found) == ["common", "common", "rare", "seldom"]
+
+
+def row_of(evaluator, place):
+    """A row, as far as a draw looks at it."""
+    result = SimpleNamespace(evaluator=SimpleNamespace(name=evaluator))
+    return SimpleNamespace(file=f"{evaluator}-{place}", result=result)
 
 
 def test_an_audit_believes_no_cache_and_sees_what_was_fetched(tmp_path, monkeypatch):
