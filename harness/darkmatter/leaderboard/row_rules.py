@@ -122,9 +122,6 @@ def _meaning(result: Result, host: PluginHost) -> Wrong:
     if (descriptor.scope == "family") != bool(result.sae.members):
         whose = "a family" if descriptor.scope == "family" else "one SAE"
         yield f"{record.name} speaks of {whose}, and its members say otherwise", AS_MADE
-    names = [metric.name for metric in result.metrics]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{name}: is there more than once", AGAIN
     for metric in result.metrics:
         yield from _interval(metric)
     if record.version < descriptor.version:

@@ -146,7 +146,7 @@ def metric_deleted(board, forge):
 def metric_twice(board, forge):
     path = forge.row(board)
     forge.edit(path, lambda raw: raw["metrics"].append(forge.metric(raw, "fvu")))
-    return path, "fvu: is there more than once"
+    return path, "the metric 'fvu' occurs 2 times"
 
 
 def described_otherwise(board, forge, change, sae="topk-w256-k16"):
