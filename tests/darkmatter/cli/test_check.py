@@ -82,11 +82,24 @@ def test_a_thinned_baseline_is_counted_or_red(call, tmp_path):
         (["suite.yaml", "--results", "x"], "not both"),
         (["--results", "x", "--max-regression", "0.02"], "write 2%"),
         (["--results", "x", "--metric", "fvu"], "EVALUATOR.METRIC=LIMIT"),
+        (["suite.yaml", "--metric", "fvu=1%"], "Did you mean 'reconstruction.fvu'"),
+        (["suite.yaml", "--junit", "FILE/j.xml"], "--junit 'FILE/j.xml' cannot be written"),
+        (["suite.yaml", "--summary", "FILE/s.md"], "--summary 'FILE/s.md' cannot be written"),
+        (["suite.yaml", "--junit", "same", "--summary", "./same"], "the same file"),
+        (["suite.yaml", "--baseline", "EMPTY"], "no results of SAEs"),
+        (["suite.yaml", "--baseline", "DAMAGED"], "x.json is not JSON"),
     ],
 )
-def test_wrong_usage_is_said_before_anything_runs(call, baseline, arguments, said):
-    """Options are checked first: no hour of evaluation ends in a misspelt limit."""
-    status, _, err = call("check", *arguments, "--baseline", baseline)
+def test_wrong_usage_is_said_before_anything_runs(call, baseline, tmp_path, monkeypatch, arguments, said):
+    """Options, baseline and reports are checked first: no hour of evaluation ends in a misspelt limit."""
+    from darkmatter.cli.commands import check
+
+    monkeypatch.setattr(check, "_run", lambda *_: pytest.fail("it ran"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    (tmp_path / "EMPTY").mkdir()
+    (write(tmp_path / "DAMAGED", entry()) / "x.json").write_text("{")
+    status, _, err = call("check", "--baseline", baseline, *arguments)
 
     assert status == 2
     assert said in err
