@@ -42,12 +42,14 @@ class Judge:
         why = "" if metric.higher_is_better is not None else "no direction in which it is worse"
         if not why and metric.unit not in _SHARES:
             why = f"no limit of its own (it is in {metric.unit}; give it one with --metric)"
-        return replace(row, verdict="left out", reason=why) if why else replace(row, limit=self.limit)
+        return _left_out(row, why) if why else replace(row, limit=self.limit)
 
     def without_baseline(self, entry: StoredResult, metric: MetricValue, why: str) -> CheckedMetric | None:
         """A metric of now that there is nothing to compare with; None where it would not be checked."""
         row = self.wanted(entry, metric)
-        if row is None or row.limit is None or metric.value is None or not has_sums(entry, metric.name):
+        if row is None or row.limit is None or metric.value is None:
+            return None
+        if row.called not in self.limits and not has_sums(entry, metric.name):
             return None
         return replace(row, verdict="not compared", reason=why, current=metric.value)
 
@@ -59,6 +61,9 @@ class Judge:
         if row is None:
             return None
         row = replace(row, baseline=old.value, current=None if new is None else new.value)
+        if old.value is not None and (new is None or new.value is None):
+            reason = "is not reported any more" if new is None else f"{new.status} now: {new.reason}"
+            return replace(row, verdict="red", reason=reason)
         if row.verdict == "left out":
             return row
         if new is not None and (old.unit, old.higher_is_better) != (new.unit, new.higher_is_better):
@@ -77,18 +82,16 @@ class Judge:
             known = new is not None and new.value is not None
             reason = f"{old.status} in the baseline: {old.reason}"
             return replace(row, verdict="not compared" if known else "left out", reason=reason, limit=None)
-        if new is None or new.value is None:
-            reason = "is not reported any more" if new is None else f"{new.status} now: {new.reason}"
-            return replace(row, verdict="red", reason=reason)
-        summed = has_sums(before[0], old.name), has_sums(now[0], new.name)
-        if not all(summed):
-            if summed[0]:
-                return replace(row, verdict="error", reason=f"cannot be judged: now it has {NO_SUMS}")
-            if not summed[1] and row.called in self.limits:
-                return _with_values_alone(row, old.value, new.value)
-            if summed[1]:
-                return replace(row, verdict="not compared", reason="no sums over contexts in the baseline")
-            return replace(row, verdict="left out", reason=NO_SUMS)
+        assert new is not None
+        assert new.value is not None
+        had, has = has_sums(before[0], old.name), has_sums(now[0], new.name)
+        if had and not has:
+            return replace(row, verdict="error", reason=f"cannot be judged: now it has {NO_SUMS}")
+        if has and not had:
+            return replace(row, verdict="not compared", reason="no sums over contexts in the baseline")
+        if not has:
+            limited = row.called in self.limits
+            return _with_values_alone(row, old.value, new.value) if limited else _left_out(row, NO_SUMS)
         return self._judged(row, before, (now[0], new))
 
     def _judged(
@@ -120,6 +123,10 @@ def has_sums(entry: StoredResult, metric: str) -> bool:
     """Whether a result has the sums that a metric follows from."""
     record = entry.result.units or entry.units()
     return record is not None and metric in record.estimators
+
+
+def _left_out(row: CheckedMetric, why: str) -> CheckedMetric:
+    return replace(row, verdict="left out", reason=why)
 
 
 def _with_interval(row: CheckedMetric, difference: Difference, low: float, high: float) -> CheckedMetric:
