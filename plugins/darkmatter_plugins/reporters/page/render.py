@@ -99,9 +99,7 @@ def _body(table: api.Table, drawn: Sequence[Sequence[Chart]], plotting: Library 
     shown = {title: content for title, content in parts.items() if content}
     anchors = {title: title.lower().replace(" ", "-") for title in shown}
     # Figures are drawn by a script, which shows the part and its link.
-    hidden = {
-        title: " hidden data-drawn-by-script" * (title == "Figures" and bool(plotting)) for title in shown
-    }
+    hidden = dict.fromkeys(shown, "") | ({"Figures": " hidden data-drawn-by-script"} if plotting else {})
     links = "\n".join(f'<a href="#{anchors[title]}"{hidden[title]}>{title}</a>' for title in shown)
     return [
         f'<nav aria-label="Parts of the page">\n{links}\n</nav>\n<main id="main" tabindex="-1">\n{NO_SCRIPT}',
