@@ -32,7 +32,7 @@ STANDING_LIMITS = {SPARSITY: Limit(5.0, relative=True)}
 """Limits that hold unless others are given.
 
 An SAE with more active latents reconstructs better, so the other metrics say little where L0 moved. Top-k
-SAEs have the same L0 with every seed. Where L0 is learned it moves by a few percent, which stays green.
+SAEs have the same L0 with every seed; where L0 is learned, small differences are no other SAE.
 """
 
 

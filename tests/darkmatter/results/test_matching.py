@@ -73,6 +73,16 @@ def test_matching_looks_at_no_pair_of_different_saes(monkeypatch):
     assert all(a.evaluator == b.evaluator for a, b in calls)
 
 
+def test_a_new_metric_with_a_limit_of_its_own_is_counted():
+    """What a limit was given for and the baseline lacks for one SAE stands among what is not compared."""
+    new = sample_result("new", {}, extra=[MetricValue(name="dead", value=0.1, higher_is_better=False)])
+    old = entry(extra=[MetricValue(name="dead", value=0.1, higher_is_better=False)])
+    limits = {"reconstruction.dead": Limit(5.0, relative=True)}
+    made = check_regression(ResultSet([old]), ResultSet([old, new]), Limit(2.0, relative=True), limits)
+
+    assert [(row.sae, row.metric) for row in made.having("not compared")] == [("new", "dead")]
+
+
 def test_a_run_whose_every_result_failed_at_another_place_is_red():
     """An SAE that cannot be read has no hook point: its failure answers for every result of it."""
     failed = entry(metrics={}, status="failed", reason="no such file", hook="")
