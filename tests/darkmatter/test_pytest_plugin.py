@@ -60,6 +60,22 @@ def test_a_value_that_does_not_follow_from_its_sums_fails(asserting, tmp_path):
         asserting.assert_metric("forged", "fvu", max=0.12)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ({"max": "2%"}, "max='2%' is no finite number"),
+        ({"min": float("nan")}, "min=nan"),
+        ({"max": float("inf")}, "max=inf"),
+        ({"max": True}, "max=True"),
+        ({"max": 0.1, "min": 0.2}, "no number fits both"),
+    ],
+)
+def test_a_bound_that_is_no_number_is_wrong_usage(asserting, bounds, said):
+    """Nothing passes or fails by a bound that cannot be compared with, and the message names it."""
+    with pytest.raises(UsageError, match=said):
+        asserting.assert_metric("runs/mine", "fvu", **bounds)
+
+
 def test_an_end_of_the_interval_can_be_held(asserting):
     """bound="high" asks that even the high end is good enough."""
     low = asserting.assert_metric("runs/mine", "fvu", max=1.0, bound="low")

@@ -160,14 +160,20 @@ INPUTS = {
     "MAX_REGRESSION": "2%",
     "METRICS": "",
     "REQUIRE_ALL": "false",
+    "FETCH": "",
     "ARTIFACT": "report",
 }
+
+
+HUB = "hf:ORG/REPO/FOLDER@0123abc\nsaelens:RELEASE/blocks.2.hook_resid_post\n"
 
 
 def test_good_inputs_are_taken(job):
     """What the manual shows passes the check of the inputs."""
     text = script(ROOT / "action.yml", "Check the inputs")
-    done = job.run(text, **INPUTS | {"METRICS": "reconstruction.fvu=5%\nce_attribution.kl=0.01\n"})
+    done = job.run(
+        text, **INPUTS | {"METRICS": "reconstruction.fvu=5%\nce_attribution.kl=0.01\n", "FETCH": HUB}
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -183,6 +189,8 @@ def test_good_inputs_are_taken(job):
         ({"MAX_REGRESSION": "2%; touch hacked"}, "max-regression"),
         ({"METRICS": "a.b=1%\n$(touch hacked)"}, "metrics"),
         ({"REQUIRE_ALL": "yes"}, "require-all"),
+        ({"FETCH": "hf:org/repo\n--verify"}, "fetch"),
+        ({"FETCH": "hf:org/repo $(touch hacked)"}, "fetch"),
         ({"ARTIFACT": "../x"}, "artifact"),
     ],
 )
@@ -210,6 +218,37 @@ def test_the_check_of_the_action(job, results, passed):
     assert job.output.read_text() == f"passed={passed}\n"
     assert "3%" in job.summary.read_text()
     assert {path.name for path in (job.temp / "darkmatter-check").iterdir()} == {"junit.xml", "summary.md"}
+
+
+def test_the_action_fetches_what_it_is_told_to(job):
+    """Every reference is one word of one command, in the order of the lines, and none is an option."""
+    job.tool("temp/darkmatter/bin/darkmatter", '#!/bin/sh\nprintf "%s\\n" "$@" > args\n')
+    done = job.run(script(ROOT / "action.yml", "Fetch SAEs"), FETCH=f"\n{HUB}hf:$(touch,hacked)")
+
+    assert done.returncode == 0, done.stderr
+    assert (job.checkout / "args").read_text().split() == ["fetch", "--", *HUB.split(), "hf:$(touch,hacked)"]
+
+
+def test_the_fetched_sae_is_there_before_the_check(job):
+    """The steps stand in the order in which they need each other, and a failed fetch is the job's."""
+    names = [step.get("name") for step in steps(ROOT / "action.yml")]
+    job.tool("temp/darkmatter/bin/darkmatter", DARKMATTER)
+    done = job.run(script(ROOT / "action.yml", "Fetch SAEs"), FETCH="nowhere:a/b", HF_HUB_OFFLINE="1")
+
+    assert names.index("Install darkmatter") < names.index("Fetch SAEs") < names.index("Check")
+    assert done.returncode != 0
+
+
+def test_the_example_runs_once_per_push_and_never_cancels_main():
+    """A push to a pull request of the same repository is one run; runs of main are not cancelled."""
+    content = yaml.safe_load((ROOT / "docs/workflows/check-sae.yml").read_text())
+    events = content[True]  # YAML reads `on` as a truth value
+
+    assert events == {"push": {"branches": ["main"]}, "pull_request": None}
+    assert content["concurrency"] == {
+        "group": "check-sae-${{ github.event.pull_request.number || github.run_id }}",
+        "cancel-in-progress": True,
+    }
 
 
 def test_the_action_can_require_all(job):

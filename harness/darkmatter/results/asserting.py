@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +55,11 @@ class Asserting:
         if max is None and min is None:
             message = f"assert_metric({metric!r}): give max=, min= or both."
             raise UsageError(message)
+        for name, given in (("max", max), ("min", min)):
+            _require_number(metric, name, given)
+        if max is not None and min is not None and min > max:
+            message = f"assert_metric({metric!r}): min={min} lies above max={max}; no number fits both."
+            raise UsageError(message)
         if bound not in _FIELDS:
             message = f"assert_metric(bound={bound!r}): {did_you_mean(bound, _FIELDS)}"
             raise UsageError(message)
@@ -98,6 +105,19 @@ class Asserting:
             message = f"{str(folder)!r} holds no results (an SAE alone has none). {_how(folder)}"
             raise UsageError(message)
         return found
+
+
+def _require_number(metric: str, name: str, given: object) -> None:
+    """Refuse a bound that nothing can be compared with, or that everything passes."""
+    __tracebackhide__ = True
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
+        message = (
+            f"assert_metric({metric!r}): {name}={given!r} is no finite number; give one in the metric's own "
+            f"unit, such as {name}=0.12. `darkmatter check` compares with a baseline in percent."
+        )
+        raise UsageError(message)
 
 
 def _how(folder: str | Path) -> str:

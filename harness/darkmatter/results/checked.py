@@ -19,7 +19,7 @@ class CheckedMetric:
     """One metric of one SAE; without a metric, what is said of a result or of the SAE as a whole.
 
     ``worse``, ``low`` and ``high`` are the worsening and its interval in the metric's unit, positive
-    where it became worse.
+    where it became worse; of a metric without a better direction, the change.
     """
 
     sae: str
@@ -53,6 +53,11 @@ class CheckedMetric:
     def called(self) -> str:
         """``evaluator.metric``, as ``--metric`` names it."""
         return f"{self.evaluator}.{self.metric}" if self.metric else ""
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether any change counts, since no direction is better."""
+        return self.higher_is_better is None
 
     @property
     def why(self) -> str:

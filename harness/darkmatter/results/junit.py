@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from darkmatter.printable import printable
 from darkmatter.results.checked import Check, CheckedMetric
-from darkmatter.results.regression_table import headline, worsening
+from darkmatter.results.regression_table import headline, limit_text, worsening
 
 _NOT_XML = re.compile("[^\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -53,7 +53,7 @@ def _case(suite: ET.Element, metric: CheckedMetric) -> None:
     if metric.worse is not None:
         said.text = _clean(
             f"baseline {metric.baseline:.6g}, now {metric.current:.6g}, worse by {worsening(metric)}, "
-            f"limit {metric.limit} ({metric.ci_method})"
+            f"limit {limit_text(metric)} ({metric.ci_method})"
         )
 
 

@@ -27,6 +27,15 @@ class Limit:
         return f"{format_plain(self.amount)}{'%' if self.relative else ''}"
 
 
+SPARSITY = "reconstruction.l0"
+STANDING_LIMITS = {SPARSITY: Limit(5.0, relative=True)}
+"""Limits that hold unless others are given.
+
+An SAE with more active latents reconstructs better, so the other metrics say little where L0 moved. Top-k
+SAEs have the same L0 with every seed; where L0 is learned, small differences are no other SAE.
+"""
+
+
 def parse_limit(text: str, option: str) -> Limit:
     """``2%`` or ``0.01``; anything else is wrong usage."""
     found = _LIMIT.fullmatch(text.strip())

@@ -12,9 +12,10 @@ from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Ta
 HOW_TO_READ = (
     (
         "Worse by: the change against the baseline on the same held-out contexts, with its paired 95% "
-        "interval, as a share of the baseline's value where the limit is a share. Negative is better."
+        "interval, as a share of the baseline's value where the limit is a share. Negative is better; where "
+        "the limit is ±, no direction is better, and the change stands there with its sign."
     ),
-    "Red: the whole interval lies above the limit, or what the baseline had is missing, failed or undefined.",
+    "Red: all of the interval is beyond the limit, or what the baseline had is missing, failed or undefined.",
     "Error: it cannot be compared, and the reason says why. That is never green.",
     "The interval covers the choice of contexts, not that of the training seed.",
 )
@@ -29,17 +30,19 @@ _Field = tuple[str, Callable[[CheckedMetric], str]]
 def check_table(check: Check) -> Table:
     """What is red first, then what is green and new; what is left out stands in the notes."""
     red, green = check.having("red", "error"), check.having("green")
+    changed = [metric for metric in check.having("left out") if _has_changed(metric)]
     measured: list[_Field] = [
         ("metric", _metric),
         ("baseline", lambda metric: _number(metric.baseline)),
         ("now", lambda metric: _number(metric.current)),
         ("worse by", worsening),
-        ("limit", lambda metric: UNDEFINED if metric.limit is None else str(metric.limit)),
+        ("limit", limit_text),
     ]
     sections = [
         _section("Red", "worse than allowed, or not to be judged", red, [*measured, ("verdict", _verdict)]),
         _section("Green", "within the limit, or worse only by chance", green, measured),
         _not_compared(check.having("not compared")),
+        _section("Changed, without a verdict", "the notes say why it is not checked", changed, measured[:3]),
     ]
     return Table(
         title=headline(check),
@@ -79,15 +82,28 @@ def worsening(metric: CheckedMetric) -> str:
     """The worsening with its interval, as a share of the baseline's value or in the metric's unit."""
     if metric.worse is None or metric.baseline is None or metric.limit is None:
         return UNDEFINED
+    plus = "+" if metric.is_two_sided and metric.worse > 0.0 else ""
+    alone = " (no interval)" if metric.low is None else ""
+    numbers = (metric.worse, metric.low, metric.high)
     if not metric.limit.relative:
         unit = f" {metric.unit}" if metric.unit else ""
-        return format_value(metric.worse, metric.low, metric.high) + unit
+        return f"{plus}{format_value(*numbers)}{unit}{alone}"
     if metric.baseline == 0.0:
-        return f"{format_value(metric.worse, metric.low, metric.high)} from 0"
-    numbers = (metric.worse, metric.low, metric.high)
+        return f"{plus}{format_value(*numbers)} from 0{alone}"
     shares = [None if number is None else number / abs(metric.baseline) * 100.0 for number in numbers]
     assert shares[0] is not None
-    return f"{format_value(shares[0], *shares[1:])} %"
+    return f"{plus}{format_value(shares[0], *shares[1:])} %{alone}"
+
+
+def limit_text(metric: CheckedMetric) -> str:
+    """The limit as it is written, with its sides."""
+    if metric.limit is None:
+        return UNDEFINED
+    return f"{'±' if metric.is_two_sided else ''}{metric.limit}"
+
+
+def _has_changed(metric: CheckedMetric) -> bool:
+    return None not in (metric.baseline, metric.current) and metric.baseline != metric.current
 
 
 def _section(title: str, meaning: str, metrics: Sequence[CheckedMetric], fields: Sequence[_Field]) -> Section:

@@ -1,6 +1,7 @@
 """``darkmatter check`` as a CI job meets it."""
 
 import json
+from shutil import copytree
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -82,11 +83,24 @@ def test_a_thinned_baseline_is_counted_or_red(call, tmp_path):
         (["suite.yaml", "--results", "x"], "not both"),
         (["--results", "x", "--max-regression", "0.02"], "write 2%"),
         (["--results", "x", "--metric", "fvu"], "EVALUATOR.METRIC=LIMIT"),
+        (["suite.yaml", "--metric", "fvu=1%"], "Did you mean 'reconstruction.fvu'"),
+        (["suite.yaml", "--junit", "FILE/j.xml"], "--junit 'FILE/j.xml' cannot be written"),
+        (["suite.yaml", "--summary", "FILE/s.md"], "--summary 'FILE/s.md' cannot be written"),
+        (["suite.yaml", "--junit", "same", "--summary", "./same"], "the same file"),
+        (["suite.yaml", "--baseline", "EMPTY"], "no results of SAEs"),
+        (["suite.yaml", "--baseline", "DAMAGED"], "x.json is not JSON"),
     ],
 )
-def test_wrong_usage_is_said_before_anything_runs(call, baseline, arguments, said):
-    """Options are checked first: no hour of evaluation ends in a misspelt limit."""
-    status, _, err = call("check", *arguments, "--baseline", baseline)
+def test_wrong_usage_is_said_before_anything_runs(call, baseline, tmp_path, monkeypatch, arguments, said):
+    """Options, baseline and reports are checked first: no hour of evaluation ends in a misspelt limit."""
+    from darkmatter.cli.commands import check
+
+    monkeypatch.setattr(check, "_run", lambda *_: pytest.fail("it ran"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    (tmp_path / "EMPTY").mkdir()
+    (write(tmp_path / "DAMAGED", entry()) / "x.json").write_text("{")
+    status, _, err = call("check", "--baseline", baseline, *arguments)
 
     assert status == 2
     assert said in err
@@ -108,11 +122,24 @@ def test_a_baseline_that_is_not_there_is_wrong_usage(call, tmp_path):
     assert "darkmatter run" in err
 
 
+def altered(reference, folder, change=lambda weights: None, **fields):
+    """A copy of an embedded SAE with other weights or fields of its configuration."""
+    from safetensors.torch import load_file, save_file
+
+    copytree(reference, folder)
+    weights = load_file(folder / "sae_weights.safetensors")
+    change(weights)
+    save_file(weights, folder / "sae_weights.safetensors")
+    config = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(config | fields))
+    return str(folder)
+
+
 @pytest.mark.slow
 def test_another_seed_is_green_and_a_worse_sae_is_red(call, tmp_path, monkeypatch):
-    """The embedded SAE trained with another seed passes at the default; with half its latents it does not.
+    """The embedded SAE trained with another seed passes at the default; without part of its decoder it fails.
 
-    The same holds the other way round, and the same SAE passes.
+    The same holds the other way round, and the same SAE passes; with twice its active latents it fails.
     """
     monkeypatch.setenv("DARKMATTER_CACHE", str(tmp_path / "cache"))
     paths = {sae.name: str(sae_path(sae)) for sae in SAES}
@@ -144,6 +171,10 @@ def test_another_seed_is_green_and_a_worse_sae_is_red(call, tmp_path, monkeypatc
     assert check("same", first, "baseline") == (0, set())
     assert check("seed", second, "baseline") == (0, set())
     assert check("back", first, "out-seed") == (0, set())
-    status, red = check("worse", {"ref": first, "k": 12}, "baseline")
+    worse = altered(first, tmp_path / "sae", lambda weights: weights["W_dec"][::8].zero_())
+    status, red = check("worse", worse, "baseline")
     assert status == 1
     assert red >= {"fvu", "fvu_nonlinear"}
+    assert "l0" not in red
+    status, red = check("denser", altered(first, tmp_path / "denser", k=32), "baseline")
+    assert (status, "l0" in red) == (1, True)

@@ -108,14 +108,88 @@ def test_what_has_a_unit_needs_a_limit_of_its_own():
     ],
 )
 def test_what_cannot_be_checked_is_left_out_with_the_reason(extra, why):
-    """Without a good direction, or without sums per context, there is nothing to judge by."""
-    made = check([entry(extra=[extra])], [entry(extra=[extra])])
+    """Without a good direction, or without sums per context, a share of all metrics says nothing."""
+    made = check([entry(extra=[extra])], [entry(extra=[extra.model_copy(update={"value": 1.25})])])
     found = next(metric for metric in made.metrics if metric.metric == "x")
+    text = render_table(check_table(made), "md")
 
     assert (found.verdict, made.passed) == ("left out", True)
     assert why in found.reason
-    with pytest.raises(UsageError, match=why):
+    assert (found.baseline, found.current) == (1.0, 1.25)
+    assert "1.25" in text[text.index("## Changed, without a verdict: 1") :], "its values are shown"
+    same = check([entry(extra=[extra])], [entry(extra=[extra])])
+    assert "Changed, without" not in render_table(check_table(same), "md")
+
+
+def test_a_limit_for_what_has_no_value_is_wrong_usage():
+    """A limit that could never turn anything red is refused with the reason of the missing value."""
+    extra = MetricValue(name="x", value=None, status="undefined", reason="variance 0")
+    with pytest.raises(UsageError, match="variance 0"):
         check([entry(extra=[extra])], [entry()], reconstruction__x="1%")
+
+
+def dead(share, **options):
+    """An SAE with a metric that has no sums."""
+    options = {"higher_is_better": False, **options}
+    return entry(extra=[MetricValue(name="dead", value=share, **options)])
+
+
+@pytest.mark.parametrize(
+    ("now", "limit", "verdict"),
+    [(0.12, "0.05", "green"), (0.16, "0.05", "red"), (0.16, "90%", "green"), (0.0, "0", "green")],
+)
+def test_a_metric_without_sums_is_held_to_a_limit_of_its_own(now, limit, verdict):
+    """The values alone are compared, better is green, and the row says that there is no interval."""
+    row = next(
+        row
+        for row in check([dead(0.1)], [dead(now)], reconstruction__dead=limit).metrics
+        if row.metric == "dead"
+    )
+
+    assert (row.verdict, row.low, row.high) == (verdict, None, None)
+    assert "without an interval" in row.ci_method
+    assert ("without an interval" in row.reason) == (verdict == "red")
+    text = render_table(check_table(check([dead(0.1)], [dead(now)], reconstruction__dead=limit)), "md")
+    assert "(no interval)" in text
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(1.04, "green"), (1.06, "red"), (0.94, "red")])
+def test_a_limit_without_a_direction_holds_both_ways(value, verdict):
+    """Where no direction is better, more and less than the limit are red alike."""
+    sides = [dead(number, higher_is_better=None) for number in (1.0, value)]
+
+    assert verdicts(check([sides[0]], [sides[1]], reconstruction__dead="5%"))["dead"] == verdict
+
+
+def at_l0(l0, fvu=0.02):
+    """An SAE with an L0, which has no direction, in latents."""
+    units = sample_units({"fvu": fvu, "l0": l0}, n_units=200, noise=0.01)
+    return changed(sample_result(units=units), "l0", higher_is_better=None, unit="latents")
+
+
+@pytest.mark.parametrize(("l0", "verdict"), [(32.0, "red"), (8.0, "red"), (16.3, "green"), (15.7, "green")])
+def test_another_l0_is_red_unless_a_limit_allows_it(l0, verdict):
+    """An SAE that doubles its L0 has a better FVU: that is no success, and a few percent are chance."""
+    before, now = at_l0(16.0), at_l0(l0, fvu=0.01)
+    made = check([before], [now])
+    row = next(row for row in made.metrics if row.metric == "l0")
+
+    assert (row.verdict, verdicts(made)["fvu"]) == (verdict, "green")
+    assert verdict == "green" or "matched sparsity" in row.reason
+    assert "±5%" in render_table(check_table(made), "md")
+    assert check([before], [now], reconstruction__l0="200%").passed
+
+
+@pytest.mark.parametrize(("worse", "verdict"), [(1e-17, "green"), (1e-13, "green"), (1e-9, "red")])
+def test_round_off_over_a_baseline_of_zero_is_no_change(worse, verdict):
+    """A share of 0 allows nothing, and what rounding leaves of 0 is no worsening."""
+
+    def exactly(value):
+        found = sample_units({"fvu": 0.0}, n_units=100)
+        columns = {**found.columns, "fvu.sum": value * found.columns["rows"]}
+        return sample_result(units=type(found)(found.kind, found.ids, columns, found.estimators))
+
+    assert verdicts(check([exactly(0.0)], [exactly(worse)])) == {"fvu": verdict}
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "undefined"])
@@ -138,15 +212,15 @@ def test_an_evaluator_that_failed_is_red_and_one_that_is_missing_too():
     assert set(verdicts(check([entry()], [failed])).values()) == {"red"}
     assert "no such file" in check([entry()], [failed]).metrics[0].reason
     assert "out of memory" in check([entry()], [midway]).metrics[0].reason
-    assert set(verdicts(check([entry()], [other])).values()) == {"red"}
+    assert verdicts(check([entry()], [other]))["mine"] == "red"
 
 
 def test_a_metric_that_is_gone_is_red():
-    """An evaluator that reports fewer metrics than it did hides something."""
-    now = entry()
-    fewer = now.result.model_copy(update={"metrics": now.result.metrics[1:]})
+    """An evaluator that reports fewer metrics than it did hides something, whatever they are."""
+    shown = MetricValue(name="x", value=1.0, primary=True)
+    made = check([entry(extra=[shown])], [sample_result(metrics={"cosine": 0.9})])
 
-    assert verdicts(check([entry()], [StoredResult(fewer, None, now.loader)]))["fvu"] == "red"
+    assert (verdicts(made)["fvu"], verdicts(made)["x"]) == ("red", "red")
 
 
 def test_a_missing_sae_is_red_and_a_new_one_is_reported():
@@ -255,29 +329,6 @@ def test_what_is_not_comparable_is_an_error_that_says_why(fields, why):
     assert not made.passed
 
 
-def test_two_results_for_one_cell_are_an_error():
-    """With results of two weights under one name nobody knows which is meant."""
-    twin = entry(fvu=0.03, key="f" * 32)
-
-    assert not check([entry()], [entry(), twin]).passed
-    assert "2 results" in check([entry(), twin], [entry()]).metrics[0].reason
-
-
-def test_the_exact_partner_wins_over_a_nearer_one():
-    """With two seeds in both, each is compared with its own."""
-    seeds = [{"seed": seed, "split": "context", "skip_first": 16} for seed in (0, 1)]
-    both = [entry(analysis=analysis) for analysis in seeds]
-
-    assert check(both, both[::-1]).passed
-
-
-def test_controls_are_not_checked():
-    """A control depends on the L0 of the SAEs beside it and says nothing about them."""
-    control = entry("pca", is_control=True)
-
-    assert [metric.sae for metric in check([entry(), control], [entry()]).metrics] == ["mine", "mine"]
-
-
 def test_nothing_compared_is_not_green():
     """Where every metric is left out the check fails, and the headline says so."""
     plain = sample_result("mine", {"fvu": 0.02})
@@ -298,10 +349,21 @@ def test_damaged_files_are_not_green():
     assert "x.json is empty" in render_table(check_table(made), "md").replace("\\", "")
 
 
-def test_a_limit_for_an_unknown_metric_names_the_nearest():
-    """A misspelt metric would leave its limit unused."""
-    with pytest.raises(UsageError, match=r"reconstruction\.fvu"):
-        check([entry()], [entry()], reconstruction__fvv="1%")
+@pytest.mark.parametrize("name", ["reconstruction.fvv", "fvu", "fvuu", "recon.fvu"])
+def test_a_limit_for_an_unknown_metric_names_the_nearest(name):
+    """A misspelt metric, or one without its evaluator, would leave its limit unused."""
+    with pytest.raises(UsageError, match=r"Did you mean 'reconstruction\.fvu'\?"):
+        check([entry()], [entry()], **{name.replace(".", "__"): "1%"})
+
+
+def test_a_name_like_no_other_lists_evaluators_not_every_metric():
+    """The message stays one line where a baseline has many metrics."""
+    extra = [MetricValue(name=f"x{row}", value=1.0) for row in range(70)]
+    with pytest.raises(UsageError) as error:
+        check([entry(extra=extra)], [entry()], qqq="1%")
+
+    assert "Its evaluators are reconstruction" in str(error.value)
+    assert "x42" not in str(error.value)
 
 
 def test_an_empty_baseline_says_how_to_make_one():

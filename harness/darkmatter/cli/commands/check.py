@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import click
@@ -67,8 +69,9 @@ def check(
 
     A metric is red where the lower bound of the paired 95% interval of its relative worsening exceeds
     --max-regression. Checked are headline metrics without a unit that have a good direction, and those
-    named with --metric. What the baseline has and cannot be compared is red too, with the reason, and so
-    is a value that does not follow from its sums. What the baseline lacks is counted in the first line.
+    named with --metric; and reconstruction.l0, which may change by 5% either way. What the baseline has
+    and cannot be compared is red too, with the reason, and so is a value that does not follow from its
+    sums. What the baseline lacks is counted in the first line.
     """
     if (suite is None) == (results is None):
         message = "give a SUITE.yaml to run, or --results DIR with finished results, and not both."
@@ -77,15 +80,18 @@ def check(
     from darkmatter.results.collection import ResultSet
     from darkmatter.results.junit import junit_xml
     from darkmatter.results.limits import parse_max_regression, parse_metric_limits
-    from darkmatter.results.regression import check_regression
+    from darkmatter.results.regression import check_regression, require_checkable
     from darkmatter.results.regression_table import check_table
     from darkmatter.results.render import render_table
 
     # Whatever is wrong with these is said before anything is run.
     limit, limits = parse_max_regression(max_regression), parse_metric_limits(metrics)
+    _require_writable({"--junit": junit, "--summary": summary})
     before = ResultSet.read(baseline)
     if suite is not None:
         _refuse_overwriting(out, baseline)
+        _require_readable(before)
+    require_checkable(before, limits)
     now = ResultSet.read(results) if results is not None else _run(suite, out, jobs)
     found = check_regression(before, now, limit, limits, require_all=require_all)
     text = render_table(check_table(found), "md")
@@ -98,6 +104,34 @@ def check(
     else:
         click.echo(text, nl=False)
     return 0 if found.passed else 1
+
+
+def _require_writable(files: Mapping[str, Path | None]) -> None:
+    """Make the folders of the reports, and see that each can take a file."""
+    given = {option: path for option, path in files.items() if path is not None}
+    if len({path.resolve() for path in given.values()}) < len(given):
+        message = f"{' and '.join(given)} name the same file; give each its own."
+        raise UsageError(message)
+    for option, path in given.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            why = f"{error.strerror}. Name a file in a folder that can"
+            message = f"{option} {str(path)!r} cannot be written: {why}."
+            raise UsageError(message) from error
+
+
+def _require_readable(baseline: ResultSet) -> None:
+    """A file of the baseline that is no result would make the check red after the run."""
+    if baseline.problems:
+        first = baseline.problems[0]
+        message = (
+            f"files of the baseline that cannot be used: {len(baseline.problems)}. {first.path} "
+            f"{first.reason}. Take them out or make the baseline again."
+        )
+        raise UsageError(message)
 
 
 def _refuse_overwriting(out: Path, baseline: Path) -> None:

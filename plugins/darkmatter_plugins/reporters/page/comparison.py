@@ -8,21 +8,27 @@ from darkmatter import api
 from darkmatter_plugins.reporters.page.markup import box, breakable, escape
 
 TOOLBAR = """
-<form class="toolbar" id="tools" aria-label="What the tables and figures show">
-<label>SAEs whose name holds <input type="search" id="filter" autocomplete="off" spellcheck="false"></label>
-<label><input type="checkbox" id="controls" checked> controls</label>
-<label>evaluator <select id="evaluator"><option value="">all</option></select></label>
+<form class="toolbar" id="tools" aria-label="What the tables and the parts of SAEs show" hidden>
+<label>tables and SAEs: names that hold
+<input type="search" id="filter" autocomplete="off" spellcheck="false"></label>
+<label><input type="checkbox" id="controls" checked> controls, in figures too</label>
+<label>tables of <select id="evaluator"><option value="">all evaluators</option></select></label>
 <output id="shown" aria-live="polite"></output>
 </form>
 """.strip()
+"""What only a script can do is hidden until one runs."""
+
+NOTHING = '<p class="nothing" hidden></p>'
+"""Where a script says that a filter matches nothing."""
 
 Cells = Mapping[str, api.Cell]
 
 
 def comparison(section: api.Section, meanings: Mapping[str, str]) -> str:
-    """All tables of one section."""
+    """All tables of one section, and a place to say that a filter left none."""
     controls = {row.name: row.is_control for block in section.blocks for row in block.rows}
-    return "\n".join(_table(title, columns, controls, meanings) for title, columns in _by_evaluator(section))
+    tables = [_table(title, columns, controls, meanings) for title, columns in _by_evaluator(section)]
+    return "\n".join(['<div class="compared">', *tables, f"{NOTHING}\n</div>"])
 
 
 def _by_evaluator(section: api.Section) -> Iterator[tuple[str, list[tuple[api.Column, Cells]]]]:
@@ -58,10 +64,10 @@ def _table(
 
 
 def _head(title: str, meaning: str) -> str:
-    return (
-        f'<th scope="col"><button type="button" class="sort" title="{escape(meaning)}">{escape(title)}'
-        "</button></th>"
-    )
+    """The head of a column; a script makes it a button that sorts, the best first."""
+    better = {"↑": "high", "↓": "low"}.get(title[-1:], "")
+    marked = f' data-better="{better}"' if better else ""
+    return f'<th scope="col" title="{escape(meaning)}"{marked}>{escape(title)}</th>'
 
 
 def _row(name: str, cells: str, *, is_control: bool) -> str:

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from darkmatter import api
 from darkmatter_plugins.reporters.page.charts import Chart, charts
-from darkmatter_plugins.reporters.page.comparison import TOOLBAR, comparison
+from darkmatter_plugins.reporters.page.comparison import NOTHING, TOOLBAR, comparison
 from darkmatter_plugins.reporters.page.markup import breakable, bullets, data_block, escape
 from darkmatter_plugins.reporters.page.plotting import Library, library
 from darkmatter_plugins.reporters.page.provenance import Records
@@ -20,6 +20,11 @@ from darkmatter_plugins.reporters.page.summary import summary
 NO_LIBRARY = (
     "There are no figures on this page: plotly was not installed where it was made. "
     "pip install 'sae-darkmatter[report]' adds them."
+)
+
+NO_SCRIPT = (
+    "<noscript><p>Without JavaScript there are no figures, and the tables are neither sorted nor filtered. "
+    "Every number is here all the same.</p></noscript>"
 )
 
 
@@ -39,7 +44,7 @@ def render(table: api.Table) -> str:
             f"<title>{title}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
             '<a class="skip" href="#main">Skip to the results</a>',
             f"<header>\n<h1>{title}</h1>",
-            '<button type="button" id="theme" aria-pressed="false">Dark</button>\n</header>',
+            '<button type="button" id="theme" aria-pressed="false" hidden>Dark</button>\n</header>',
             *_body(table, drawn, plotting),
             *_figures(drawn, plotting),
             *(f"<script>{script}</script>" for script in scripts),
@@ -85,7 +90,7 @@ def _body(table: api.Table, drawn: Sequence[Sequence[Chart]], plotting: Library 
         "Summary": summary(table),
         "Comparison": "\n".join([TOOLBAR, *compared]) if compared else "",
         "Figures": "\n".join(figures),
-        "SAEs": "\n".join(single),
+        "SAEs": "\n".join([*single, NOTHING]) if single else "",
         "Not measured": bullets(table.missing),
         "Files that were not used": bullets(table.problems),
         "How to read it": bullets(table.how_to_read) + _legend(table),
@@ -93,11 +98,13 @@ def _body(table: api.Table, drawn: Sequence[Sequence[Chart]], plotting: Library 
     }
     shown = {title: content for title, content in parts.items() if content}
     anchors = {title: title.lower().replace(" ", "-") for title in shown}
-    links = "\n".join(f'<a href="#{anchors[title]}">{title}</a>' for title in shown)
+    # Figures are drawn by a script, which shows the part and its link.
+    hidden = dict.fromkeys(shown, "") | ({"Figures": " hidden data-drawn-by-script"} if plotting else {})
+    links = "\n".join(f'<a href="#{anchors[title]}"{hidden[title]}>{title}</a>' for title in shown)
     return [
-        f'<nav aria-label="Parts of the page">\n{links}\n</nav>\n<main id="main" tabindex="-1">',
+        f'<nav aria-label="Parts of the page">\n{links}\n</nav>\n<main id="main" tabindex="-1">\n{NO_SCRIPT}',
         *(
-            f'<section id="{anchors[title]}">\n<h2>{title}</h2>\n{content}\n</section>'
+            f'<section id="{anchors[title]}"{hidden[title]}>\n<h2>{title}</h2>\n{content}\n</section>'
             for title, content in shown.items()
         ),
         f"</main>\n{_footer(plotting)}",

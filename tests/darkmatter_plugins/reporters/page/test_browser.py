@@ -130,21 +130,81 @@ def test_every_figure_is_drawn_with_its_points(seen, path):
 
 
 def test_a_table_is_sorted_by_click_and_by_enter(seen, path):
-    """Numbers sort as numbers, names naturally, again turns around, no value stays last."""
+    """Best first, again turns around; numbers sort as numbers, names naturally; controls stay below."""
     page = seen.open(path)
     table = page.locator("[data-evaluator=reconstruction] .sortable")
     fvu = table.get_by_role("button", name="fvu")
     fvu.click()
-    up = names(page)
+    best = names(page)
     fvu.focus()
     page.keyboard.press("Enter")
-    down = names(page)
+    worst = names(page)
 
-    assert up == ["wide10", "wide9", "small", "pca"]
-    assert down == up[::-1]
+    assert best == ["wide10", "wide9", "small", "pca"]
+    assert worst == ["small", "wide9", "wide10", "pca"]
     assert table.locator("th[aria-sort=descending]").count() == 1
     table.get_by_role("button", name="SAE").click()
-    assert names(page) == ["pca", "small", "wide9", "wide10"]
+    assert names(page) == ["small", "wide9", "wide10", "pca"]
+
+
+def test_the_first_press_puts_the_highest_first_where_higher_is_better(seen, path):
+    """The direction is that of the metric, not that of the numbers."""
+    page = seen.open(path)
+    table = page.locator("[data-evaluator=reconstruction] .sortable")
+    table.get_by_role("button", name="l0").click()
+
+    assert names(page) == ["wide10", "wide9", "small", "pca"], "the samples call a high l0 better"
+    assert table.locator("th[aria-sort=descending]").count() == 1
+
+
+def test_without_scripts_there_are_no_dead_controls_and_no_empty_boxes(chromium, path):
+    """One sentence says what is missing; every number and every link is there."""
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    dead = page.locator("button:visible, input:visible, select:visible, figure:visible").count()
+    said = [text for text in page.locator("noscript").all_inner_texts() if text]
+    shown = page.locator(".sortable td:visible").count()
+    links = page.locator("nav a:visible").all_inner_texts()
+    context.close()
+
+    assert (dead, len(said)) == (0, 1)
+    assert "Without JavaScript" in said[0]
+    assert shown > 0
+    assert "Figures" not in links
+
+
+def test_a_filter_that_matches_nothing_says_so(seen, path):
+    """Where the tables and the SAEs stood there is a sentence, as text, and it goes with the filter."""
+    page = seen.open(path)
+    page.locator("#filter").fill("<b>none")
+    said = page.locator(".nothing:visible").all_inner_texts()
+
+    assert said == ["There is nothing whose name holds \u201c<b>none\u201d."] * 2
+    assert page.locator(".compared table:visible").count() == 0
+    page.locator("#filter").fill("")
+    assert page.locator(".nothing:visible").count() == 0
+    page.locator("#filter").fill("small")
+    page.locator("#evaluator").select_option("error_decomposition")
+    assert page.locator(".nothing:visible").count() == 0
+    page.locator("#evaluator").select_option("autointerp")
+    page.locator("#filter").fill("wide")
+    assert "in a table of autointerp." in page.locator(".compared .nothing:visible").inner_text()
+
+
+def test_a_table_that_scrolls_sideways_says_so(seen, path):
+    """On a phone a hint stands above what is cut off, and nowhere else; a part shows its own when opened."""
+    page = seen.open(path)
+    page.locator("details").evaluate_all("parts => parts.forEach(part => (part.open = true))")
+    for width in (400, 1400, 400):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(200)
+        wrong = page.locator(".scroll:visible").evaluate_all(
+            """boxes => boxes.filter(box =>
+                box.previousElementSibling.hidden !== (box.scrollWidth <= box.clientWidth + 1)).length"""
+        )
+        assert wrong == 0
+        assert (page.locator(".hint:visible").count() > 0) == (width == 400)
 
 
 def test_rows_are_filtered_by_name_and_controls_are_hidden(seen, path):

@@ -4,7 +4,19 @@
   const $ = (id) => document.getElementById(id);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-  // -- sorting: a click or Enter on a column's button; what has no value stays last ----------------
+  // -- what only a script can do is made or shown by it --------------------------------------------
+
+  all("#theme, #tools, [data-drawn-by-script]").forEach((each) => (each.hidden = false));
+  all(".sortable thead th").forEach((head) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
+    button.title = head.title;
+    button.append(...head.childNodes);
+    button.addEventListener("click", () => sort(head));
+    head.removeAttribute("title");
+    head.append(button);
+  });
+
+  // -- sorting: best first, then turned around; controls stay below, and what has no value is last ---
 
   const key = (row, index) => {
     const cell = row.cells[index];
@@ -14,21 +26,37 @@
   const compare = (a, b) =>
     typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
 
-  function sort(button) {
-    const head = button.closest("th");
+  function sort(head) {
     const table = head.closest("table");
-    const descending = head.getAttribute("aria-sort") === "ascending";
+    const first = head.dataset.better === "high" ? "descending" : "ascending";
+    const other = first === "ascending" ? "descending" : "ascending";
+    const order = head.getAttribute("aria-sort") === first ? other : first;
     const index = head.cellIndex;
+    const isControl = (row) => row.classList.contains("control");
     const rows = [...table.tBodies[0].rows].map((row) => [key(row, index), row]);
-    rows.sort(([a], [b]) => {
+    rows.sort(([a, one], [b, two]) => {
+      if (isControl(one) !== isControl(two)) return isControl(one) - isControl(two);
       if (a === null || b === null) return (a === null) - (b === null);
-      return descending ? compare(b, a) : compare(a, b);
+      return order === "descending" ? compare(b, a) : compare(a, b);
     });
-    all("th[aria-sort]", table).forEach((other) => other.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    all("th[aria-sort]", table).forEach((each) => each.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", order);
     table.tBodies[0].append(...rows.map(([, row]) => row));
   }
-  all("button.sort").forEach((button) => button.addEventListener("click", () => sort(button)));
+
+  // -- a box that scrolls sideways says so -------------------------------------------------------------
+
+  const hints = new ResizeObserver((seen) => {
+    seen.forEach(({ target }) => {
+      target.previousElementSibling.hidden = target.scrollWidth <= target.clientWidth + 1;
+    });
+  });
+  all(".scroll").forEach((box) => {
+    const hint = Object.assign(document.createElement("p"), { className: "hint", hidden: true });
+    hint.textContent = "Scroll sideways for more columns \u2192";
+    box.before(hint);
+    hints.observe(box);
+  });
 
   // -- filtering ------------------------------------------------------------------------------------
 
@@ -53,6 +81,15 @@
       all(".evaluator").forEach((each) => {
         const empty = !all("tbody tr", each).some((row) => !row.hidden);
         each.hidden = empty || (chosen !== "" && each.dataset.evaluator !== chosen);
+      });
+      const held = wanted === "" ? "" : ` whose name holds \u201C${$("filter").value.trim()}\u201D`;
+      const nothing = `There is nothing${held}${$("controls").checked ? "" : ", controls aside"}`;
+      all(".compared, #saes").forEach((part) => {
+        const isTables = part.matches(".compared");
+        const found = all(isTables ? ".evaluator" : "details.sae", part).some((each) => !each.hidden);
+        const said = part.querySelector(":scope > .nothing");
+        said.hidden = found;
+        said.textContent = isTables && chosen !== "" ? `${nothing}, in a table of ${chosen}.` : `${nothing}.`;
       });
       $("shown").textContent = `${visible.size} of ${names.size} names shown`;
       document.dispatchEvent(new CustomEvent("filtered"));
