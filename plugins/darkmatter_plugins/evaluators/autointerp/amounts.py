@@ -12,7 +12,7 @@ from darkmatter_plugins.evaluators.autointerp.sampling import Draws
 Amounts = dict[str, float | int]
 
 
-def amounts(draws: Draws, config: AutointerpConfig) -> tuple[dict[str, Amounts], list[str]]:
+def amounts(draws: Draws, config: AutointerpConfig) -> tuple[dict[api.Rows, Amounts], list[str]]:
     """The table of fragments by side of the split, and notes where there were too few."""
     asked = {"train": config.train_fragments, "test": config.test_fragments}
     tops = {

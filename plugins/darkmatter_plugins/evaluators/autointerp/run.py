@@ -9,8 +9,8 @@ Per latent with activations a (its codes as they are, signs included):
     unrelated   score.both of the simulation on the fragments and activations of another latent
 
 Random fragments are drawn from all, so a simulator that expects too much is punished; with ``draw: active``
-they are those on which the latent fires, as in the authors' code. Where the random draw takes all fragments that
-there are, the top ones are among them and both together are the random ones: ``score.top`` and
+they are those on which the latent fires, as in the authors' code. Where the random draw takes all fragments
+that there are, the top ones are among them and both together are the random ones: ``score.top`` and
 ``score.both`` are undefined for such a latent (``n_indistinct``). Dense signed codes (PCA, identity) fire on
 about every fragment: their detection is undefined and counted in ``n_one_class``, their correlation is not.
 Latents are drawn by the seed among those that fire on at least ``min_firings`` training rows.
@@ -31,8 +31,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from darkmatter import api
-from darkmatter_plugins.evaluators.autointerp.descriptor import AutointerpConfig
 from darkmatter_plugins.evaluators.autointerp.amounts import amounts
+from darkmatter_plugins.evaluators.autointerp.descriptor import AutointerpConfig
 from darkmatter_plugins.evaluators.autointerp.report import report
 from darkmatter_plugins.evaluators.autointerp.sampling import Drawn, TrainFirings, drawn, scored_latents
 from darkmatter_plugins.evaluators.autointerp.scores import LatentScores, scores
