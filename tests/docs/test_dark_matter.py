@@ -178,5 +178,5 @@ def test_the_suite_of_known_names_is_one():
     suite = read_suite(DOCS / "interpretable-features" / "names.yaml")
 
     assert set(suite.evaluators) == {"feature_recovery"}
-    assert suite.saes["layer1-topk-w1024-k16"] == "demo:layer1-topk-w1024-k16"
+    assert suite.saes["layer1-topk-w1024-k16"].ref == "demo:layer1-topk-w1024-k16"
     assert "write_stories" in text("interpretable-features")
