@@ -51,8 +51,8 @@ ONLY = {
     "synthetic_noise": ONE,
     "error_saes": ONE,
     "feature_editing": (*BESIDE, "pca_nonneg"),
-    "concept_erasure": (*ONE, *MATCHED),
-    "feature_effects": (*ONE, "pca-k16", *MATCHED),
+    "concept_erasure": (*ONE, "pca_topk"),
+    "feature_effects": (*ONE, "pca-k16"),
     "feature_recovery": BESIDE,
 }
 """What the demo's costly evaluators measure."""
