@@ -155,3 +155,28 @@ def test_numbers_of_the_embedded_model_are_what_the_demo_gives(maker, page, demo
     assert [name for name, _ in again] == [name for name, _ in shown]
     for (name, now), (_, before) in zip(again, shown, strict=True):
         assert now == pytest.approx(before, rel=1e-2, abs=2e-3), name
+
+
+def test_prose_about_live_latents_says_what_the_table_says():
+    """Counts and kurtosis in the words below the table of `density` are those of its rows."""
+    page = text("interpretable-features")
+    below = page.partition("<!-- numbers: density")[2].partition("## ")[0]
+    rows = [
+        line.strip("| ").split(" | ") for line in below.splitlines() if line.startswith("| TinyStories |")
+    ]
+    found = {row[1]: [float(cell) for cell in row[2:]] for row in rows}
+    narrow, wide = found["topk-w128-k16"], found["topk-w2048-k16"]
+    prose = below.partition("**Dead latents grow")[2]
+
+    assert f"{narrow[0]:.0f} of 128 latents fire, {wide[0]:,.0f} of 2,048 do" in prose
+    assert f"{wide[0] - wide[1]:.0f} of the {wide[0]:,.0f} fire ten times or fewer" in prose
+    assert f"from {narrow[5]:.0f} at width 128 to {wide[5]:.0f} at 2048" in prose
+
+
+def test_the_suite_of_known_names_is_one():
+    """The suite that recovers names can be run as it stands, at the layer where the page says so."""
+    suite = read_suite(DOCS / "interpretable-features" / "names.yaml")
+
+    assert set(suite.evaluators) == {"feature_recovery"}
+    assert suite.saes["layer1-topk-w1024-k16"].ref == "demo:layer1-topk-w1024-k16"
+    assert "write_stories" in text("interpretable-features")

@@ -75,9 +75,18 @@ def _data(results: Sequence[Result]) -> str:
     taken = {
         result.evaluator.name: max((metric.n or 0 for metric in result.metrics), default=0)
         for result in results
+        if _on_rows(result)
     }
     sampled = [f"{name} on {n} held-out rows" for name, n in taken.items() if every and 0 < n < every]
     return ", ".join([describe_data(results), *sampled])
+
+
+def _on_rows(result: Result) -> bool:
+    """Whether all its intervals are over the units of the text; of names or pairs its figure speaks."""
+    unit = str(result.analysis.get("units", "")).rpartition(" ")[2]
+    methods = [metric.ci_method or "" for metric in result.metrics]
+    over = [method.partition(" over ")[2].partition(",")[0] for method in methods if " over " in method]
+    return all(each.rpartition(" ")[2] == unit for each in over)
 
 
 def _order(entry: Named) -> tuple[bool, list[tuple[int, int, str]]]:

@@ -51,10 +51,10 @@ LOOK: Any = {
 }
 """What every figure has in common; colours are the figures' own."""
 
-_CAPTION_SIZE = 7.5
+_CAPTION_SIZE = 7.0
 _LINE = 1.35 * _CAPTION_SIZE / 72
 _MARGIN = 0.1
-_CHARACTERS_PER_INCH = 18.5
+_CHARACTERS_PER_INCH = 19.8
 """Of the caption's letters, on average."""
 
 

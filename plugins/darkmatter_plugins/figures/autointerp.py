@@ -35,16 +35,30 @@ SCORES = {
     "score.both": ("both together", PARTS["error"]),
 }
 
+MEASURES = (*SCORES, "detection.auroc")
+PER_PICTURE = 12
+
 
 def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     """Three bars for every dictionary, the control beside them, and how well firing is detected."""
     found = results.of("autointerp")
     need_some(found, list(SCORES))
-    for part, page in pages(found, 12):
-        yield _picture(page, part)
+    shown = [each for each in found if any(each.value(metric) is not None for metric in MEASURES)]
+    without = [each.name for each in found if each not in shown]
+    parts = list(_parts(shown))
+    for number, page in enumerate(parts, start=1):
+        yield _picture(page, without, f"part{number}" if len(parts) > 1 else "")
 
 
-def _picture(found: Sequence[api.Measured], file_part: str) -> api.Drawing:
+def _parts(shown: Sequence[api.Measured]) -> Iterator[Sequence[api.Measured]]:
+    """All together where they fit in one picture, else SAEs and controls apart."""
+    saes = [each for each in shown if not each.is_control]
+    controls = [each for each in shown if each.is_control]
+    for group in [shown] if len(shown) <= PER_PICTURE else [saes, controls]:
+        yield from (page for _, page in pages(group, PER_PICTURE))
+
+
+def _picture(found: Sequence[api.Measured], without: Sequence[str], file_part: str) -> api.Drawing:
     names = [each.name for each in found]
     height = max(1.3, row_height(names, 0.55)) + 1.05
     axes = panels(2, columns=2, size=(3.4, height), share_y=True)
@@ -57,6 +71,9 @@ def _picture(found: Sequence[api.Measured], file_part: str) -> api.Drawing:
         drawn += points
     drawn += _unrelated(scores, found)
     within(scores, drawn, low=-1.0, high=1.0)
+    left, right = scores.get_xlim()
+    if left < 0:  # room for diamonds left of 0, which would lie on the frame
+        scores.set_xlim(left - 0.06 * (right - left), right)
     scores.set_xlabel("correlation with true activations ↑")
     points = [point(each, "detection.auroc") for each in found]
     bars(detection, range(len(found)), points, color=GREEN, height=0.5)
@@ -71,9 +88,17 @@ def _picture(found: Sequence[api.Measured], file_part: str) -> api.Drawing:
         f"controls among them, from the text: correlation on held-out fragments, mean over latents. "
         f"Diamonds: the same simulations against another latent. Right: whether the highest prediction tells "
         f"fragments on which a latent fires from others (dotted: by chance). Lines: 95% intervals over "
-        f"latents.",
+        f"latents.{_unscored(without)}",
         file_part,
     )
+
+
+def _unscored(names: Sequence[str]) -> str:
+    """Who is left out of the picture."""
+    if not names:
+        return ""
+    some = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f" Nothing to score in {some}."
 
 
 def _unrelated(axis: Axes, found: Sequence[api.Measured]) -> list[Point | None]:

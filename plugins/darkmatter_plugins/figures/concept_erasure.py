@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, log10
 from typing import TYPE_CHECKING, Any
 
 from darkmatter import api
@@ -40,6 +41,11 @@ WITH_MODEL = ("kl", "task", "KL on unrelated text (nats)", "P(right answer)")
 WITHOUT = ("edit", "probe_auroc_fresh", "mean size of the edit", "AUROC of a fresh probe")
 
 PER_PICTURE = 9
+BEND = {"kl": 0.01, "edit": 1.0}
+"""Below it a wide axis of costs is linear, so that 0 has a place; above it logarithmic."""
+WIDE = 4.0
+"""An axis that goes no further than so many bends is linear throughout."""
+STEPS = (1.0, 2.0, 5.0)
 
 
 def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
@@ -53,27 +59,64 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
 
 def _picture(saes: Sequence[api.Measured], measures: tuple[str, str, str, str], part: str) -> api.Drawing:
     cost, gain, cost_label, gain_label = measures
-    axes = panels(len(saes), columns=3, size=(2.9, 2.6), share_x=True, share_y=True)
+    size = {1: (4.8, 3.0), 2: (3.4, 2.7)}.get(len(saes), (2.9, 2.6))
+    axes = panels(len(saes), columns=3, size=size, share_x=True, share_y=True)
     for axis, each in zip(axes, saes, strict=True):
         axis.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
         for method in METHODS:
             _mark(axis, each, method, cost, gain)
         axis.set_title(wrapped(each.name), fontstyle="italic" if each.is_control else "normal")
-        axis.set_xlabel(cost_label)
     axes[0].set_ylabel(gain_label)
-    # Most edits cost little and a few much; below the bend the axis is linear, so that 0 has a place.
-    axes[0].set_xscale("symlog", linthresh=0.01 if cost == "kl" else 1.0)
-    axes[0].set_xlim(left=0)
+    bent = _cost_axis(axes, cost, max(_costs(saes, cost), default=0.0))
     for axis in axes:
-        # Not matplotlib's own, which writes formulas.
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.tick_params(labelbottom=True)
+        axis.set_xlabel(f"{cost_label}\n(logarithmic above {BEND[cost]:g})" if bent else cost_label)
     _legend(axes)
     return api.Drawing(
         figure_of(axes[0]),
         f"{gain_label} on held-out names or contexts (1/2, dotted: the concept is gone) over {cost_label}, "
-        f"after each edit, of {plural(len(saes), 'SAE')}. {INTERVALS}",
+        f"after each edit, of {plural(len(saes), 'SAE')}.{_sample(saes[0], cost)} {INTERVALS}",
         part,
     )
+
+
+def _costs(saes: Sequence[api.Measured], cost: str) -> list[float]:
+    found = [each.value(f"{cost}.{method}") for each in saes for method in METHODS]
+    return [value for value in found if value is not None]
+
+
+def _cost_axis(axes: Sequence[Axes], cost: str, largest: float) -> bool:
+    """From 0 to beyond the largest cost; whether it bends, because most edits cost little and a few much."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    bend = BEND[cost]
+    bent = largest > WIDE * bend
+    if bent:
+        axes[0].set_xscale("symlog", linthresh=bend)
+        decades = range(ceil(log10(largest / bend)) + 1)
+        far = [bend * 10**decade * step for decade in decades for step in STEPS]
+        # Where there are several decades, numbers at all their steps would touch.
+        far = [each for each in far if each <= 1.3 * largest]
+        kept = far if len(far) <= len(STEPS) + 1 else [bend * 10**decade for decade in decades]
+        for axis in axes:
+            axis.xaxis.set_major_locator(FixedLocator([0.0, bend / 2, *kept]))
+            axis.xaxis.set_minor_locator(NullLocator())
+    axes[0].set_xlim(0, 1.3 * largest if largest > 0 else 1.0)
+    for axis in axes:
+        # Not matplotlib's own, which writes formulas.
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    return bent
+
+
+def _sample(each: api.Measured, cost: str) -> str:
+    """How many prompts and names it was measured on, the same for all SAEs; nothing without a model."""
+    sample = each.tables.get("sample", {})
+    prompts, units, kind = (sample.get(key) for key in ("held_out_prompts", "held_out_units", "units"))
+    if cost != "kl" or not (isinstance(prompts, int) and isinstance(units, int)):
+        return ""
+    beside = each.metrics.get("kl.random")
+    rows = f"; KL over {beside.n} rows of held-out text" if beside is not None and beside.n else ""
+    return f" {prompts} held-out prompts of {units} {api.printable(str(kind))}{rows}."
 
 
 def _mark(axis: Axes, each: api.Measured, method: str, cost: str, gain: str) -> None:
@@ -96,7 +139,7 @@ def _legend(axes: Sequence[Axes]) -> None:
         found |= dict(zip(labels, handles, strict=True))
     order = [label for label, _, _ in METHODS.values() if label in found]
     handles = [found[label] for label in order]
-    columns = min(2 * len(axes), 4)  # wider, it would stand out of a picture of one panel
+    columns = 3 if len(axes) == 1 else 4  # wider, it would stand out of a picture of one panel
     figure_of(axes[0]).legend(
         handles=handles, labels=order, loc="outside upper center", ncols=columns, handlelength=1.4
     )

@@ -60,6 +60,8 @@ class FragmentSampler:
         self, n_latents: int, *, size: int, top: int, random_count: int, seed: int, draw: Draw = "any"
     ) -> None:
         self.seed, self.draw, self.seen = seed, draw, 0
+        self._pool = torch.zeros(n_latents, dtype=torch.int64)
+        self._random_count = random_count
         self._cutter = FragmentCutter(size)
         self._top = _Best(n_latents, top, size)
         self._random = _Best(n_latents, random_count, size)
@@ -75,6 +77,7 @@ class FragmentSampler:
         chances = [random.Random(seed).random() for seed in seeds]  # noqa: S311 - no secret
         chance = torch.tensor(chances, dtype=torch.float64).expand(fires.shape)
         allowed = fires if self.draw == "active" else torch.ones_like(fires)
+        self._pool += allowed.sum(dim=1)
         self._top.offer(torch.where(fires, cut.amax(dim=2).double(), -torch.inf), number, cut_tokens, cut)
         self._random.offer(torch.where(allowed, chance, -torch.inf), number, cut_tokens, cut)
 
@@ -84,15 +87,20 @@ class FragmentSampler:
         fresh = ~torch.isin(other[0], top[0])
         tokens, activations = (torch.cat([a, b[fresh]]) for a, b in zip(top[1:], other[1:], strict=True))
         drawn = torch.cat([torch.isin(top[0], other[0]), fresh[fresh]])
-        return Sample(api.Fragments(tokens, activations, len(top[0])), drawn)
+        exhausted = int(self._pool[latent]) <= self._random_count
+        return Sample(api.Fragments(tokens, activations, len(top[0])), drawn, exhausted)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One latent's fragments; ``random`` [F] says which the random draw holds, top ones among them."""
+    """One latent's fragments; ``random`` [F] says which the random draw holds, top ones among them.
+
+    Where the draw is ``exhausted`` it holds all that there was to draw from, every top one among them.
+    """
 
     fragments: api.Fragments
     random: Tensor
+    exhausted: bool
 
 
 class _Best:

@@ -33,13 +33,16 @@ CONTROLS = {
     "identity_relu": "baseline:identity_relu",
     "noise": "baseline:noise,scale=0.1",
     "ica": "baseline:ica,k=16,rows=5000,max_iterations=50",
+    "pca_nonneg": "baseline:pca_nonneg,k=128",
 }
 
 
 WIDTHS = ("topk-w256-k16", "topk-w1024-k16", "topk-w4096-k16")
 ONE = ("topk-w1024-k16",)
 
-BESIDE = (*WIDTHS, "pca-k16", "pca_topk", "random", "identity")
+MATCHED = ("pca_topk", "random")
+"""Controls with the L0 of these SAEs."""
+BESIDE = (*WIDTHS, "pca-k16", *MATCHED, "identity")
 """SAEs with the controls that the second paper compares them with."""
 
 ONLY = {
@@ -47,8 +50,8 @@ ONLY = {
     "cross_layer": WIDTHS,
     "synthetic_noise": ONE,
     "error_saes": ONE,
-    "feature_editing": BESIDE,
-    "concept_erasure": ONE,
+    "feature_editing": (*BESIDE, "pca_nonneg"),
+    "concept_erasure": (*ONE, "pca_topk"),
     "feature_effects": (*ONE, "pca-k16"),
     "feature_recovery": BESIDE,
 }
@@ -65,8 +68,8 @@ FULL_ONLY = {
     "cross_layer": WIDTHS,
     "synthetic_noise": WIDTHS,
     "error_saes": ONE,
-    "concept_erasure": (*WIDTHS, "pca-k16"),
-    "feature_effects": (*WIDTHS, "pca-k16"),
+    "concept_erasure": (*WIDTHS, "pca-k16", *MATCHED),
+    "feature_effects": (*WIDTHS, "pca-k16", *MATCHED),
 }
 """The same in ``paper.yaml``; the papers have one SAE for most. `cross_layer` on controls says nothing."""
 

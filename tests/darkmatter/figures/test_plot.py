@@ -7,6 +7,7 @@ from matplotlib.figure import Figure as Canvas
 from darkmatter import api
 from darkmatter.figures.plot import plot
 from darkmatter.results.collection import ResultSet
+from darkmatter.results.schema import MetricValue
 from darkmatter.testing.results import HOSTILE, sample_result
 
 
@@ -34,14 +35,26 @@ def outcome(entries, drawn=None, formats=()):
 
 def test_what_was_measured_on_stands_below():
     """The caption holds the figure's words, where it was measured, on what, and on how many rows."""
-    found, _ = outcome([sample_result(analysis={"test_rows": 9000, "units": "155 documents", "seed": 3})])
+    found, _ = outcome([sample_result(analysis={"test_rows": 9000, "units": "155 contexts", "seed": 3})])
     (caption,) = found.pictures.values()
 
     assert caption == (
         "Points are SAEs. Measured at blocks.2.hook_resid_post: model tiny, text stories.jsonl, 150 "
-        "contexts, 9000 held-out rows, intervals over 155 documents, seed 3, reconstruction on 6000 "
+        "contexts, 9000 held-out rows, intervals over 155 contexts, seed 3, reconstruction on 6000 "
         "held-out rows."
     )
+
+
+def test_what_is_not_sampled_from_the_text_is_no_held_out_row():
+    """Intervals over pairs are of an evaluator's own prompts: the caption does not call them rows."""
+    pairs = MetricValue(
+        name="kl_left", value=0.5, n=40, ci_low=0, ci_high=1, ci_method="jackknife over 40 pairs, t"
+    )
+    analysis = {"test_rows": 9000, "units": "155 contexts", "seed": 3}
+    found, _ = outcome([sample_result(analysis=analysis, extra=[pairs])])
+    (caption,) = found.pictures.values()
+
+    assert caption.endswith("intervals over 155 contexts, seed 3.")
 
 
 def test_hook_points_and_data_have_pictures_of_their_own():

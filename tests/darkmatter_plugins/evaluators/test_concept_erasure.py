@@ -11,6 +11,7 @@ import darkmatter as dm
 from darkmatter import api
 from darkmatter.raw_activations import tensor_activations
 from darkmatter.split import make_split
+from darkmatter_plugins.evaluators.concept_erasure.descriptor import CONCEPT_ERASURE
 from darkmatter_plugins.evaluators.concept_erasure.edits import ClassMoments, leace
 
 CONTEXTS, POSITIONS, D = 90, 5, 6
@@ -160,6 +161,10 @@ def test_the_guarded_probe_is_a_tie_and_the_fresh_one_is_not(results):
         assert (same.value, same.ci_low, same.ci_high) == (0.5, 0.5, 0.5)
         assert fresh.value != 0.5
         assert fresh.ci_low < fresh.ci_high
+        assert "1/2 by construction" in CONCEPT_ERASURE.metric(f"probe_auroc.{method}").meaning
+    assert "by construction" not in CONCEPT_ERASURE.metric("probe_auroc.latent").meaning
+    (entry,) = results
+    assert "1/2 by construction" in entry.notes[-1]
     assert found["probe_auroc.none"].value > 0.6
 
 

@@ -111,6 +111,21 @@ def test_beyond_its_limits_nothing_is_matched_and_the_reason_says_so(limit):
         assert "6 and 11 latents are more than are matched" in found[name].reason
 
 
+def test_means_of_matchings_are_over_all_others_or_undefined():
+    """Where one partner is too wide there is no mean over the rest, which would differ from row to row."""
+    others = {"near": sae(torch.eye(D)[:4]), "wide": sae(gaussian(1, 11, D))}
+    cut, _ = measured(sae(torch.eye(D)[:6]), others, max_matching=5)
+    whole, _ = measured(sae(torch.eye(D)[:6]), others)
+
+    for name in ("matched_share", "matched_cosine"):
+        assert cut[f"{name}[near]"].value == pytest.approx(1)
+        assert cut[f"{name}[others]"].value is None
+        assert cut[f"{name}[others]"].reason.startswith("1 of 2 other SAEs are not matched")
+        each = [whole[f"{name}[{other}]"].value for other in others]
+        assert whole[f"{name}[others]"].value == pytest.approx(sum(each) / 2)
+    assert cut["mmcs[this→others]"].value == whole["mmcs[this→others]"].value
+
+
 def test_rows_of_zeros_have_no_direction_and_dead_ones_count_where_they_are_asked_for():
     """A zero row changes nothing; a dead one only under latents: all. Both are counted."""
     rows = torch.cat([torch.eye(D)[:4], torch.zeros(2, D)])

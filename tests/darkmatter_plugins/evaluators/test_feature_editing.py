@@ -191,7 +191,8 @@ def test_too_few_right_pairs_leave_nothing_but_their_share(edit):
     metrics = {metric.name: metric for metric in result.metrics}
     assert 0 <= metrics["right"].value < 1
     assert metrics["kl_left"].value is metrics["features_for_half"].value is None
-    assert f"of {PAIRS} pairs right" in metrics["kl_left"].reason
+    assert f"both prompts right in 2 of {PAIRS} pairs" in metrics["kl_left"].reason
+    assert "`pairs`, or set `right: clean`" in metrics["kl_left"].reason
 
 
 def test_intervals_are_over_pairs(edit):
@@ -234,4 +235,7 @@ def test_a_model_that_answers_nothing_right_is_measured_as_that(edit, monkeypatc
     monkeypatch.setattr(pairs, "difference", lambda last, answers: torch.zeros(len(answers)))
     metrics = {metric.name: metric for metric in edit(rotated(), right="clean").metrics}
     assert metrics["right"].value == 0
-    assert metrics["area"].reason.startswith(f"the model answers 0 of {PAIRS} pairs right")
+    assert metrics["area"].reason.startswith(
+        f"the model answers the clean prompt right in 0 of {PAIRS} pairs, 10 are needed"
+    )
+    assert "`pairs`, or set `right: any`" in metrics["area"].reason

@@ -233,10 +233,40 @@ def test_chance_is_that_of_noisy_directions(concepts):
     x[..., 0] += 0.1 * (tokens == 1)
     saes = {f"random{seed}": sae(gaussian(seed, 60, D)) for seed in range(40)}
     found = [metrics(each) for each in concepts(saes, (x, tokens)).values()]
-    excess = np.mean([each["recovery_excess"].value for each in found])
+    excess = np.mean([each["recovery_excess[letter]"].value for each in found])
 
     assert found[0]["agreement[letter]"].value < 0.8
     assert excess == pytest.approx(0, abs=0.03)
+
+
+def test_groups_without_a_truth_are_in_no_mean(concepts, planted):
+    """A group whose directions are noise stands by itself, and a note counts it; all others are averaged."""
+    _, tokens = planted
+    x = gaussian(7, CONTEXTS, POSITIONS, D)
+    # Tokens of either side cancel out; those of letters do not.
+    for token, place, sign in ((1, 0, 1), (2, 0, -1), (3, 1, 1), (4, 1, -1)):
+        x[..., place] += sign * (tokens == token)
+    result = concepts({"basis": sae(torch.eye(D))}, (x, tokens))["basis"]
+    each = metrics(result)
+    concerned = [row for row in result.tables["concepts"] if row["group"] == "letter"]
+
+    assert each["agreement[side]"].ci_low <= 0 < each["agreement[letter]"].ci_low
+    assert each["recovery"].value == pytest.approx(np.mean([row["cosine"] for row in concerned]))
+    assert each["auroc"].value == pytest.approx(each["auroc[letter]"].value)
+    assert each["recovery_excess[side]"].value is not None
+    assert any("1 of 2 groups (concepts of side: 2)" in note for note in result.notes)
+
+
+def test_groups_are_in_the_headline_and_all_noise_has_no_mean(concepts, planted):
+    """Tables show each group's excess; where no group has a truth the means say why they are undefined."""
+    _, tokens = planted
+    noise = metrics(concepts({"basis": sae(torch.eye(D))}, (gaussian(7, *tokens.shape, D), tokens))["basis"])
+
+    assert noise["recovery_excess[letter]"].primary
+    assert not noise["agreement[letter]"].primary
+    for name in ("recovery", "recovery_excess", "recovered", "auroc", "auroc_direction"):
+        assert noise[name].value is None
+        assert "reaches 0" in noise[name].reason
 
 
 def test_signed_latents_may_tell_a_concept_by_their_negation(concepts, planted):

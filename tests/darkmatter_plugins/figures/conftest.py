@@ -334,5 +334,11 @@ def drawn(results):
 @pytest.fixture(scope="session")
 def made():
     """The makers of results above."""
-    makers = {"everything": everything, "family": family, "per_sae": per_sae, "fvus": fvus}
+    makers = {
+        "everything": everything,
+        "family": family,
+        "per_sae": per_sae,
+        "fvus": fvus,
+        "similar": similar,
+    }
     return SimpleNamespace(hook=HOOK, names=NAMES, widths=WIDTHS, result=result, value=value, **makers)

@@ -363,18 +363,95 @@ def test_density(drawn):
 
 
 def test_dictionary_similarity(drawn):
-    """Rows are looked for in columns, controls have no column; the second map is the excess."""
-    whole, excess = drawn("dictionary_similarity")[""]
-    (image,), (beyond,) = whole.images, excess.images
+    """Rows are looked for in columns, controls have no column; the colour is what is beyond chance."""
+    (axis,) = drawn("dictionary_similarity")[""]
+    (image,) = axis.images
     values = image.get_array()
+    texts = {(text.get_position()): text.get_text() for text in axis.texts}
 
-    assert [label.get_text() for label in whole.get_yticklabels()] == ["w256", "w512", "pca"]
-    assert [label.get_text() for label in whole.get_xticklabels()] == ["w256", "w512"]
-    assert values[0, 1] == pytest.approx(0.8)
-    assert values[1, 0] == pytest.approx(0.6)
-    assert values[2, 0] == pytest.approx(0.3)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["w256", "w512", "pca"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["w256", "w512"]
+    assert values[0, 1] == pytest.approx(0.5)
+    assert values[2, 0] == pytest.approx(0.0)
     assert values.mask[0, 0]
-    assert beyond.get_array()[0, 1] == pytest.approx(0.5)
+    assert texts == {
+        (1, 0): "0.80\n+0.50",
+        (0, 1): "0.60\n+0.30",
+        (0, 2): "0.30\n+0.00",
+        (1, 2): "0.35\n+0.05",
+    }
+
+
+def test_controls_of_dictionary_similarity_are_those_that_differ(drawn, made):
+    """Random directions come first of the controls, and of two with the same numbers one is drawn."""
+    saes = [each for each in made.similar() if not each.sae.is_control]
+    metrics = [("mmcs[this→w256]", 0.3), ("mmcs_excess[this→w256]", 0.0)]
+    other = [("mmcs[this→w256]", 0.4), ("mmcs_excess[this→w256]", 0.1)]
+    given = {"identity": metrics, "identity_relu": metrics, "random-k16": other}
+    controls = [
+        made.result("dictionary_similarity", name, each, control=True) for name, each in given.items()
+    ]
+    (axis,) = drawn("dictionary_similarity", ResultSet([*saes, *controls]))[""]
+
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["w256", "w512", "random-k16", "identity"]
+
+
+def test_sizes_of_samples_stand_in_captions(made):
+    """Pairs that count, and prompts of names, with the rows of the side effect: not "held-out rows"."""
+    editing = made.result(
+        "feature_editing", "a", [("kl_left_at[0]", 1.0)], tables={"sample": {"pairs": 40, "counted": 21}}
+    )
+    sample = {"held_out_prompts": 240, "held_out_units": 40, "units": "names"}
+    erasure = made.result(
+        "concept_erasure", "a", [("task.none", 0.9), ("kl.random", 0.1)], tables={"sample": sample}
+    )
+    captions = {}
+    for each in plot(ResultSet([editing, erasure]), host().figures(), ("svg",), lambda *_: None):
+        captions |= dict.fromkeys([each.name], " ".join(each.pictures.values()))
+
+    assert "21 of 40 pairs of prompts count" in captions["feature_editing"]
+    assert "240 held-out prompts of 40 names; KL over 6000 rows" in captions["concept_erasure"]
+
+
+def test_costs_have_an_axis_that_says_its_scale(drawn, made):
+    """A range of costs beyond the bend is logarithmic, says so and has ticks there; a short one is linear."""
+
+    def axis(cost):
+        metrics = [("task.none", 0.9), ("task.latent", 0.8), ("kl.latent", cost)]
+        (found,) = drawn("concept_erasure", ResultSet([made.result("concept_erasure", "a", metrics)]))[""]
+        return found
+
+    wide, short = axis(0.06), axis(0.02)
+    assert (wide.get_xscale(), short.get_xscale()) == ("symlog", "linear")
+    assert "logarithmic above 0.01" in wide.get_xlabel()
+    assert "logarithmic" not in short.get_xlabel()
+    assert list(wide.get_xticks()) == pytest.approx([0, 0.005, 0.01, 0.02, 0.05])
+
+
+def test_feature_editing_shows_one_control_of_a_kind_without_a_band(drawn, made):
+    """Of PCA with several ranks the one of least area; bands are those of SAEs."""
+    curve = [("kl_left_at[0]", 1.0), ("kl_left_at[1]", 0.5), ("edit_at[0]", 0.0), ("edit_at[1]", 1.0)]
+    areas = {"pca-k8@hook": 0.9, "pca-k32@hook": 0.4, "pca_topk-k8": 0.5}
+    controls = [
+        made.result("feature_editing", name, [*curve, ("area", area)], control=True)
+        for name, area in areas.items()
+    ]
+    sae = made.result("feature_editing", "sae", [*curve, ("area", 0.3)])
+    by_number, _ = drawn("feature_editing", ResultSet([sae, *controls]))[""]
+
+    assert [line.get_label() for line in by_number.lines] == ["sae", "pca-k32@hook", "pca_topk-k8"]
+    assert len(by_number.collections) == 1
+
+
+def test_autointerp_leaves_out_who_has_no_score_and_gives_diamonds_room(drawn, made):
+    """A control without latents has no row; a negative diamond does not lie on the frame."""
+    empty = made.result("autointerp", "zero", [("score.both", None), ("score.top", None)], control=True)
+    low = made.result("autointerp", "low", [("score.both", 0.8), ("score.unrelated", -0.02)])
+    scores, _ = drawn("autointerp", ResultSet([low, empty]))[""]
+
+    assert [label.get_text() for label in scores.get_yticklabels()] == ["low"]
+    assert scores.get_xlim()[0] < -0.07
 
 
 def written(results, figures, formats=("svg",)):

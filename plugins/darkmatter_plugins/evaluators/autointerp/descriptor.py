@@ -47,6 +47,7 @@ PARTS = {
 
 AUTOINTERP = api.Evaluator(
     name="autointerp",
+    version=2,
     summary="How well a simulator that saw some of a latent's activations predicts others from the text.",
     implementation="darkmatter_plugins.evaluators.autointerp.run:Autointerp",
     config=AutointerpConfig,
@@ -114,6 +115,13 @@ AUTOINTERP = api.Evaluator(
                 low=0,
             )
             for part in PARTS
+        ),
+        _M(
+            "n_indistinct",
+            "latents whose random fragments are all that there are, the top ones among them; not in "
+            "score.top and score.both",
+            unit="latents",
+            low=0,
         ),
         _M(
             "n_one_class",

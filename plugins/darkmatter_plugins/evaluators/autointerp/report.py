@@ -8,9 +8,15 @@ import numpy as np
 
 from darkmatter import api
 from darkmatter_plugins.evaluators.autointerp.descriptor import PARTS
-from darkmatter_plugins.evaluators.autointerp.scores import DETECTION, LatentScores
+from darkmatter_plugins.evaluators.autointerp.scores import (
+    DETECTION,
+    INDISTINCT,
+    TOP_PARTS,
+    LatentScores,
+)
 
 COUNT = "a count of the sampled latents"
+HELP = "give more contexts, or lower `fragment` or `test_fragments`"
 
 
 def report(out: api.EvalOutput, latents: Sequence[LatentScores], why: str = "") -> None:
@@ -19,10 +25,13 @@ def report(out: api.EvalOutput, latents: Sequence[LatentScores], why: str = "") 
     failures = [each.reason for each in latents if each.failed]
     if failures and not scored:
         why = f"the simulator failed on every latent, first with: {failures[0]}"
+    distinct = [each for each in scored if each.distinct]
     for part in PARTS:
-        values = _column(scored, part)
+        members = distinct if part in TOP_PARTS else scored
+        values = _column(members, part)
         known = values[~np.isnan(values)]
-        nothing = why or "no latent has a defined correlation there"
+        lacking = "no latent has a defined correlation there" if members else f"{INDISTINCT}: {HELP}"
+        nothing = why or lacking
         _mean(out, f"score.{part}", known, nothing)
         _mean(out, f"authors.score.{part}", np.nan_to_num(values), nothing)
         out.plain(f"n_nan.{part}", len(values) - len(known), why_no_interval=COUNT)
@@ -30,6 +39,7 @@ def report(out: api.EvalOutput, latents: Sequence[LatentScores], why: str = "") 
         values = _column(scored, name)
         nothing = why or "every latent fires on all of the scored fragments, or on none"
         _mean(out, f"detection.{name}", values[~np.isnan(values)], nothing)
+    out.plain("n_indistinct", len(scored) - len(distinct), why_no_interval=COUNT)
     out.plain("n_one_class", int(np.isnan(_column(scored, "base_rate")).sum()), why_no_interval=COUNT)
     values = _column(scored, "unrelated")
     _mean(out, "score.unrelated", values[~np.isnan(values)], why or "no simulation met another latent")

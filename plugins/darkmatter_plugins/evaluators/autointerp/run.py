@@ -9,7 +9,9 @@ Per latent with activations a (its codes as they are, signs included):
     unrelated   score.both of the simulation on the fragments and activations of another latent
 
 Random fragments are drawn from all, so a simulator that expects too much is punished; with ``draw: active``
-they are those on which the latent fires, as in the authors' code. Dense signed codes (PCA, identity) fire on
+they are those on which the latent fires, as in the authors' code. Where the random draw takes all fragments
+that there are, the top ones are among them and both together are the random ones: ``score.top`` and
+``score.both`` are undefined for such a latent (``n_indistinct``). Dense signed codes (PCA, identity) fire on
 about every fragment: their detection is undefined and counted in ``n_one_class``, their correlation is not.
 Latents are drawn by the seed among those that fire on at least ``min_firings`` training rows.
 
@@ -19,6 +21,8 @@ is counted in ``n_failed``, in no mean at all. Intervals resample latents: they 
 this dictionary on the same text. Source: Cunningham et al., section on automated interpretability.
 
 Table ``latents``: a row per latent (latent, firings, scores by name, unrelated_latent, explanation, reason);
+``fragments``: for each side of the split how many there are and were asked for, and a latent's top and random
+ones (the mean and the fewest over latents; a top one that was drawn at random too counts in both);
 ``usage``: what simulating took, answers from a cache included, where the simulator counts it.
 """
 
@@ -27,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from darkmatter import api
+from darkmatter_plugins.evaluators.autointerp.amounts import amounts
 from darkmatter_plugins.evaluators.autointerp.descriptor import AutointerpConfig
 from darkmatter_plugins.evaluators.autointerp.report import report
 from darkmatter_plugins.evaluators.autointerp.sampling import Drawn, TrainFirings, drawn, scored_latents
@@ -52,7 +57,8 @@ class Autointerp:
         if not len(chosen):
             report(out, [], why=f"no latent fires on {config.min_firings} training rows")
             return out
-        samples = drawn(ctx, config, chosen, firings)
+        draws = drawn(ctx, config, chosen, firings)
+        samples = draws.samples
         if not samples:
             why = f"no context has {config.fragment} neighbouring rows on both sides of the split"
             report(out, [], why=why)
@@ -61,6 +67,8 @@ class Autointerp:
         tested = max(len(each.test.fragments.tokens) for each in samples)
         maker.expect(len(samples), tested * (2 if config.unrelated else 1), config.fragment)
         report(out, self._scored(maker, samples))
+        out.tables["fragments"], notes = amounts(draws, config)
+        out.notes += notes
         # Only what is the same when answers come from a cache.
         if details := maker.usage().details:
             out.tables["usage"] = details

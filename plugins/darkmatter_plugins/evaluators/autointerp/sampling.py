@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,25 +54,40 @@ def scored_latents(firings: Tensor, config: AutointerpConfig, seed: int) -> Tens
 
 @dataclass(frozen=True)
 class Drawn:
-    """One latent with its fragments; ``other`` is the place of the latent that its control looks at."""
+    """One latent with its fragments; ``other`` is the place of the latent that its control looks at.
+
+    ``n_train_random`` counts the random fragments of the training side, top ones among them.
+    """
 
     latent: int
     firings: int
     train: api.Fragments
+    n_train_random: int
     test: Sample
     other: int
 
 
-def drawn(ctx: api.EvalContext, config: AutointerpConfig, latents: Tensor, firings: Tensor) -> list[Drawn]:
+@dataclass(frozen=True)
+class Draws:
+    """The fragments of all latents, and how many there were to draw from on each side of the split."""
+
+    samples: Sequence[Drawn]
+    available: Mapping[api.Rows, int]
+
+
+def drawn(ctx: api.EvalContext, config: AutointerpConfig, latents: Tensor, firings: Tensor) -> Draws:
     """Every latent's fragments; none where a side of the split has no fragment."""
     train, test = _sampler(ctx, config, latents, "train"), _sampler(ctx, config, latents, "test")
-    if not (train.seen and test.seen):
-        return []
+    available: dict[api.Rows, int] = {"train": train.seen, "test": test.seen}
+    if not all(available.values()):
+        return Draws([], available)
     other = _others(len(latents), ctx.seed)
-    return [
-        Drawn(latent, int(firings[latent]), train.of(place).fragments, test.of(place), other[place])
-        for place, latent in enumerate(latents.tolist())
-    ]
+    samples = []
+    for place, latent in enumerate(latents.tolist()):
+        seen, held_out = train.of(place), test.of(place)
+        fires, shown = int(firings[latent]), int(seen.random.sum())
+        samples.append(Drawn(latent, fires, seen.fragments, shown, held_out, other[place]))
+    return Draws(samples, available)
 
 
 def _others(count: int, seed: int) -> list[int]:

@@ -17,6 +17,9 @@ from darkmatter_plugins.interpretability.fragments import Sample
 from darkmatter_plugins.interpretability.scoring import auroc, average_precision, correlation
 
 DETECTION = ("auroc", "auprc", "base_rate")
+TOP_PARTS = ("top", "both")
+"""Parts that are something else than the random fragments only where there are more than those."""
+INDISTINCT = "the random fragments are all that there are, the top ones among them"
 NAMES = (*PARTS, *DETECTION, "unrelated")
 
 
@@ -24,7 +27,8 @@ NAMES = (*PARTS, *DETECTION, "unrelated")
 class LatentScores:
     """One latent's ``values`` by ``NAMES``, NaN where undefined; ``failed`` where there is no prediction.
 
-    ``said`` and ``asked`` count held-out tokens with a predicted number, and all of them.
+    ``said`` and ``asked`` count held-out tokens with a predicted number, and all of them. Where top and
+    random fragments are not ``distinct`` sets, what speaks of ``TOP_PARTS`` has no value.
     """
 
     latent: int
@@ -36,6 +40,7 @@ class LatentScores:
     values: dict[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, math.nan))
     said: int = 0
     asked: int = 0
+    distinct: bool = True
 
     def row(self) -> dict[str, object]:
         """Its row of the table; None for what is undefined."""
@@ -56,7 +61,12 @@ def scores(mine: Drawn, samples: Sequence[Drawn], answer: Answer) -> LatentScore
         return LatentScores(mine.latent, mine.firings, failed=True, reason=answer.failure)
     truth = mine.test.fragments.activations
     values, reasons = {}, []
+    distinct = not mine.test.exhausted
     for part, rows in _parts(mine.test).items():
+        if part in TOP_PARTS and not distinct:
+            values[part] = math.nan
+            reasons.append(f"{part}: {INDISTINCT}")
+            continue
         values[part] = correlation(answer.own[rows], truth[rows])
         if math.isnan(values[part]):
             reasons.append(f"{part}: {_why(answer.own[rows], truth[rows])}")
@@ -77,6 +87,7 @@ def scores(mine: Drawn, samples: Sequence[Drawn], answer: Answer) -> LatentScore
         values=values,
         said=int(answer.own.isfinite().sum()),
         asked=answer.own.numel(),
+        distinct=distinct,
     )
 
 

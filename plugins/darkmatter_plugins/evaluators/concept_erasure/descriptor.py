@@ -59,8 +59,28 @@ METHODS = {
 }
 """What is done to the activations."""
 
+HEADLINE = {
+    "probe_auroc_fresh": ("none", "latent", "leace"),
+    "task": ("none", "latent", "leace"),
+    "kl": ("latent", "leace"),
+}
+"""What tables show: before the edit, one latent, and the method to hold it against."""
+
+BY_CONSTRUCTION = ("mean_difference", "leace")
+"""Edits after which the class means of the training rows coincide, so that a linear probe learns nothing."""
+
 COSTS = ("edit", "edit_frobenius", "kl")
 """What is better the smaller it is; the best AUROC and task score is 1/2."""
+
+
+def _caveat(name: str, method: str) -> str:
+    if name != "probe_auroc" or method not in BY_CONSTRUCTION:
+        return ""
+    return (
+        ": 1/2 by construction, since the class means of the training rows coincide and the fitted probe is "
+        "constant; see probe_auroc_fresh"
+    )
+
 
 CONCEPT_ERASURE = api.Evaluator(
     name="concept_erasure",
@@ -76,51 +96,46 @@ CONCEPT_ERASURE = api.Evaluator(
     metrics=tuple(
         _M(
             f"{name}.{method}",
-            f"{meaning}; {text}",
+            f"{meaning}; {text}{_caveat(name, method)}",
             unit=unit,
             low=0,
             high=high,
             higher_is_better=False if name in COSTS and method != "none" else None,
-            primary=method == "latent" and primary,
+            primary=method in HEADLINE.get(name, ()),
         )
-        for name, meaning, unit, high, primary in (
+        for name, meaning, unit, high in (
             (
                 "probe_auroc",
                 "AUROC on held-out names of a probe fitted on the edited training names: 1/2 is erased",
                 "",
                 1,
-                True,
             ),
             (
                 "probe_auroc_fresh",
                 "AUROC of probes fitted on other held-out names, which the edit has not seen",
                 "",
                 1,
-                False,
             ),
             (
                 "direction_auroc",
                 "AUROC on held-out names of what the edit reads, before the edit",
                 "",
                 1,
-                False,
             ),
             (
                 "task",
                 "mean probability of the right answer out of the two: 1/2 is erased",
                 "",
                 1,
-                True,
             ),
-            ("edit", "mean |y' - y| of an edited position", "activation", None, True),
+            ("edit", "mean |y' - y| of an edited position", "activation", None),
             (
                 "edit_frobenius",
                 "mean over prompts of the Frobenius norm of the edit",
                 "activation",
                 None,
-                False,
             ),
-            ("kl", "mean KL(own || edited) of the predictions on unrelated text", "nats", None, True),
+            ("kl", "mean KL(own || edited) of the predictions on unrelated text", "nats", None),
         )
         for method, text in METHODS.items()
         if (name, method) not in {("direction_auroc", "none"), ("direction_auroc", "latents"), ("kl", "none")}

@@ -245,6 +245,11 @@ class ConceptErasure:
                     _add(out, name, method, found, has_model=examples.answers is not None)
             else:
                 out.undefined(metric.name, why)
+        out.notes.append(
+            "probe_auroc.leace and probe_auroc.mean_difference are 1/2 by construction: after these edits "
+            "the class means of the training rows coincide, and the probe fitted on these rows is constant. "
+            "Whether the concept is gone is said by probe_auroc_fresh.*"
+        )
         out.tables["latents"] = [each.record() for each in chosen]
         out.tables["fit"] = {name: dict(each.fit) for name, each in measured.items()}
         out.tables["sample"] = _sample(examples, common.moments)

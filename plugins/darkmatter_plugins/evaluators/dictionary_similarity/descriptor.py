@@ -43,6 +43,7 @@ _BOTH = {
 
 DICTIONARY_SIMILARITY = api.Evaluator(
     name="dictionary_similarity",
+    version=2,
     summary="How much of one SAE's decoder directions another SAE has, beyond what chance gives.",
     implementation="darkmatter_plugins.evaluators.dictionary_similarity.run:DictionarySimilarity",
     config=DictionarySimilarityConfig,
@@ -69,12 +70,17 @@ DICTIONARY_SIMILARITY = api.Evaluator(
         _M(
             "matched_share[others]",
             "share of the narrower dictionary whose partner in the best one-to-one matching has a cosine "
-            "above `threshold`, mean over the others",
+            "above `threshold`, mean over the others; undefined where one of them could not be matched",
             low=0,
             high=1,
             primary=True,
         ),
-        _M("matched_cosine[others]", "mean cosine of matched latents, mean over the others", low=-1, high=1),
+        _M(
+            "matched_cosine[others]",
+            "mean cosine of matched latents, mean over the others; undefined where one could not be matched",
+            low=-1,
+            high=1,
+        ),
         _M(
             "mmcs[*]",
             "mmcs[a→b]: mean over the latents of a of the largest cosine with a latent of b",

@@ -11,7 +11,9 @@ and b, of m, in R^d:
 In the brackets, ``this`` is the SAE that the result is about and the other name another SAE: so
 ``mmcs[small→this]`` is how much of the small SAE's dictionary this one has, and ``mmcs[this→small]`` the
 other way round. The authors use both under one name (over true features for toy models, over the larger
-dictionary to find duplicates). ``others`` is the mean over the other SAEs, ``embedding`` and ``unembedding``
+dictionary to find duplicates). ``others`` is the mean over the other SAEs, those that cannot be compared left
+out and said in a note; means of matchings exist only where every one of them was matched, since wide
+dictionaries are not (`max_matching`) and rows would be over different SAEs. ``embedding`` and ``unembedding``
 are the model's tokens (`vocabulary`). All are unchanged by permuting latents and by positive factors, and a
 wider b has a larger mmcs[a→b] by chance alone: that is what the excess takes off.
 
@@ -176,8 +178,13 @@ class Report:
         for name in _metrics(OTHERS, why):
             values = [metrics[name] for metrics in each]
             numbers = [value for value in values if not isinstance(value, str)]
-            reasons = [value for value in values if isinstance(value, str)]
-            self._give(name, sum(numbers) / len(numbers) if numbers else (reasons or [why])[0])
+            # Only a matching can be lacking between SAEs that are compared.
+            lacking = [value for value in values if isinstance(value, str)]
+            if lacking:
+                count = f"{len(lacking)} of {len(each)} other SAEs are not matched, the first since"
+                self._give(name, f"{count} {lacking[0]}; those that are have a matched_share of their own")
+            else:
+                self._give(name, sum(numbers) / len(numbers) if numbers else why)
         if self.found and self.reasons:
             self.out.notes.append(f"not in the means over the others: {', '.join(self.reasons)} ({why})")
 

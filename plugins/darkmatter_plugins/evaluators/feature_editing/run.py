@@ -102,9 +102,7 @@ class FeatureEditing:
         out.mean_over("right", pairs.right.double().numpy(), units="pairs of the dataset")
         out.tables["sample"] = {"dataset": config.dataset.name, "pairs": total, "counted": counted}
         if counted < config.least_pairs:
-            _all_undefined(
-                out, f"the model answers {counted} of {total} pairs right, {config.least_pairs} are needed"
-            )
+            _all_undefined(out, _too_few(counted, total, config))
         elif float(pairs.kl[:, 0].mean()) <= ROUND_OFF:
             _all_undefined(out, "the model predicts the same after both prompts of the pairs")
         else:
@@ -221,6 +219,17 @@ def _size(edit: Tensor) -> Tensor:
     """Mean over tokens of the norm of edits [B, P, d]: [B] on the CPU."""
     size: Tensor = edit.norm(dim=2).mean(1)
     return size.cpu()
+
+
+def _too_few(counted: int, total: int, config: FeatureEditingConfig) -> str:
+    """Why nothing is measured, and what helps."""
+    if config.right == "any":
+        return f"the dataset has {total} pairs, {config.least_pairs} are needed; raise its `pairs`"
+    answered, easier = {"both": ("both prompts", "clean"), "clean": ("the clean prompt", "any")}[config.right]
+    return (
+        f"the model answers {answered} right in {counted} of {total} pairs, {config.least_pairs} are needed; "
+        f"raise the dataset's `pairs`, or set `right: {easier}`"
+    )
 
 
 def _all_undefined(out: api.EvalOutput, why: str) -> None:

@@ -57,6 +57,7 @@ _M = api.Metric
 
 FEATURE_RECOVERY = api.Evaluator(
     name="feature_recovery",
+    version=2,
     summary="Whether the dictionary holds features that are known to be there.",
     implementation="darkmatter_plugins.evaluators.feature_recovery.run:FeatureRecovery",
     config=FeatureRecoveryConfig,
@@ -69,7 +70,8 @@ FEATURE_RECOVERY = api.Evaluator(
     metrics=(
         _M(
             "recovery",
-            "mean over known features of the cosine with the latent nearest to each",
+            "mean over known features of the cosine with the latent nearest to each; concepts: of the groups "
+            "whose agreement has an interval above 0",
             low=-1,
             high=1,
             higher_is_better=True,
@@ -93,7 +95,8 @@ FEATURE_RECOVERY = api.Evaluator(
         ),
         _M(
             "auroc",
-            "mean over concepts of the held-out AUROC of the latent that tells its tokens best in training",
+            "mean over the same concepts of the held-out AUROC of the latent that tells a concept's tokens "
+            "best in training",
             low=0,
             high=1,
             higher_is_better=True,
@@ -103,7 +106,7 @@ FEATURE_RECOVERY = api.Evaluator(
         _M("recovery[*]", "recovery over the concepts of a group", low=-1, high=1, higher_is_better=True),
         _M(
             "recovery_excess[*]",
-            "recovery_excess over the concepts of a group",
+            "recovery_excess over the concepts of a group, whatever its agreement; shown in tables",
             low=-2,
             high=2,
             higher_is_better=True,

@@ -17,7 +17,9 @@ nearest latent is chosen; recovery is that latent's cosine with the direction of
 make noisy directions, and low cosines: ``agreement`` is the cosine of both directions with each other, about
 the square of what a perfect latent could have. Of random directions the one nearest to the training
 direction has the expected cosine E max · agreement with the held-out one, which is what the excess takes
-off. And
+off. A group whose agreement has an interval that reaches 0 has no truth to be found: it stands by itself and
+is in no mean over concepts (a note counts such groups); the mean is over the concepts of all other groups, so
+that large groups weigh most, and every group's own excess stands beside it. And
 
     auroc            = mean over concepts of P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)  in [0, 1], ½: nothing is known
 
@@ -33,6 +35,7 @@ linear algebra give stands in the rows of the controls (`random`, `pca`), which 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import torch
@@ -54,6 +57,10 @@ from darkmatter_plugins.interpretability.latents import codes_of
 
 COSINES, AUROCS = ("recovery", "recovery_excess", "recovered"), ("auroc", "auroc_direction")
 NO_DIRECTION = "the SAE has no decoder direction other than zero"
+NOISE = (
+    "in every group the interval of the agreement of training and held-out directions reaches 0: they are "
+    "noise; give more text"
+)
 NOTHING_KNOWN = "no features are known: set concepts (a dataset), truth (a file) or truth_sae"
 
 
@@ -113,20 +120,26 @@ class FeatureRecovery:
             return
         out.on_rows(known.n_rows)
         latents = Latents.of(ctx)
-        cosine = self._nearest(out, known, latents)
-        for group in known.groups:
-            _mean(out, f"agreement[{group.name}]", group.agreement)
+        counts = _agreements(out, known)
+        cosine = self._nearest(out, known, latents, counts)
         best = _best_latents(ctx, known, latents)
         for name, found in (("auroc", best.held_out), ("auroc_direction", _directions(known))):
             for group, each in zip(known.groups, found, strict=True):
                 _mean(out, f"{name}[{group.name}]", each)
-            _mean(out, name, [each for group in found for each in group])
+            if any(counts):
+                _mean(out, name, [each for group in compress(found, counts) for each in group])
+            else:
+                out.undefined(name, NOISE)
+        out.show({f"recovery_excess[{group.name}]" for group in known.groups})
         out.tables["concepts"] = _rows(known, cosine, best)
 
     def _nearest(
-        self, out: api.EvalOutput, known: Concepts, latents: Latents
+        self, out: api.EvalOutput, known: Concepts, latents: Latents, counts: Sequence[bool]
     ) -> list[tuple[Tensor, np.ndarray]]:
-        """Per group the latent nearest to each concept and its cosine; gives the metrics of cosines."""
+        """Per group the latent nearest to each concept and its cosine; gives the metrics of cosines.
+
+        Groups that ``counts`` are in the means.
+        """
         if not len(latents):
             groups = [f"{name}[{group.name}]" for name in COSINES[:2] for group in known.groups]
             _undefined(out, (*COSINES, *groups), NO_DIRECTION)
@@ -143,8 +156,29 @@ class FeatureRecovery:
             beyond = Influence(float(excess), (moved - latents.random * along).mean(axis=1))
             out.statistic(f"recovery[{group.name}]", mean, mean)
             out.statistic(f"recovery_excess[{group.name}]", beyond, beyond)
-        self._cosines(out, np.concatenate([each for _, each in found]), np.concatenate(chance), "concepts")
+        if any(counts):
+            cosines, random = [each for _, each in compress(found, counts)], list(compress(chance, counts))
+            self._cosines(out, np.concatenate(cosines), np.concatenate(random), "concepts")
+        else:
+            _undefined(out, COSINES, NOISE)
         return found
+
+
+def _agreements(out: api.EvalOutput, known: Concepts) -> list[bool]:
+    """Gives every group's agreement; whether its interval lies above 0, so that there is a truth to find."""
+    counts = []
+    for group in known.groups:
+        _mean(out, f"agreement[{group.name}]", group.agreement)
+        low = out.metrics[-1].ci_low
+        counts.append(low is None or low > 0)
+    noise = [group for group, each in zip(known.groups, counts, strict=True) if not each]
+    if noise:
+        names = ", ".join(f"{api.printable(group.name)}: {len(group.concepts)}" for group in noise)
+        out.notes.append(
+            f"not in the means over concepts: {len(noise)} of {len(counts)} groups (concepts of {names}), "
+            "whose training and held-out directions agree no better than noise; more text makes them clearer"
+        )
+    return counts
 
 
 class Latents:

@@ -20,7 +20,7 @@ L0s and is read straight in log L0 between them. L0s are held fixed when context
 The frontier runs straight in log L0 through, at the L0 of every SAE, the lowest FVU of the SAEs whose L0 is
 no larger. The area is taken from the smallest to the largest L0 of the family, as far as the baseline goes,
 and divided by the length of that range in log L0, so that it is in units of FVU; above 0 the family is
-better. It is undefined for one SAE, and where all L0s are within 10%.
+better. It is undefined for one SAE, and where all L0s are within 10%: the ratios are then the headline.
 
 The authors' PCA with signed pairs of directions (k largest positive scores), their "dynamic" PCA (k largest
 by size) and top-k of non-negative PCA are one curve, ``pca_topk``. Theirs are not centred; these are.
@@ -40,7 +40,7 @@ from darkmatter_plugins.evaluators.families import beside, by_width
 from darkmatter_plugins.evaluators.footing import ROUNDING
 from darkmatter_plugins.evaluators.fvu_l0_curve.collect import CurveCollector, CurveSums
 from darkmatter_plugins.evaluators.fvu_l0_curve.curve import Area, matched, reading
-from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import FvuL0CurveConfig
+from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import HEADLINE, FvuL0CurveConfig
 from darkmatter_plugins.evaluators.fvu_l0_curve.dictionaries import fit
 from darkmatter_plugins.evaluators.ratios import Floats, FunctionOfRatios
 
@@ -77,6 +77,7 @@ class FvuL0Curve:
         for fitted, baseline in baselines.items():
             active = found.active[fitted].numpy() / max(found.n, 1)
             family.add_baseline(fitted, active, [f"{fitted}/{k}" for k in baseline.k.tolist()])
+        family.show_ratios_without_areas()
         return family.out
 
 
@@ -129,6 +130,12 @@ class _Family:
         of_members = [f"{kind}.{name}[{each}]" for kind in kinds for each in self.names]
         for metric in (f"area.{name}", *of_members):
             self.out.undefined(metric, reason)
+
+    def show_ratios_without_areas(self) -> None:
+        """Where no area says anything, as of one SAE, what each SAE is at its own L0 is the headline."""
+        areas = [each for each in self.out.metrics if each.name.startswith("area.")]
+        if all(each.value is None for each in areas):
+            self.out.show({f"ratio.{name}[{member}]" for name in HEADLINE for member in self.names})
 
     def _at_members(self, name: str, l0s: Floats, points: Floats) -> None:
         """The baseline's FVU at every member's L0, and the ratio."""
