@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from darkmatter.errors import PluginError
+from darkmatter.tasks import TaskKind
 
 if TYPE_CHECKING:
     from darkmatter.files.view import FileView
@@ -227,7 +228,7 @@ class Dataset(Descriptor):
     """
 
     config: type[Config] = field(kw_only=True)
-    gives: Literal["minimal_pairs", "labelled_prompts", "concepts"] = field(kw_only=True)
+    gives: TaskKind = field(kw_only=True)
 
 
 @dataclass(frozen=True)

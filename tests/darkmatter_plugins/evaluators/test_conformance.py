@@ -13,6 +13,7 @@ SMALL = {
         "train_fragments": 8,
         "test_fragments": 4,
     },
+    "feature_recovery": {"truth_sae": "topk"},
     "error_saes": {
         "k": 2,
         "width": 12,
@@ -25,7 +26,7 @@ SMALL = {
         "test_fragments": 4,
     },
 }
-"""Options for evaluators whose default budget is no test's."""
+"""Options for evaluators whose default budget is no test's, or that need a choice."""
 
 
 @pytest.mark.parametrize("name", [evaluator.name for evaluator in EVALUATORS])

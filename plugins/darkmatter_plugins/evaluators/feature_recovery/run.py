@@ -54,7 +54,6 @@ from darkmatter_plugins.interpretability.latents import codes_of
 
 COSINES, AUROCS = ("recovery", "recovery_excess", "recovered"), ("auroc", "auroc_direction")
 NO_DIRECTION = "the SAE has no decoder direction other than zero"
-NOTHING_KNOWN = "no features are known: set concepts (a dataset), truth (a file) or truth_sae"
 
 
 class FeatureRecovery:
@@ -72,11 +71,9 @@ class FeatureRecovery:
         out = ctx.output()
         if self.config.truth or self.config.truth_sae:
             self._features(out, ctx)
-        elif self.config.concepts is not None:
+        else:
             known: Concepts = ctx.shared(self.config.model_dump_json(), lambda: concepts(ctx, self.config))
             self._concepts(out, ctx, known)
-        else:
-            _undefined(out, (*COSINES, *AUROCS), NOTHING_KNOWN)
         return out
 
     def _features(self, out: api.EvalOutput, ctx: api.EvalContext) -> None:
