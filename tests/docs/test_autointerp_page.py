@@ -48,8 +48,9 @@ def here(tmp_path, monkeypatch):
 
 def test_the_commands_can_be_run(here, capsys):
     """Each command of the page is accepted as it stands, up to where the model would be loaded."""
-    blocks = re.findall(r"```\n(.*?)\n```", PAGE, re.DOTALL)
-    commands = [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
+    lines = [line for kind, block in blocks if not kind for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line) for line in lines]
     runs = [command for command in commands if command[:2] == ["darkmatter", "run"]]
     assert runs
     assert [command[0] for command in commands if command not in runs] == ["pip"]
