@@ -58,7 +58,8 @@ class UserConfig(api.Config):
 
     @model_validator(mode="after")
     def _enough(self):
-        if self.dataset.options.get("pairs", self.least) < self.least:
+        pairs = self.dataset.options.get("pairs")
+        if isinstance(pairs, int) and pairs < self.least:
             message = f"least is {self.least}"
             raise ValueError(message)
         return self

@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from darkmatter import api
-from darkmatter_plugins.simulators.local.files import local_model
 
 
 class LocalConfig(api.Config):
@@ -23,6 +22,8 @@ class LocalConfig(api.Config):
     @classmethod
     def _there(cls, value: str) -> str:
         """A folder that is missing is said before the run and not by every SAE of it."""
+        from darkmatter_plugins.simulators.local.files import local_model
+
         try:
             local_model(value)
         except api.ItemError as error:

@@ -1,4 +1,4 @@
-"""Where the model of the simulator ``local`` lies; imports no torch, so options are checked by it."""
+"""Where the model of the simulator ``local`` lies; imports no torch, because options are checked by it."""
 
 from __future__ import annotations
 
