@@ -141,7 +141,8 @@ def _with_options(command: AnyCommand) -> AnyCommand:
 def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
     """Evaluate SAEs and print the comparison table.
 
-    Give a SUITE.yaml, or everything by options. Running the same command again resumes it.
+    Give a SUITE.yaml, or everything by options. Running the same command again resumes it. Exit status 1 says
+    that something failed, or that no evaluator that was named could measure anything.
     """
     return execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
 
