@@ -34,6 +34,7 @@ from darkmatter.descriptors import Evaluator as Evaluator
 from darkmatter.descriptors import Figure as Figure
 from darkmatter.descriptors import Layout as Layout
 from darkmatter.descriptors import Metric as Metric
+from darkmatter.descriptors import Reach as Reach
 from darkmatter.descriptors import Refusal as Refusal
 from darkmatter.descriptors import Reporter as Reporter
 from darkmatter.descriptors import Requirement as Requirement
@@ -75,6 +76,8 @@ from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.printable import printable as printable
+from darkmatter.results.configurations import Configuration as Configuration
+from darkmatter.results.configurations import configurations as configurations
 from darkmatter.results.numbers import format_value as format_value
 from darkmatter.results.rows import ROW_COLUMNS as ROW_COLUMNS
 from darkmatter.results.schema import Estimator as Estimator

@@ -78,6 +78,11 @@ class Metric:
             return name.startswith(self.name[:-2])
         return name == self.name
 
+    def inside(self, value: float) -> float:
+        """The nearest number in the range: with few units, the ends of intervals reach beyond it."""
+        value = value if self.low is None else max(value, self.low)
+        return value if self.high is None else min(value, self.high)
+
 
 def import_named(target: str | Callable[..., Any], owner: str) -> Any:
     """The object called ``package.module:object``; anything but a string is returned as it is."""
@@ -104,6 +109,30 @@ class Descriptor:
     def resolve(self) -> Any:
         """Import and return the implementation."""
         return import_named(self.implementation, self.name)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Something beyond the run that a plugin reaches for: files of the machine, a network, money.
+
+    ``option`` is the option that makes it do so where it is given; None: it does so with all options.
+    """
+
+    kind: Literal["files", "network", "money"]
+    option: str | None = None
+
+
+@dataclass(frozen=True)
+class Configured(Descriptor):
+    """What has options, which results record.
+
+    ``reaches`` is what it reaches for beyond the run, empty for nothing at all. Nobody knows that but its
+    author: with None, where the options come from a stranger's result (``darkmatter leaderboard audit``),
+    it is taken to reach for everything and is not run.
+    """
+
+    config: type[Config] = field(kw_only=True)
+    reaches: tuple[Reach, ...] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -187,7 +216,7 @@ class SAECatalogue(Descriptor):
 
 
 @dataclass(frozen=True)
-class Evaluator(Descriptor):
+class Evaluator(Configured):
     """Measures SAEs over the activation cache.
 
     ``implementation`` resolves to a class built as ``implementation(config)`` that has
@@ -202,7 +231,6 @@ class Evaluator(Descriptor):
     (``Config.looks_at``).
     """
 
-    config: type[Config] = field(kw_only=True)
     metrics: tuple[Metric, ...] = field(kw_only=True)
     requires: frozenset[Requirement] = field(default=frozenset(), kw_only=True)
     scope: Literal["sae", "family"] = field(default="sae", kw_only=True)
@@ -219,7 +247,7 @@ class Evaluator(Descriptor):
 
 
 @dataclass(frozen=True)
-class Dataset(Descriptor):
+class Dataset(Configured):
     """Prompts or words with a known meaning, made for the run's tokenizer.
 
     ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer, seed: int)`` which returns what
@@ -227,29 +255,24 @@ class Dataset(Descriptor):
     ``ItemError`` where the tokenizer cannot write it (a word that must be one token is several).
     """
 
-    config: type[Config] = field(kw_only=True)
     gives: TaskKind = field(kw_only=True)
 
 
 @dataclass(frozen=True)
-class Simulator(Descriptor):
+class Simulator(Configured):
     """Predicts a latent's activations from text, after seeing some of both.
 
     ``implementation`` resolves to ``make(config, tokenizer: TextTokenizer | None) -> SimulatorMaker``; the
     tokenizer is None where the activations come without a model.
     """
 
-    config: type[Config] = field(kw_only=True)
-
 
 @dataclass(frozen=True)
-class Baseline(Descriptor):
+class Baseline(Configured):
     """Makes a control: an ordinary SAE built from the training rows alone.
 
     ``implementation`` resolves to ``fit(config, data: FitData) -> SAE``.
     """
-
-    config: type[Config] = field(kw_only=True)
 
 
 @dataclass(frozen=True)

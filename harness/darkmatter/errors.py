@@ -73,7 +73,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     The rejected word itself is never among them, even if it is a choice somewhere else.
     """
     known = sorted(set(choices) - {word})
-    close = nearest(word, known)
+    # Whoever types the beginning of a name means a name that begins so.
+    begun = [choice for choice in known if word and choice.startswith(word)]
+    close = begun if len(begun) == 1 else nearest(word, begun or known)
     if close:
         return f"Did you mean {' or '.join(repr(choice) for choice in close)}?"
     if not known:

@@ -144,13 +144,12 @@ class EvalOutput:
         )
 
     def _inside(self, name: str, interval: Interval) -> tuple[float | None, float | None]:
-        """The interval cut to the metric's range: with few units, t quantiles reach beyond it."""
+        """The interval cut to the metric's range."""
         metric = self._evaluator.metric(name)
         low, high = interval.low, interval.high
-        if metric is not None and low is not None and high is not None:
-            low = low if metric.low is None else max(low, metric.low)
-            high = high if metric.high is None else min(high, metric.high)
-        return low, high
+        if metric is None or low is None or high is None:
+            return low, high
+        return metric.inside(low), metric.inside(high)
 
     def _value(self, name: str, **fields: Any) -> MetricValue:
         meaning: Metric | None = self._evaluator.metric(name)

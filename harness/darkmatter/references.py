@@ -12,6 +12,8 @@ from typing import Literal
 
 from darkmatter.embedded import embedded_schemes
 from darkmatter.errors import DarkmatterError, UsageError, did_you_mean, near_files
+from darkmatter.files import limits
+from darkmatter.printable import brief
 
 Kind = Literal["path", "hf", "catalogue", "embedded", "baseline", "python"]
 KINDS: tuple[Kind, ...] = ("path", "hf", "baseline", "python")
@@ -164,9 +166,12 @@ def unique_names(references: Sequence[Reference], taken: Sequence[str] = ()) -> 
 
 def check_name(name: str) -> str:
     """A name that a user gave."""
-    if NAME.fullmatch(name):
+    if NAME.fullmatch(name) and len(name) <= limits.NAME:
         return name
-    message = f"{name!r} cannot name an SAE; expected letters, digits, '_', '.' and '-'."
+    message = (
+        f"{brief(name)!r} cannot name an SAE; expected letters, digits, '_', '.' and '-', "
+        f"at most {limits.NAME} of them."
+    )
     raise UsageError(message)
 
 

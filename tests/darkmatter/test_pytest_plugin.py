@@ -11,6 +11,7 @@ import pytest
 from darkmatter.errors import UsageError
 from darkmatter.results.asserting import Asserting
 from darkmatter.results.collection import ResultSet
+from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.store import ResultStore
 from darkmatter.testing.results import sample_result, sample_units
@@ -44,6 +45,19 @@ def test_a_value_is_held_between_its_limits(asserting):
         asserting.assert_metric("runs/mine", "fvu", max=0.05)
     with pytest.raises(AssertionError, match=r"is below min=0\.2"):
         asserting.assert_metric("runs/mine", "fvu", min=0.2)
+
+
+def test_a_value_that_does_not_follow_from_its_sums_fails(asserting, tmp_path):
+    """A number that was written over an unchanged sidecar is not good enough, however good it looks."""
+    made = entry("mine")
+    forged = tuple(metric.model_copy(update={"value": 0.01}) for metric in made.result.metrics)
+    write(
+        tmp_path / "forged",
+        StoredResult(made.result.model_copy(update={"metrics": forged}), None, made.loader),
+    )
+
+    with pytest.raises(AssertionError, match="does not follow from its sums"):
+        asserting.assert_metric("forged", "fvu", max=0.12)
 
 
 def test_an_end_of_the_interval_can_be_held(asserting):

@@ -1,7 +1,9 @@
 """The action and the workflow examples: what is unsafe is absent, and their shell steps work."""
 
+import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -157,6 +159,7 @@ INPUTS = {
     "BASELINE": "baseline",
     "MAX_REGRESSION": "2%",
     "METRICS": "",
+    "REQUIRE_ALL": "false",
     "ARTIFACT": "report",
 }
 
@@ -179,6 +182,7 @@ def test_good_inputs_are_taken(job):
         ({"BASELINE": "$(touch hacked)"}, "baseline names no folder"),
         ({"MAX_REGRESSION": "2%; touch hacked"}, "max-regression"),
         ({"METRICS": "a.b=1%\n$(touch hacked)"}, "metrics"),
+        ({"REQUIRE_ALL": "yes"}, "require-all"),
         ({"ARTIFACT": "../x"}, "artifact"),
     ],
 )
@@ -206,6 +210,20 @@ def test_the_check_of_the_action(job, results, passed):
     assert job.output.read_text() == f"passed={passed}\n"
     assert "3%" in job.summary.read_text()
     assert {path.name for path in (job.temp / "darkmatter-check").iterdir()} == {"junit.xml", "summary.md"}
+
+
+def test_the_action_can_require_all(job):
+    """The input reaches the command: what the baseline lacks is red only where that is asked for."""
+    job.tool("temp/darkmatter/bin/darkmatter", DARKMATTER)
+    added = sample_result("added", units=sample_units({"fvu": 0.02}, n_units=100))
+    same = sample_result(units=sample_units({"fvu": 0.02}, n_units=100))
+    with ResultStore.open(job.checkout / "more") as store:
+        for stored in (same, added):
+            store.write(stored.result, stored.units())
+    text, given = script(ROOT / "action.yml", "Check"), INPUTS | {"RESULTS": "more"}
+
+    assert job.run(text, **given).returncode == 0
+    assert job.run(text, **given | {"REQUIRE_ALL": "true"}).returncode == 1
 
 
 @pytest.mark.slow
@@ -259,29 +277,72 @@ def test_a_submission_is_checked_with_the_installed_tool(job):
     """The report holds what the tool printed and its exit status, which is the step's."""
     job.tool("temp/darkmatter/bin/darkmatter", '#!/bin/sh\necho "$@"; echo "a.json: reason" >&2; exit 1\n')
     path = ROOT / "docs/workflows/leaderboard-submission.yml"
-    done = job.run(script(path, "Check the submission"), BASE="abc")
+    done = job.run(script(path, "Check the submission"), BASE="abc", AUTHOR="$(touch hacked)")
     report = (job.checkout / "report/report.txt").read_text().splitlines()
 
     assert done.returncode == 1
-    assert report == ["leaderboard check submission/results --base abc", "a.json: reason", "exit status 1"]
+    assert report == [
+        "leaderboard check submission/results --base abc --author $(touch hacked)",
+        "a.json: reason",
+        "exit status 1",
+    ]
+    assert not (job.checkout / "hacked").exists()
 
 
-def test_the_comment_shows_a_strangers_report_as_text(job):
-    """Every line of it is indented code: no mention, link, image or terminal code gets out."""
-    job.tool(
-        "bin/gh", '#!/bin/sh\necho "$@" >> calls\ncase "$1" in api) echo 7;; pr) cp "$7" posted;; esac\n'
-    )
+COMMENT = ROOT / "docs/workflows/leaderboard-comment.yml"
+GH = """#!/bin/bash
+# Answers from files as GitHub does, through the step's own filters.
+echo "$@" >> calls
+case "$1 $*" in
+  api*/files*) from=files.json;;
+  api*pulls/7*) from=pull.json;;
+  api*) from=pulls.json;;
+  pr*) cp "$7" posted; exit;;
+esac
+while [ "$1" != --jq ]; do shift; done
+jq -r "$2" "$from"
+"""
+
+
+@pytest.fixture
+def pull(job):
+    """A pull request, the report of its check, and a way to let the step comment on it."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq, which the runner has, is not installed")
+    job.tool("bin/gh", GH)
     report = job.temp / "report" / "report.txt"
     report.parent.mkdir()
+    report.write_text("results: 3 rows, nothing is wrong.\n")
+
+    def comment(files, *, conclusion="success", head="abc", then="abc", changed=None, open_=True):
+        count = len(files) if changed is None else changed
+        answers = {
+            "pulls": [{"number": 7, "head": {"sha": head}}] if open_ else [],
+            "files": files,
+            "pull": {"head": {"sha": then}, "changed_files": count},
+        }
+        for name, answer in answers.items():
+            (job.checkout / f"{name}.json").write_text(json.dumps(answer))
+        who = {"REPOSITORY": "o/r", "RUN_URL": "https://x", "CONCLUSION": conclusion}
+        whose = {"HEAD_OWNER": "m", "HEAD_BRANCH": "$(touch hacked)", "HEAD_SHA": "abc", "GH_TOKEN": "t"}
+        done = job.run(script(COMMENT, "Comment"), **who, **whose)
+        assert done.returncode == 0, done.stderr
+        posted = job.checkout / "posted"
+        return posted.read_bytes().decode() if posted.exists() else None
+
+    return comment
+
+
+ROWS = [{"filename": "results/a__b/model_card.yaml"}, {"filename": "results/README.md"}]
+
+
+def test_the_comment_shows_a_strangers_report_as_text(job, pull):
+    """Every line of it is indented code: no mention, link, image or terminal code gets out."""
+    report = job.temp / "report" / "report.txt"
     report.write_bytes(b"ok\n```\n@everyone ![x](http://evil)\r\n\x1b[31m" + b"x" * 60000)
-    path = ROOT / "docs/workflows/leaderboard-comment.yml"
-    who = {"REPOSITORY": "o/r", "RUN_URL": "https://x", "CONCLUSION": "failure"}
-    head = {"HEAD_OWNER": "m", "HEAD_BRANCH": "$(touch hacked)", "HEAD_SHA": "abc", "GH_TOKEN": "t"}
-    done = job.run(script(path, "Comment"), **who, **head)
-    posted = (job.checkout / "posted").read_text()
+    posted = pull(ROWS, conclusion="failure")
     first, empty, *lines = posted.splitlines()
 
-    assert done.returncode == 0, done.stderr
     assert first.startswith("`darkmatter leaderboard check`: **failure**")
     assert (empty, all(line.startswith("    ") for line in lines)) == ("", True)
     assert not {"\x1b", "\r"} & set(posted)
@@ -290,12 +351,27 @@ def test_the_comment_shows_a_strangers_report_as_text(job):
     assert not (job.checkout / "hacked").exists()
 
 
-def test_a_closed_pull_request_gets_no_comment(job):
-    """Without an open pull request at that commit nothing is posted."""
-    job.tool("bin/gh", '#!/bin/sh\necho "$@" >> calls\n')
-    who = {"REPOSITORY": "o/r", "RUN_URL": "https://x", "CONCLUSION": "failure"}
-    head = {"HEAD_OWNER": "m", "HEAD_BRANCH": "b", "HEAD_SHA": "abc", "GH_TOKEN": "t"}
-    done = job.run(script(ROOT / "docs/workflows/leaderboard-comment.yml", "Comment"), **who, **head)
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        ({"filename": ".github/workflows/leaderboard-submission.yml"}, None),
+        ({"filename": "results.py"}, None),
+        ({"filename": "results/x.json", "previous_filename": "requirements.txt"}, None),
+        ({"filename": "results/x.json"}, 3001),
+    ],
+)
+def test_what_could_have_changed_the_check_gets_no_verdict(pull, more, changed):
+    """A pull request that rewrites its own check is green; the comment does not repeat it."""
+    posted = pull([*ROWS, more], changed=changed)
 
-    assert done.returncode == 0
-    assert (job.checkout / "calls").read_text().count("\n") == 1
+    assert posted.startswith("No verdict: this pull request changes files outside `results/`")
+    assert "success" not in posted
+    assert "nothing is wrong" not in posted
+
+
+@pytest.mark.parametrize(
+    "state", [{"open_": False}, {"head": "newer"}, {"then": "newer"}], ids=lambda state: next(iter(state))
+)
+def test_a_closed_or_changed_pull_request_gets_no_comment(pull, state):
+    """The verdict is on one commit; where another is on top by now, it is old."""
+    assert pull(ROWS, **state) is None

@@ -487,6 +487,7 @@ JSONS = {
     "deep object": b'{"a":' * 500 + b"1" + b"}" * 500,
     "duplicate keys": b'{"d_in": 2, "d_in": 3}',
     "NaN": b'{"d_in": NaN}',
+    "infinite number": b'{"d_in": 1e999}',
     "huge integer": b'{"d_in": ' + b"9" * 10_000 + b"}",
     "list": b"[]",
     "not UTF-8": b'{"a": "\xff\xfe"}',

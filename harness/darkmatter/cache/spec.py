@@ -13,7 +13,10 @@ from darkmatter.descriptors import Config
 class ModelSpec(Config):
     """A language model; in a suite either a mapping or just its name."""
 
-    name: str = Field(min_length=1, description="folder in Hugging Face layout, or a Hub id")
+    name: str = Field(
+        min_length=1,
+        description="folder in Hugging Face layout, or a Hub id; hf:ID is the Hub's even beside a folder",
+    )
     revision: str | None = Field(None, description="Hub branch, tag or commit; the commit is recorded")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="the weights' type; activations are stored as the model emits them"

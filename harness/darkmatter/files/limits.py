@@ -33,7 +33,7 @@ A stream can name one large container as often as it likes; an honest one copies
 """
 
 NAME = 512
-"""Characters in the name of a tensor or of a class."""
+"""Characters in the name of a tensor, of a class, of an SAE, of an evaluator or of a metric."""
 
 ENTRIES = 100_000
 """Tensors in a file, or members of an archive."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,16 +54,10 @@ def read_json(path: Path, *, allow_nan: bool = False) -> dict[str, Any]:
 
 def parse_json(content: bytes, where: str, *, allow_nan: bool = False) -> dict[str, Any]:
     """The JSON object in ``content``; ``where`` names it in messages."""
-
-    def refuse(constant: str) -> NoReturn:
-        message = f"holds the constant {constant}, which is not JSON"
-        raise ValueError(message)
-
     try:
-        text = content.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=None if allow_nan else refuse)
-    except RecursionError:
-        message = f"{where}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
+        value = strict_json(content.decode("utf-8-sig"), constant=float if allow_nan else None)
+    except NestingError as error:
+        message = f"{where}: {error}; no configuration needs that."
         raise SAEFileError(message) from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are among them
         message = f"{where}: is not valid JSON: {error}."
@@ -69,7 +65,53 @@ def parse_json(content: bytes, where: str, *, allow_nan: bool = False) -> dict[s
     if not isinstance(value, dict):
         message = f"{where}: expected a JSON object with named fields, found {_kind(value)}."
         raise SAEFileError(message)
-    _check_depth(value, where)
+    return value
+
+
+class NestingError(ValueError):
+    """A value has more levels than any of our code walks; the message continues a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(f"is nested more than {limits.NESTING} levels deep")
+
+
+def strict_json(text: str, *, constant: Callable[[str], Any] | None = None) -> Any:
+    """JSON without duplicate keys and deep nesting, and with finite numbers, else ValueError.
+
+    ``constant`` reads NaN and Infinity, which Python writes and JSON forbids; 1e999 is then infinite.
+    """
+
+    def refuse(name: str) -> NoReturn:
+        message = f"holds the constant {name}, which is not JSON"
+        raise ValueError(message)
+
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=constant or refuse,
+            parse_float=_finite if constant is None else float,
+            parse_int=_whole,
+        )
+    except RecursionError:
+        raise NestingError from None
+    _check_depth(value)
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python's own limit, since the conversion is quadratic
+        message = f"holds a whole number of {len(text)} digits, more than are read"
+        raise ValueError(message) from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        message = f"holds the number {text[:40]}, which is larger than any finite float"
+        raise ValueError(message)
     return value
 
 
@@ -80,8 +122,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     content = read_bytes(path, limits.YAML_BYTES, "a YAML file")
     try:
         value = yaml.load(content, Loader=_loader())  # noqa: S506 - a SafeLoader made stricter
-    except RecursionError:
-        message = f"{path}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
+        _check_depth(value)
+    except (RecursionError, NestingError):
+        message = f"{path}: {NestingError()}; no configuration needs that."
         raise SAEFileError(message) from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         message = f"{path}: is not plain YAML: {' '.join(str(error).split())}."
@@ -89,7 +132,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         message = f"{path}: expected a YAML mapping, found {_kind(value)}."
         raise SAEFileError(message)
-    _check_depth(value, str(path))
     return value
 
 
@@ -125,21 +167,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _check_depth(value: Any, where: str) -> None:
+def _check_depth(value: Any) -> None:
     """Refuse nesting that later code could not walk by recursion."""
-    level: list[Any] = [value]
+    level = _containers([value])
     for _ in range(limits.NESTING):
-        level = [child for parent in level for child in _children(parent)]
+        level = [child for parent in level for child in _containers(parent)]
         if not level:
             return
-    message = f"{where}: is nested more than {limits.NESTING} levels deep; no configuration needs that."
-    raise SAEFileError(message)
+    raise NestingError
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _containers(parent: Any) -> list[Any]:
+    """The lists and objects directly inside one."""
+    members = parent.values() if isinstance(parent, dict) else parent
+    return [child for child in members if isinstance(child, dict | list)]
 
 
 def _kind(value: Any) -> str:

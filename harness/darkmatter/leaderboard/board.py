@@ -81,22 +81,23 @@ def read_board(folder: Path) -> Board:
         else:
             board.files.append(path)
     board.files.sort()
+    present = frozenset(board.files)
     for path in board.files:
         if is_result(path):
-            _read_row(board, path)
+            _read_row(board, path, present)
         elif is_card(path):
             _read_card(board, path)
         elif is_sidecar(path):
-            if path.removesuffix(SIDECAR) + ".json" not in board.files:
+            if path.removesuffix(SIDECAR) + ".json" not in present:
                 board.findings.append(Finding(path, "is a sidecar without its result", _STRAY))
         elif path not in BUILT:
             board.findings.append(Finding(path, "is a stray file, no part of the layout", _STRAY))
     return board
 
 
-def _read_row(board: Board, path: str) -> None:
+def _read_row(board: Board, path: str, present: frozenset[str]) -> None:
     sidecar = sidecar_of(path)
-    if sidecar not in board.files and os.path.lexists(board.folder / sidecar):
+    if sidecar not in present and os.path.lexists(board.folder / sidecar):
         return  # what is wrong with the sidecar is a finding already, and it shall not be read
     found = read_result(board.folder / path)
     if isinstance(found, Problem):
@@ -105,7 +106,7 @@ def _read_row(board: Board, path: str) -> None:
         board.findings.append(Finding(path, "has no checksum", AS_MADE))
     else:
         board.rows.append(BoardRow(path, found))
-        if found.result.units is None and sidecar in board.files:
+        if found.result.units is None and sidecar in present:
             board.findings.append(Finding(sidecar, "is a sidecar that its result does not name", _STRAY))
 
 

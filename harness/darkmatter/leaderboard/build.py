@@ -1,93 +1,31 @@
-"""``darkmatter leaderboard build``: the table and the page, pure functions of the rows and cards."""
+"""``darkmatter leaderboard build``: write the table and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from darkmatter.errors import DarkmatterError
 from darkmatter.files.atomic import write_bytes
-from darkmatter.leaderboard.board import Board, BoardRow
-from darkmatter.leaderboard.card import ModelCard
-from darkmatter.leaderboard.check import check
-from darkmatter.leaderboard.layout import README, SITE
+from darkmatter.leaderboard.board import read_board
+from darkmatter.leaderboard.check import rules
+from darkmatter.leaderboard.pages import pages
 from darkmatter.plugins import PluginHost
-from darkmatter.results.build import build_table
-from darkmatter.results.collection import ResultSet
-from darkmatter.results.numbers import natural_key
-from darkmatter.results.reading import StoredResult
-from darkmatter.results.render import render_table
-from darkmatter.results.table import Block, Cell, Column, Section, Table, TableRow
-
-TITLE = "darkmatter leaderboard"
-
-_HOW = (
-    "An SAE is called OWNER/NAME; the model cards at the end say where it is.",
-    "darkmatter leaderboard build writes this page, from rows that darkmatter leaderboard check passes.",
-)
-_CARD_FIELDS = ("licence", "reference", "weights", "description", "suite")
-"""What the tables do not say already."""
 
 
 def built_files(folder: Path, host: PluginHost) -> dict[str, bytes]:
     """What ``build`` writes, by path relative to the leaderboard; refuses one that ``check`` faults."""
-    board, findings = check(folder, host)
-    if findings:
+    board = read_board(folder)
+    if findings := sorted({*board.findings, *rules(board, host)}):
         first = findings[0]
         message = (
             f"{len(findings)} things are wrong with {folder}, and nothing was written; the first: "
             f"{first.file}: {first.reason}. `darkmatter leaderboard check {folder}` lists all."
         )
         raise DarkmatterError(message)
-    table = _table(board, host)
-    return {
-        path: render_table(table, reporter).encode() for path, reporter in ((README, "md"), (SITE, "html"))
-    }
-
-
-def stale(folder: Path, files: dict[str, bytes]) -> list[str]:
-    """Which of the built files are not in the folder as they should be."""
-    return [path for path, data in files.items() if not _is(folder / path, data)]
+    return pages(board, host)
 
 
 def write_built(folder: Path, files: dict[str, bytes]) -> None:
     """Write them."""
     for path, data in files.items():
         write_bytes(folder / path, data)
-
-
-def _is(path: Path, data: bytes) -> bool:
-    return path.is_file() and not path.is_symlink() and path.read_bytes() == data
-
-
-def _table(board: Board, host: PluginHost) -> Table:
-    """All rows, under their owners' names, and then the cards."""
-    table = build_table(ResultSet([_named(row) for row in board.rows]), evaluators=host.evaluators())
-    cards = sorted(board.cards.values(), key=lambda card: natural_key(f"{card.owner}/{card.sae}"))
-    sections = (*table.sections, _card_section(cards)) if cards else table.sections
-    return replace(table, title=TITLE, sections=sections, how_to_read=(*_HOW, *table.how_to_read))
-
-
-def _named(row: BoardRow) -> StoredResult:
-    """A row under the name by which the leaderboard shows it: two owners may have SAEs of one name."""
-    if row.owner is None:
-        return row.stored
-    sae = row.result.sae
-    named = sae.model_copy(update={"name": f"{row.owner}/{sae.name}"})
-    return replace(row.stored, result=row.result.model_copy(update={"sae": named}))
-
-
-def _card_section(cards: Sequence[ModelCard]) -> Section:
-    """Who made what, and where it is."""
-    fields = [name for name in _CARD_FIELDS if any(getattr(card, name) for card in cards)]
-    columns = tuple(Column("model cards", name, name) for name in fields)
-    rows = tuple(
-        TableRow(
-            f"{card.owner}/{card.sae}",
-            is_control=False,
-            cells=tuple(Cell(getattr(card, name)) for name in fields),
-        )
-        for card in cards
-    )
-    return Section("Model cards", "", (Block("Who made it, and where it is", columns, rows),))

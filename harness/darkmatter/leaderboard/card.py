@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from darkmatter.errors import DarkmatterError
 from darkmatter.files.atomic import write_bytes
 from darkmatter.files.text import read_yaml
+from darkmatter.results.schema import Result
+
+MEASURED_ON = ("model", "text", "hook")
+"""The fields that say what the rows were measured on."""
 
 _HEAD = "# Model card: fill in what is empty; the rest follows from the results.\n"
 
@@ -34,6 +40,17 @@ class ModelCard(BaseModel):
     def missing(self) -> list[str]:
         """The fields that only its owner can fill in and has not."""
         return [name for name in ("licence", "weights") if not getattr(self, name).strip()]
+
+
+def measured_on(result: Result) -> dict[str, str]:
+    """What a card says that a result was measured on."""
+    model, text = _said(result.cache, "model", "name"), _said(result.cache, "text", "path")
+    return dict(zip(MEASURED_ON, (model, text, result.sae.hook), strict=True))
+
+
+def _said(cache: Mapping[str, Any], part: str, name: str) -> str:
+    described = cache.get(part)
+    return str(described.get(name, "")) if isinstance(described, dict) else str(described or "")
 
 
 def read_card(path: Path) -> ModelCard | str:

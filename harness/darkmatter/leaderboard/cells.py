@@ -10,7 +10,7 @@ from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.findings import AGAIN, Finding
 from darkmatter.references import parse_reference
-from darkmatter.results.comparable import config_text, data_signature
+from darkmatter.results.comparable import place_of, source_of
 from darkmatter.results.schema import Result
 
 CONTROLS_WANTED = (("mean", "zero"), ("pca",))
@@ -32,8 +32,7 @@ def shared_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator
 
 def cell_of(result: Result) -> Cell:
     """Equal for rows that stand in one column of one table."""
-    evaluator = (result.evaluator.name, result.evaluator.version, config_text(result.config))
-    return result.sae.hook, result.sae.hook_out, data_signature(result), evaluator
+    return place_of(result), source_of(result)
 
 
 def missing_controls(

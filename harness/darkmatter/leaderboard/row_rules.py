@@ -11,7 +11,9 @@ from darkmatter.errors import DarkmatterError, did_you_mean
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.findings import AGAIN, AS_MADE, Finding
 from darkmatter.leaderboard.layout import place_of
+from darkmatter.leaderboard.plain import PLAIN, is_plain, too_much_text
 from darkmatter.leaderboard.public import FREE_TEXT, paths_in, why_private, why_private_name
+from darkmatter.leaderboard.reach import refuse_files
 from darkmatter.plugins import PluginHost
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.runs.analysis import Analysis
@@ -21,6 +23,7 @@ ROUNDING = 1e-9
 """Relative tolerance wherever a number is compared with what it follows from."""
 
 _STATE = "Name a public place with `darkmatter leaderboard submit --reference`, `--model` or `--text`."
+_RENAME = "Give it another name in the suite and run again; activations are kept."
 _SETTINGS = (*Analysis.model_fields, "tf32")
 """What of a result's analysis is in its key; the rest counts rows and follows from it."""
 
@@ -28,7 +31,7 @@ _SETTINGS = (*Analysis.model_fields, "tf32")
 def row_findings(row: BoardRow, host: PluginHost) -> Iterator[Finding]:
     """Everything that is wrong with one row by itself."""
     result = row.result
-    wrong = [*_place(row), *_identity(result), *_privacy(result), *_meaning(result, host)]
+    wrong = [*_place(row), *_identity(result), *_text(result), *_privacy(result), *_meaning(result, host)]
     for reason, fix in wrong:
         yield Finding(row.file, reason, fix)
 
@@ -50,6 +53,11 @@ def _identity(result: Result) -> Wrong:
     """Whether it is a finished result, on activations that have the key which is claimed."""
     if result.status != "ok":
         yield f"is {result.status} ({result.reason}); a leaderboard holds finished results", "Remove it."
+    if result.unfinished:
+        yield (
+            f"is unfinished ({result.unfinished})",
+            "Run the suite again, which makes it again, and submit that.",
+        )
     claimed = result.cache.get("key")
     if result.cache.get("kind") == "model" and claimed not in recorded_keys(result.cache):
         yield f"its activations' key {claimed!r} does not follow from their description", AGAIN
@@ -59,6 +67,20 @@ def _identity(result: Result) -> Wrong:
         yield f"says that {sae.reference!r} is {what}", AS_MADE
     if sae.members and sae.reference != ", ".join(sae.members):
         yield "its reference and its members name other SAEs", AS_MADE
+    if sae.members and sae.name != f"family:{sae.hook}":
+        yield f"is of a family and is called {sae.name!r}, not 'family:{sae.hook}'", AS_MADE
+
+
+def _text(result: Result) -> Wrong:
+    """Whether names look like what they are, and no text is there for its own sake."""
+    sae = result.sae
+    for name in (sae.name, *sae.members, sae.hook, sae.hook_out):
+        if not is_plain(name):
+            yield f"{ascii(name)[:80]} is no plain name: {PLAIN}", _RENAME
+    if not (sae.reference.isascii() and sae.reference.isprintable()):
+        yield f"its reference {ascii(sae.reference)[:80]} is not printable ASCII", _STATE
+    for reason in too_much_text(result):
+        yield reason, "Shorten it at its source (notes, options, metadata), and run again."
 
 
 def _privacy(result: Result) -> Wrong:
@@ -97,6 +119,12 @@ def _meaning(result: Result, host: PluginHost) -> Wrong:
         reason = f"unknown version {record.version} of {record.name} (installed: {descriptor.version})"
         yield reason, AGAIN
         return
+    if (descriptor.scope == "family") != bool(result.sae.members):
+        whose = "a family" if descriptor.scope == "family" else "one SAE"
+        yield f"{record.name} speaks of {whose}, and its members say otherwise", AS_MADE
+    names = [metric.name for metric in result.metrics]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{name}: is there more than once", AGAIN
     for metric in result.metrics:
         yield from _interval(metric)
     if record.version < descriptor.version:
@@ -133,14 +161,15 @@ def _described(metric: MetricValue, described: Metric | None, evaluator: str) ->
             yield f"{metric.name}: {name} is {stated!r}, {evaluator} says {known!r}", AGAIN
     low = -math.inf if described.low is None else described.low
     high = math.inf if described.high is None else described.high
-    if metric.value is not None and not low - slack(low) <= metric.value <= high + slack(high):
-        yield f"{metric.name}: {metric.value!r} lies outside its range, [{low:g}, {high:g}]", AGAIN
+    for number in (metric.value, metric.ci_low, metric.ci_high):
+        if number is not None and not low - slack(low) <= number <= high + slack(high):
+            yield f"{metric.name}: {number!r} lies outside its range, [{low:g}, {high:g}]", AGAIN
 
 
 def _key(result: Result, qualified: str, host: PluginHost) -> Wrong:
     """Whether options are valid and the key follows from the content, as far as the content tells."""
     try:
-        chosen = choose_evaluators(host, {qualified: result.config})[0]
+        chosen = choose_evaluators(host, {qualified: result.config}, judge=refuse_files)[0]
     except DarkmatterError as error:
         yield f"its options are not valid: {error}", AGAIN
         return

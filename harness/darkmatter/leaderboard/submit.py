@@ -15,11 +15,19 @@ from typing import Any
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.files.atomic import canonical_json, write_bytes, write_json
 from darkmatter.leaderboard.board import BoardRow, read_board
-from darkmatter.leaderboard.card import ModelCard, write_card
+from darkmatter.leaderboard.card import ModelCard, measured_on, write_card
 from darkmatter.leaderboard.cells import cell_of, missing_controls
 from darkmatter.leaderboard.check import rules
 from darkmatter.leaderboard.findings import Finding
-from darkmatter.leaderboard.layout import CARD, check_owner, folder_of, is_card, place_of, sidecar_of
+from darkmatter.leaderboard.layout import (
+    CARD,
+    CONTROLS,
+    check_owner,
+    folder_of,
+    is_card,
+    place_of,
+    sidecar_of,
+)
 from darkmatter.leaderboard.public import FREE_TEXT, why_private, without_paths
 from darkmatter.plugins import PluginHost
 from darkmatter.results.collection import ResultSet
@@ -69,9 +77,10 @@ def submit(
             _write_row(staging, each, owner, stated)
         _write_cards(staging, to, owner, stated)
         board = read_board(staging)
-        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to)})
+        held = _held_controls(to)
+        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to, held)})
         if all(is_card(finding.file) for finding in made.findings):
-            _publish(staging, to, board.files, made)
+            _publish(staging, to, board.files, held, made)
     return made
 
 
@@ -106,12 +115,16 @@ def _with_controls(
         result = each.result
         said = f"{result.sae.name} / {result.evaluator.name}"
         if result.sae.is_control:
-            if result.status == "ok":
+            if result.status == "ok" and not result.unfinished:
                 controls.append(each)
         elif result.status != "ok" and result.sae.name in wanted:
             made.left_out.append(f"{said}: {result.status} ({result.reason})")
         elif result.status == "ok" and (result.sae.name in wanted or _is_family_of(result, wanted)):
-            mine.append(each)
+            if result.unfinished:
+                why = f"unfinished ({result.unfinished}); the next run makes it again"
+                made.left_out.append(f"{said}: {why}")
+            else:
+                mine.append(each)
     rows = {str(index): each for index, each in enumerate([*mine, *controls])}
     lacking = dict(_lacking([BoardRow(name, each) for name, each in rows.items()], host))
     for name, kinds in lacking.items():
@@ -163,7 +176,7 @@ def published(result: Result, stated: Stated) -> dict[str, Any]:
 def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
     """The cards that are there, and a new one for each SAE without."""
     for row in read_board(staging).rows:
-        sae, cache = row.result.sae, row.result.cache
+        sae = row.result.sae
         if sae.is_control or sae.members:
             continue
         card = f"{folder_of(owner, sae.name)}/{CARD}"
@@ -178,22 +191,22 @@ def _write_cards(staging: Path, to: Path, owner: str, stated: Stated) -> None:
             licence=stated.licence,
             weights=sae.reference,
             reference=sae.reference,
-            model=_said(cache, "model", "name"),
-            text=_said(cache, "text", "path"),
-            hook=sae.hook,
+            **measured_on(row.result),
         )
         write_card(staging / card, made)
 
 
-def _said(cache: Mapping[str, Any], part: str, name: str) -> str:
-    described = cache.get(part)
-    return str(described.get(name, "")) if isinstance(described, dict) else str(described or "")
+def _held_controls(to: Path) -> dict[str, str]:
+    """Where the leaderboard has controls, by key: each run calls them as it likes, and one is enough."""
+    return {
+        path.stem: path.relative_to(to).as_posix() for path in sorted(to.glob(f"{CONTROLS}/*/*/*/*.json"))
+    }
 
 
-def _conflicts(rows: Sequence[BoardRow], to: Path) -> Iterator[Finding]:
+def _conflicts(rows: Sequence[BoardRow], to: Path, held: Mapping[str, str]) -> Iterator[Finding]:
     """Rows that the leaderboard has with other numbers."""
     for row in rows:
-        there = to / row.file
+        there = to / (held.get(row.result.key, row.file) if row.result.sae.is_control else row.file)
         if not there.exists():
             continue
         known = read_result(there)
@@ -207,11 +220,14 @@ def _numbers(result: Result) -> bytes:
     return canonical_json(result.model_dump(mode="json", include=fields))
 
 
-def _publish(staging: Path, to: Path, files: Sequence[str], made: Submission) -> None:
+def _publish(
+    staging: Path, to: Path, files: Sequence[str], held: Mapping[str, str], made: Submission
+) -> None:
     """Copy what is new, sidecars before the results that commit them."""
     for path in sorted(files, key=lambda path: (path.endswith(".json"), path)):
         there = to / path
-        if there.exists():
+        known = path.startswith(f"{CONTROLS}/") and there.name.partition(".")[0] in held
+        if known or there.exists():
             if path.endswith(".json"):
                 made.known.append(path)
             continue

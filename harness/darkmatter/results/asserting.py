@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.results.collection import ResultSet
+from darkmatter.results.follows import why_not_from_sums
 from darkmatter.results.schema import MetricValue, Result
 
 Bound = Literal["value", "low", "high"]
@@ -66,6 +67,11 @@ class Asserting:
         if number is None:
             message = f"{called} has no 95% interval; compare its value (leave bound={bound!r} out)."
             raise UsageError(message)
+        units = next(entry for entry in found.stored if entry.result is result).units()
+        wrong = "" if units is None else why_not_from_sums(measured, units)
+        if wrong:
+            message = f"{called} does not follow from its sums: {wrong}; make the results again"
+            raise AssertionError(message)
         shown = f"{called} = {_with_interval(measured)}"
         if bound != "value":
             shown += f", the {bound} end of its 95% interval"

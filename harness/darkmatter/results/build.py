@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from darkmatter.descriptors import Evaluator
-from darkmatter.printable import brief
-from darkmatter.results.captions import HOW_TO_READ, describe_data, describe_metric, evaluator_titles
+from darkmatter.results.captions import HOW_TO_READ, describe_metric, describe_rows, evaluator_titles
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.comparable import (
-    config_text,
-    data_signature,
-    is_unread,
-    measured_by,
-    short_names,
-    why_not_comparable,
-)
+from darkmatter.results.comparable import Source, measured_by, place_of, source_of, why_not_comparable
+from darkmatter.results.missing import failures, unused
 from darkmatter.results.numbers import format_value, natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue, Result
+from darkmatter.results.sections import Named, by_place, title_of
 from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Mark, Section, Table, TableRow
 from darkmatter.results.ties import Entry, PairedUnits, marks
 
@@ -33,9 +27,6 @@ MAX_NAME = 44
 Cells = tuple[Column, dict[str, Cell]]
 """A column and what each SAE has in it."""
 
-Source = tuple[str, int, str]
-"""Evaluator, version and configuration: what stands behind a column."""
-
 
 @dataclass
 class _Builder:
@@ -46,7 +37,6 @@ class _Builder:
     order: Sequence[str]
     titles: Mapping[Source, str]
     keep_order: bool = False
-    paired: PairedUnits = field(default_factory=PairedUnits)
     footnotes: dict[str, int] = field(default_factory=dict)
     meanings: dict[str, str] = field(default_factory=dict)
 
@@ -56,26 +46,23 @@ class _Builder:
 
     # -- one section ------------------------------------------------------------------------------
 
-    def section(self, title: str, entries: Sequence[tuple[str, StoredResult]], first: Result) -> Section:
-        """All results of one hook point and one set of activations."""
+    def section(self, title: str, entries: Sequence[Named], first: Result) -> Section:
+        """All results of one place; ``first`` is of the section that it could be mistaken for."""
         by_source: dict[Source, dict[str, StoredResult]] = defaultdict(dict)
         for name, entry in entries:
-            by_source[_source(entry.result)][name] = entry
+            by_source[source_of(entry.result)][name] = entry
         names = self._sorted({name: entry.result.sae.is_control for name, entry in entries})
         columns = []
         for source in sorted(by_source, key=self._place):
             columns.extend(self._columns(source, by_source[source], names))
         mine = entries[0][1].result
+        named = tuple((name, entry.result) for name, entry in entries)
         return Section(
             title=title,
-            data=describe_data([entry.result for _, entry in entries]),
+            data=describe_rows(named),
             blocks=tuple(cut(columns, names)),
-            warnings=tuple(
-                reason
-                for reason in why_not_comparable(first, mine)
-                if data_signature(first) != data_signature(mine)
-            ),
-            results=tuple((name, entry.result) for name, entry in entries),
+            warnings=tuple(why_not_comparable(first, mine) if place_of(first) != place_of(mine) else ()),
+            results=named,
         )
 
     def _place(self, source: Source) -> tuple[int, Source]:
@@ -103,12 +90,13 @@ class _Builder:
                 if metric.primary or self.all_metrics:
                     found[metric.name][name] = (stored, metric)
         descriptor = self.evaluators.get(source[0])
+        paired = PairedUnits()
         made = []
         for metric_name in _metric_order(found, descriptor):
             entries = found[metric_name]
             column = self._column(source, metric_name, next(iter(entries.values()))[1], descriptor)
             rivals = {name: entry for name, entry in entries.items() if not names[name]}
-            made.append((column, self._cells(names, results, entries, marks(rivals, self.paired))))
+            made.append((column, self._cells(names, results, entries, marks(rivals, paired))))
         return made
 
     def _column(self, source: Source, name: str, metric: MetricValue, descriptor: Evaluator | None) -> Column:
@@ -156,25 +144,18 @@ def build_table(
         all_metrics: every metric, not only the headline ones.
         evaluators: descriptors by name, for the order and the meaning of columns.
     """
-    sources = {_source(result): result.config for result in results}
+    sources = {source_of(result): result.config for result in results}
     builder = _Builder(
         all_metrics, evaluators or {}, results.order, evaluator_titles(sources), results.keep_order
     )
-    groups: dict[tuple[str, tuple[str, str]], list[tuple[str, StoredResult]]] = {}
-    for name, entry in zip(results.names, results.stored, strict=True):
-        groups.setdefault((entry.result.sae.hook, data_signature(entry.result)), []).append((name, entry))
-    unread = {result.sae.name for result in results if is_unread(result)}
-    groups = {identity: short_names(entries, unread) for identity, entries in groups.items()}
     first: dict[str, Result] = {}
     sections = []
-    for (hook, _), entries in sorted(groups.items(), key=lambda item: _rank(*item)):
+    for place, entries in sorted(by_place(results), key=lambda group: _rank(group[1])):
         mine = entries[0][1].result
-        other = measured_by(mine)
-        reference = first.setdefault(hook, mine)
-        if other != "darkmatter":
+        reference = first.setdefault(place.title, mine)
+        if measured_by(mine) != "darkmatter":
             reference = next((each for each in results if measured_by(each) == "darkmatter"), reference)
-        title = (hook or "activations") + (f" ({other})" if other != "darkmatter" else "")
-        section = builder.section(title, entries, reference)
+        section = builder.section(title_of(place, mine), entries, reference)
         if section.blocks:  # where nothing could be measured, the list of what is missing says all
             sections.append(section)
     return Table(
@@ -183,14 +164,10 @@ def build_table(
         how_to_read=HOW_TO_READ,
         meanings=tuple(builder.meanings.items()),
         footnotes=tuple(builder.footnotes),
-        missing=tuple(_missing(results)),
-        problems=tuple(f"{problem.path} {problem.reason}" for problem in results.problems),
+        missing=tuple(failures(results)),
+        problems=unused(results.problems),
         rows=results.rows(all_metrics=all_metrics),
     )
-
-
-def _source(result: Result) -> Source:
-    return result.evaluator.name, result.evaluator.version, config_text(result.config)
 
 
 def _metric_order(found: Mapping[str, object], descriptor: Evaluator | None) -> list[str]:
@@ -213,9 +190,10 @@ def cut(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
 
     ``names`` are the rows, with whether each is a control.
     """
-    if _width(columns, names) <= MAX_WIDTH:
+    told_apart = _told_apart(columns)
+    if _width(told_apart, names) <= MAX_WIDTH:
         titles = list(dict.fromkeys(column.evaluator for column, _ in columns))
-        return [_block(", ".join(titles), columns, names)] if columns else []
+        return [_block(", ".join(titles), told_apart, names)] if columns else []
     grouped: dict[str, list[Cells]] = defaultdict(list)
     for column, cells in columns:
         grouped[column.evaluator].append((column, cells))
@@ -224,6 +202,17 @@ def cut(columns: Sequence[Cells], names: Mapping[str, bool]) -> list[Block]:
         for index, part in enumerate(_parts(members, names)):
             blocks.append(_block(f"{title} (continued)" if index else title, part, names))
     return blocks
+
+
+def _told_apart(columns: Sequence[Cells]) -> list[Cells]:
+    """The columns with their evaluator in the title where the title alone would stand there twice."""
+    count = Counter(column.title for column, _ in columns)
+    return [
+        (replace(column, title=f"{column.evaluator}: {column.title}"), cells)
+        if count[column.title] > 1
+        else (column, cells)
+        for column, cells in columns
+    ]
 
 
 def _parts(members: Sequence[Cells], names: Mapping[str, bool]) -> list[list[Cells]]:
@@ -257,24 +246,6 @@ def _width(columns: Sequence[Cells], names: Mapping[str, bool]) -> int:
     return first + 4 + sum(width + 3 for width in others)
 
 
-def _missing(results: ResultSet) -> list[str]:
-    """What failed or was skipped, with the same reason said once and briefly; results have it in full."""
-    by_name: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for name, result in zip(results.names, results, strict=True):
-        if result.status != "ok":
-            by_name[result.status, brief(result.reason or "no reason given"), name].append(
-                result.evaluator.name
-            )
-    grouped: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for (status, reason, name), evaluators in by_name.items():
-        grouped[status, reason, ", ".join(sorted(evaluators))].append(name)
-    return [
-        f"{', '.join(sorted(names, key=natural_key))}: {evaluators} {status}: {reason}"
-        for (status, reason, evaluators), names in grouped.items()
-    ]
-
-
-def _rank(group: tuple[str, object], entries: Sequence[tuple[str, StoredResult]]) -> tuple[int, object]:
-    """Where most SAEs can be compared comes first, then hook points by name."""
-    saes = {name for name, entry in entries if not entry.result.sae.is_control}
-    return -len(saes), natural_key(group[0])
+def _rank(entries: Sequence[Named]) -> int:
+    """Where most SAEs can be compared comes first."""
+    return -len({name for name, entry in entries if not entry.result.sae.is_control})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darkmatter.descriptors import Metric
-from darkmatter.results.comparable import flat
+from darkmatter.results.comparable import Source, flat, hardware
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.table import UNDEFINED
 
@@ -25,9 +25,10 @@ HOW_TO_READ = (
         "what was fitted on these training rows."
     ),
     (
-        "Bold: the best SAE of a column, controls aside. =: cannot be told apart from the best (a paired "
-        "95% interval of the difference, Holm-adjusted within the column, contains 0). More active latents "
-        "reconstruct better: compare at equal l0."
+        "Bold: the best SAE of a column, controls aside. =: cannot be told apart from the best: the paired "
+        "95% interval of the difference, Holm-adjusted over all pairs of the column, contains 0, or there is "
+        "none. A column without any such interval has no best: no difference in it was tested. More active "
+        "latents reconstruct better: compare at equal l0."
     ),
     f"{UNDEFINED}: no value, for the reason in the note.",
 )
@@ -49,10 +50,12 @@ _ANALYSIS = (
     ("last {} skipped", ("skip_last",)),
     ("intervals over {}", ("units",)),
     ("seed {}", ("seed",)),
-    ("{}", ("dtype",)),
-    ("on {}", ("device",)),
 )
+_HARDWARE = (("{}", "dtype"), ("on {}", "device"))
 """How a caption says the fields of a result's ``cache`` and ``analysis``, in order of interest."""
+
+_MAX_NAMES = 4
+"""Of more names than these, only the first are said."""
 
 _HASH = re.compile(r"[0-9a-f]{16,}")
 _MAX_TEXT = 80
@@ -61,11 +64,45 @@ _MAX_TEXT = 80
 def describe_data(results: Sequence[Result]) -> str:
     """One line on the activations and the analysis behind comparable results."""
     first = results[0]
-    parts = [*_said(first.cache, _DATA), *_said(first.analysis, _ANALYSIS)]
+    parts = [*_said(first.cache, _DATA), *_said(first.analysis, _ANALYSIS), *_hardware(results)]
     held_out = [metric.n for result in results for metric in result.metrics if metric.n]
     if held_out and "test_rows" not in first.analysis:
         parts.append(f"{max(held_out)} held-out rows")
     return ", ".join(parts)
+
+
+def describe_rows(named: Sequence[tuple[str, Result]]) -> str:
+    """The same for the rows of a table, with a sentence where they differ in device or precision."""
+    data, differing = describe_data([result for _, result in named]), _by_hardware(named)
+    return f"{data}. Device or precision differ, which may move numbers: {differing}" if differing else data
+
+
+def _hardware(results: Sequence[Result]) -> Iterable[str]:
+    """Every precision and device among the results."""
+    for template, name in _HARDWARE:
+        found = {str(value) for result in results if (value := hardware(result).get(name))}
+        known = sorted(value for value in found if not _is_noise(value))
+        if known:
+            yield template.format(" or ".join(known))
+
+
+def _by_hardware(named: Sequence[tuple[str, Result]]) -> str:
+    """Which rows were measured with which of several devices and precisions; empty where there is one."""
+    found = [(name, hardware(result)) for name, result in named]
+    options = sorted({option for _, mine in found for option in mine})
+    differing = [name for name in options if len({_text(mine.get(name)) for _, mine in found}) > 1]
+    rows: dict[str, dict[str, None]] = defaultdict(dict)
+    for name, mine in found:
+        said = ", ".join(f"{option}={_text(mine[option])}" for option in differing if option in mine)
+        rows[said or "unknown"][name] = None
+    if len(rows) < 2:
+        return ""
+    return "; ".join(f"{said}: {_names(list(rows[said]))}" for said in sorted(rows))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _said(values: Mapping[str, Any], templates: Sequence[tuple[str, tuple[str, ...]]]) -> Iterable[str]:
@@ -112,10 +149,10 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 def evaluator_titles(
-    sources: Mapping[tuple[str, int, str], Mapping[str, Any]],
-) -> dict[tuple[str, int, str], str]:
+    sources: Mapping[Source, Mapping[str, Any]],
+) -> dict[Source, str]:
     """A heading for each (evaluator, version, config): version and options only where several exist."""
-    by_name: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+    by_name: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
         by_name[source[0]].append(source)
     titles = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from darkmatter.errors import DarkmatterError
 from darkmatter.results.comparable import distinct_names
-from darkmatter.results.reading import Problem, StoredResult, read_folder
+from darkmatter.results.reading import Problem, StoredResult, contradiction, read_folder
 from darkmatter.results.rows import ROW_COLUMNS, Row, duplicates, result_rows
 from darkmatter.results.schema import Result
 
@@ -54,9 +54,8 @@ class ResultSet:
             problems.update((problem.path, problem) for problem in bad)
             for entry in found:
                 first = results.setdefault((entry.result.key, entry.result.sae.name), entry)
-                if first.result.metrics != entry.result.metrics:
-                    reason = f"has the key of {first.path}, which is used, but other numbers"
-                    problems[str(entry.path)] = Problem(str(entry.path), reason)
+                if problem := contradiction(first, entry):
+                    problems[problem.path] = problem
         return cls(list(results.values()), list(problems.values()))
 
     @property

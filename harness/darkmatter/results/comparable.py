@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from darkmatter.results.schema import Result
 
@@ -16,6 +16,28 @@ HARDWARE = frozenset({"device", "device_class", "dtype", "tf32", "chunk_rows"})
 """Options of the analysis that change precision, not what is measured; a difference is only noted."""
 
 _MAX_TEXT = 60
+
+Source = tuple[str, int, str]
+"""Evaluator, version and configuration: by what a number was made."""
+
+
+class Place(NamedTuple):
+    """Where and on what a result was measured: what shares it may stand in one table.
+
+    A transcoder reads the hook point that an SAE reads and explains another, so both belong to a place.
+    """
+
+    hook: str
+    hook_out: str
+    activations: str
+    analysis: str
+
+    @property
+    def title(self) -> str:
+        """The hook points for a heading: one, or from where to where."""
+        if self.hook_out == self.hook:
+            return self.hook or "activations"
+        return f"{self.hook} → {self.hook_out}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -50,13 +72,25 @@ def data_signature(result: Result) -> tuple[str, str]:
     return str(result.cache.get("key")), config_text(analysis)
 
 
+def place_of(result: Result) -> Place:
+    """Equal for results that may stand in one table."""
+    sae = result.sae
+    return Place(sae.hook, sae.hook_out or sae.hook, *data_signature(result))
+
+
+def source_of(result: Result) -> Source:
+    """Equal for results that may stand in one column of it."""
+    return result.evaluator.name, result.evaluator.version, config_text(result.config)
+
+
 def why_not_comparable(a: Result, b: Result) -> list[str]:
     """What differs between the data or the evaluators of two results; empty where nothing does."""
     if measured_by(a) != measured_by(b):
         return [f"measured by {measured_by(a)} or {measured_by(b)}, each on its own text by its own formulas"]
     reasons = []
-    if a.sae.hook != b.sae.hook:
-        reasons.append(f"hook point: {a.sae.hook} or {b.sae.hook}")
+    where = place_of(a).title, place_of(b).title
+    if where[0] != where[1]:
+        reasons.append(f"hook point: {where[0]} or {where[1]}")
     if a.cache.get("key") != b.cache.get("key"):
         found = _differences(a.cache, b.cache, skip={"key"})
         reasons.extend(
@@ -89,10 +123,10 @@ def _other_company(a: Result, b: Result) -> list[str]:
 
 def hardware_notes(a: Result, b: Result) -> list[str]:
     """Differences of device and precision."""
-    return _differences(_hardware(a), _hardware(b))
+    return _differences(hardware(a), hardware(b))
 
 
-def _hardware(result: Result) -> dict[str, Any]:
+def hardware(result: Result) -> dict[str, Any]:
     """Device and precision; the precision that was stated for an SAE alone wins over the run's."""
     found = {name: value for name, value in result.analysis.items() if name in HARDWARE}
     own = result.sae.overrides.get("dtype")
@@ -171,7 +205,7 @@ def _traits(result: Result) -> dict[str, str]:
     """What tells results of one SAE name apart, apart from the evaluator."""
     analysis = {name: _short(value) for name, value in flat(result.analysis).items()}
     cache = str(result.cache.get("key"))[:8]
-    return {"hook": result.sae.hook, "weights": result.sae.fingerprint[:8], "cache": cache, **analysis}
+    return {"hook": place_of(result).title, "weights": result.sae.fingerprint[:8], "cache": cache, **analysis}
 
 
 def _differing(traits: Sequence[Mapping[str, str]], always: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ at the chance of any false difference is 5%, and the many that are not shown cos
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.comparable import config_text, hardware_notes, why_not_comparable
+from darkmatter.results.comparable import Place, config_text, hardware_notes, place_of, why_not_comparable
 from darkmatter.results.numbers import natural_key
 from darkmatter.results.reading import Problem, StoredResult
 from darkmatter.results.schema import MetricValue
@@ -39,7 +40,9 @@ class ComparedMetric:
     sae_a: str
     sae_b: str
     hook: str
+    hook_out: str
     evaluator: str
+    config: str
     metric: str
     value_a: float | None
     value_b: float | None
@@ -52,6 +55,11 @@ class ComparedMetric:
     unit: str
     higher_is_better: bool | None
     primary: bool
+
+    @property
+    def where(self) -> str:
+        """The hook points for a heading."""
+        return Place(self.hook, self.hook_out or self.hook, "", "").title
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def compare_saes(results: ResultSet, a: str, b: str) -> Comparison:
         raise UsageError(message)
     reference = _called(results, a)
     compared = [_drafted(reference, _called(results, other), by_name=False) for other in others]
-    return _comparison(a, b, compared)
+    return replace(_comparison(a, b, compared), problems=tuple(results.problems))
 
 
 def compare_folders(folder_a: Path, folder_b: Path) -> Comparison:
@@ -114,19 +122,22 @@ def _called(results: ResultSet, name: str) -> list[StoredResult]:
 def _drafted(first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool) -> Drafted:
     """All metrics of results that match, with notes on what does not."""
     paired = PairedUnits()
+    called = _titles([*first, *second])
     drafts: list[Draft] = []
     notes: dict[str, None] = {}
-    used: set[int] = set()
-    for entry in first:
-        partner = _partner(entry, second, used, by_name=by_name)
-        if partner is None:
-            notes[f"only in A: {_title(entry)}"] = None
+    partners = _partners(first, second, by_name=by_name)
+    for index, entry in enumerate(first):
+        if index not in partners:
+            notes[f"only in A: {called[id(entry)]}"] = None
             continue
-        used.add(id(partner))
+        partner = second[partners[index]]
         for note in hardware_notes(entry.result, partner.result):
-            notes[f"{_title(entry)}: {note}"] = None
+            notes[f"{called[id(entry)]}: {note}"] = None
         drafts.extend(_compare_results(entry, partner, paired))
-    notes.update((f"only in B: {_title(entry)}", None) for entry in second if id(entry) not in used)
+        paired.forget_spreads()
+    used = set(partners.values())
+    unmatched = [entry for index, entry in enumerate(second) if index not in used]
+    notes.update((f"only in B: {called[id(entry)]}", None) for entry in unmatched)
     return drafts, list(notes)
 
 
@@ -137,25 +148,55 @@ def _comparison(a: str, b: str, compared: Sequence[Drafted]) -> Comparison:
     return Comparison(a, b, tuple(_judged(drafts)), tuple(notes))
 
 
-def _partner(
-    entry: StoredResult, others: Sequence[StoredResult], used: set[int], *, by_name: bool
-) -> StoredResult | None:
-    """The result of B to compare with: one on the same data and options, else the nearest."""
-    result = entry.result
-    candidates = [
-        other
-        for other in others
-        if id(other) not in used
-        and other.result.evaluator.name == result.evaluator.name
-        and (not by_name or other.result.sae.name == result.sae.name)
-    ]
-    return min(candidates, key=lambda other: len(why_not_comparable(result, other.result)), default=None)
+def _partners(
+    first: Sequence[StoredResult], second: Sequence[StoredResult], *, by_name: bool
+) -> dict[int, int]:
+    """For each result of A the one of B to compare with, by their places in the lists.
+
+    Pairs on the same data with the same options come first, wherever they stand; of what is left, the
+    nearest. Among equals those of the same weights go together, then those of the same hardware.
+    """
+    candidates: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, entry in enumerate(second):
+        candidates[_subject(entry, by_name=by_name)].append(place)
+    pairs = sorted(
+        (*_distance(entry, second[other]), place, other)
+        for place, entry in enumerate(first)
+        for other in candidates[_subject(entry, by_name=by_name)]
+    )
+    found: dict[int, int] = {}
+    used: set[int] = set()
+    for *_, place, other in pairs:
+        if place not in found and other not in used:
+            found[place] = other
+            used.add(other)
+    return found
 
 
-def _title(entry: StoredResult) -> str:
-    result = entry.result
-    options = f" {config_text(result.config)}" if result.config else ""
-    return f"{result.sae.name}, {result.evaluator.name}{options} at {result.sae.hook or 'activations'}"
+def _subject(entry: StoredResult, *, by_name: bool) -> tuple[str, str]:
+    """What a partner must share: the evaluator, and the SAE's name where that says who belongs together."""
+    return entry.result.evaluator.name, entry.result.sae.name if by_name else ""
+
+
+def _distance(a: StoredResult, b: StoredResult) -> tuple[int, bool, int]:
+    """How much two results differ; the first number is 0 where they are comparable."""
+    other_weights = a.result.sae.fingerprint != b.result.sae.fingerprint
+    reasons, hardware = why_not_comparable(a.result, b.result), hardware_notes(a.result, b.result)
+    return len(reasons), other_weights, len(hardware)
+
+
+def _titles(entries: Sequence[StoredResult]) -> dict[int, str]:
+    """What each result is called by its id; options stand there only where they tell results apart."""
+    options: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in entries:
+        result = entry.result
+        options[result.sae.name, result.evaluator.name].add(config_text(result.config))
+    made = {}
+    for entry in entries:
+        sae, evaluator = entry.result.sae, entry.result.evaluator.name
+        told = f" {config_text(entry.result.config)}" if len(options[sae.name, evaluator]) > 1 else ""
+        made[id(entry)] = f"{sae.name}, {evaluator}{told} at {place_of(entry.result).title}"
+    return made
 
 
 def _compare_results(
@@ -209,7 +250,9 @@ def _row(
         sae_a=a[0].result.sae.name,
         sae_b=b[0].result.sae.name,
         hook=a[0].result.sae.hook,
+        hook_out=a[0].result.sae.hook_out,
         evaluator=a[0].result.evaluator.name,
+        config=config_text(a[0].result.config),
         metric=metric.name,
         value_a=value_a,
         value_b=value_b,

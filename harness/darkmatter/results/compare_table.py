@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from darkmatter.results.captions import evaluator_titles
+from darkmatter.results.comparable import Source
+from darkmatter.results.missing import unused
 from darkmatter.results.numbers import format_plain, format_value, natural_key
 from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Table, TableRow
 
@@ -22,7 +26,8 @@ HOW_TO_READ = (
     "No interval: the metric is not made of sums over units, so chance cannot be told from change.",
 )
 
-_COLUMNS = ("A", "B", "B - A", "B is")
+_VERDICT = "B is"
+_COLUMNS = ("A", "B", "B - A", _VERDICT)
 
 
 def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Table:
@@ -30,33 +35,42 @@ def comparison_table(comparison: Comparison, *, all_metrics: bool = False) -> Ta
     shown = [metric for metric in comparison.metrics if all_metrics or metric.primary]
     footnotes: dict[str, int] = {}
     return Table(
-        title=f"A = {comparison.a}, B = {comparison.b}",
+        title=f"A = {comparison.a}, B = {comparison.b}{_counted(shown)}",
         sections=tuple(_sections(shown, footnotes)),
         how_to_read=HOW_TO_READ,
         footnotes=tuple(footnotes),
         missing=comparison.notes,
+        problems=unused(comparison.problems),
         rows=comparison.rows(all_metrics=all_metrics),
     )
+
+
+def _counted(shown: Sequence[ComparedMetric]) -> str:
+    """How many rows have each verdict; a page of rows is read after that."""
+    counts = Counter(metric.verdict for metric in shown)
+    return f": {', '.join(f'{count} {verdict}' for verdict, count in counts.most_common())}" if shown else ""
 
 
 def _sections(shown: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Section]:
     grouped: dict[tuple[str, str, str], list[ComparedMetric]] = defaultdict(list)
     for metric in shown:
-        grouped[metric.hook, metric.sae_a, metric.sae_b].append(metric)
-    for hook, sae_a, sae_b in sorted(grouped, key=lambda key: [natural_key(part) for part in key]):
+        grouped[metric.where, metric.sae_a, metric.sae_b].append(metric)
+    for where, sae_a, sae_b in sorted(grouped, key=lambda key: [natural_key(part) for part in key]):
         pair = sae_a if sae_a == sae_b else f"{sae_a} and {sae_b}"
-        blocks = tuple(_blocks(grouped[hook, sae_a, sae_b], footnotes))
-        yield Section(title=f"{pair} at {hook or 'activations'}", data="", blocks=blocks)
+        blocks = tuple(_blocks(grouped[where, sae_a, sae_b], footnotes))
+        yield Section(title=f"{pair} at {where}", data="", blocks=blocks)
 
 
 def _blocks(metrics: Sequence[ComparedMetric], footnotes: dict[str, int]) -> Iterator[Block]:
-    by_evaluator: dict[str, list[ComparedMetric]] = defaultdict(list)
+    """One block per evaluator and configuration."""
+    by_source: dict[Source, list[ComparedMetric]] = defaultdict(list)
     for metric in metrics:
-        by_evaluator[metric.evaluator].append(metric)
-    for evaluator, members in by_evaluator.items():
-        columns = tuple(Column(evaluator, title, title) for title in _COLUMNS)
+        by_source[metric.evaluator, 0, metric.config].append(metric)
+    titles = evaluator_titles({source: json.loads(source[2]) for source in by_source})
+    for source, members in by_source.items():
+        columns = tuple(Column(titles[source], title, title, words=title == _VERDICT) for title in _COLUMNS)
         rows = tuple(_row(metric, footnotes) for metric in members)
-        yield Block(evaluator, columns, rows, heading="metric")
+        yield Block(titles[source], columns, rows, heading="metric")
 
 
 def _row(metric: ComparedMetric, footnotes: dict[str, int]) -> TableRow:

@@ -6,8 +6,8 @@ import re
 from xml.etree import ElementTree as ET
 
 from darkmatter.printable import printable
-from darkmatter.results.regression import Check, CheckedMetric
-from darkmatter.results.regression_table import worsening
+from darkmatter.results.checked import Check, CheckedMetric
+from darkmatter.results.regression_table import headline, worsening
 
 _NOT_XML = re.compile("[^\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -25,13 +25,14 @@ def junit_xml(check: Check) -> bytes:
         "errors": str(len(errors) + len(broken)),
     }
     suites = ET.Element("testsuites", {"name": "darkmatter check", **counts})
-    skipped = str(len(check.having("left out", "new")))
+    skipped = str(len(check.having("left out", "not compared")))
     suite = ET.SubElement(suites, "testsuite", {"name": "darkmatter check", **counts, "skipped": skipped})
     for metric in check.metrics:
         _case(suite, metric)
     for reason in broken:
         case = ET.SubElement(suite, "testcase", {"classname": "results", "name": "files", "time": "0"})
         ET.SubElement(case, "error", {"message": _clean(reason)})
+    ET.SubElement(suite, "system-out").text = _clean(headline(check))
     ET.indent(suites)
     data: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return data + b"\n"

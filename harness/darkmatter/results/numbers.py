@@ -1,9 +1,13 @@
-"""Numbers as a reader wants them: no more digits than the interval supports."""
+"""Numbers as a reader wants them: no more digits than the interval supports.
+
+What the interval's digits would show as zeros has one digit of its own: ``0.08 [0.0004, 0.16]``.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 _PLAIN = 4
 """Significant digits where there is no interval."""
@@ -23,7 +27,8 @@ def format_value(value: float, low: float | None = None, high: float | None = No
     if max(abs(value), abs(low), abs(high)) >= 1e6 or _decimals(high - low) > _MAX_DECIMALS:
         return f"{value:.3g} [{low:.3g}, {high:.3g}]"
     decimals = max(0, _decimals(high - low))
-    return f"{_fixed(value, decimals)} [{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+    texts = [_nonzero(number, decimals, high - low) for number in (value, low, high)]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def format_plain(value: float) -> str:
@@ -42,13 +47,25 @@ def _decimals(width: float) -> int:
     return -exponent + (1 if leading < 3.0 else 0)
 
 
-def _fixed(value: float, decimals: int) -> str:
-    """Fixed decimals, without a negative zero."""
+def _nonzero(value: float, decimals: int, width: float) -> str:
+    """Fixed decimals, or one digit where these would show zeros: an end near 0 tells on which side it is."""
     text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0.0 else text
+    if float(text) != 0.0:
+        return text
+    if abs(value) <= _ROUND_OFF * width:
+        return text.removeprefix("-")
+    digit = f"{value:.0e}"
+    return digit if abs(value) < 10.0**-_MAX_DECIMALS else f"{Decimal(digit):f}"
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sort key under which ``width2`` comes before ``width10``."""
-    parts = re.split(r"(\d+)", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part]
+    return [_part_key(part) for part in re.split(r"([0-9]+)", text) if part]
+
+
+def _part_key(part: str) -> tuple[int, int, str]:
+    """A run of digits by length, then as text: a stranger's may be too long for a number."""
+    if part[0] not in "0123456789":
+        return (1, 0, part.lower())
+    digits = part.lstrip("0")
+    return (0, len(digits), digits)

@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.results.build import cut
-from darkmatter.results.captions import describe_data
+from darkmatter.results.captions import describe_rows
 from darkmatter.results.collection import ResultSet
+from darkmatter.results.comparable import Place, place_of
+from darkmatter.results.missing import failures, unmeasured, unused
 from darkmatter.results.numbers import format_plain, format_value, natural_key
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.sections import Comparable, comparable
@@ -56,14 +58,13 @@ def axes_of(text: str) -> tuple[str, str]:
 def pivot_table(results: ResultSet, axes: tuple[str, str], metric: Metric) -> Table:
     """SAEs by two traits; controls, which have neither width nor training, are left out."""
     over_layers = "layer" in axes
-    paired = PairedUnits()
     footnotes: dict[str, int] = {}
     sections: list[Section] = []
     rows: list[dict[str, object]] = []
-    for group in comparable(results, metric, _kind if over_layers else lambda result: result.sae.hook):
+    for group in comparable(results, metric, _kind if over_layers else place_of):
         entries = {name: entry for name, entry in group.entries.items() if not entry[0].result.sae.is_control}
         if entries:
-            marked = {} if over_layers else marks(entries, paired)
+            marked = {} if over_layers else marks(entries, PairedUnits())
             sections.append(_section(group, entries, axes, marked, footnotes))
             rows.extend(_rows(entries, axes, metric))
     return Table(
@@ -71,6 +72,8 @@ def pivot_table(results: ResultSet, axes: tuple[str, str], metric: Metric) -> Ta
         sections=tuple(sections),
         how_to_read=tuple(_how_to_read(axes, over_layers=over_layers)),
         footnotes=tuple(footnotes),
+        missing=(*failures(results, {metric[0]}), *unmeasured(results, metric)),
+        problems=unused(results.problems),
         rows=rows,
     )
 
@@ -86,13 +89,18 @@ def _how_to_read(axes: tuple[str, str], *, over_layers: bool) -> Iterator[str]:
     if over_layers:
         yield "Layers are different data: no value is marked as best."
     else:
-        yield "Bold: the best value. =: cannot be told apart from it (paired, Holm-adjusted)."
+        yield (
+            "Bold: the best value. =: cannot be told apart from it (paired, Holm-adjusted), or could not be "
+            "tested. Where nothing could be tested, nothing is bold."
+        )
     yield "Controls are left out."
 
 
-def _kind(result: Result) -> str:
-    """The hook point without its layer: what repeats from layer to layer."""
-    return _LAYER.sub("*", result.sae.hook, count=1)
+def _kind(result: Result) -> Place:
+    """The place without its layer: what repeats from layer to layer."""
+    place = place_of(result)
+    hook, hook_out = (_LAYER.sub("*", each, count=1) for each in (place.hook, place.hook_out))
+    return place._replace(hook=hook, hook_out=hook_out)
 
 
 # -- one section --------------------------------------------------------------------------------------
@@ -120,7 +128,11 @@ def _section(
         for column in _ordered({column for _, column in cells})
     ]
     blocks = (replace(block, heading=axes[0]) for block in cut(columns, dict.fromkeys(rows, False)))
-    return Section(group.title, describe_data([group.result]), tuple(blocks))
+    return Section(
+        group.title,
+        describe_rows([(name, entry[0].result) for name, entry in entries.items()]),
+        tuple(blocks),
+    )
 
 
 def _cell(
@@ -191,5 +203,6 @@ def _rows(entries: Mapping[str, Entry], axes: tuple[str, str], metric: Metric) -
             "ci_high": value.ci_high,
             "reason": value.reason,
             "hook": result.sae.hook,
+            "hook_out": result.sae.hook_out,
             "key": result.key,
         }

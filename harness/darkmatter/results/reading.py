@@ -7,11 +7,11 @@ file contains, and nothing that fails a check is trusted.
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from darkmatter.errors import UsageError
 from darkmatter.files.atomic import content_hash
+from darkmatter.files.text import strict_json
 from darkmatter.results.schema import SCHEMA_VERSION, Result, UnitsRecord
 from darkmatter.results.units import Units
 
@@ -74,7 +75,7 @@ def read_result(path: Path) -> StoredResult | Problem:
         if result.units is None:
             return StoredResult(result, path)
         record, sidecar = result.units, _sidecar_path(path, result.units)
-        _check_sidecar(sidecar, record)
+        _load_units(sidecar, record)
     except (InvalidError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         return Problem(str(path), reason)
@@ -88,16 +89,24 @@ def read_folder(folder: Path) -> tuple[list[StoredResult], list[Problem]]:
         raise UsageError(message)
     results: list[StoredResult] = []
     problems: list[Problem] = []
-    seen: dict[tuple[str, str], Path] = {}
+    seen: dict[tuple[str, str], StoredResult] = {}
     for path in [folder] if folder.is_file() else sorted(_candidates(folder)):
         found = read_result(path)
         if isinstance(found, Problem):
             problems.append(found)
-        elif (first := seen.setdefault((found.result.key, found.result.sae.name), path)) != path:
-            problems.append(Problem(str(path), f"is the same result as {first}, which is used"))
+        elif (first := seen.setdefault((found.result.key, found.result.sae.name), found)) is not found:
+            copy = Problem(str(path), f"is the same result as {first.path}, which is used")
+            problems.append(contradiction(first, found) or copy)
         else:
             results.append(found)
     return results, problems
+
+
+def contradiction(used: StoredResult, other: StoredResult) -> Problem | None:
+    """What is wrong with a second result of one key and SAE; None where it says the same."""
+    if used.result.metrics == other.result.metrics:
+        return None
+    return Problem(str(other.path), f"has the key of {used.path}, which is used, but other numbers")
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -154,48 +163,33 @@ def _parse(data: bytes) -> Result:
     try:
         result = Result.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"does not fit the result schema at {where or 'its top'}: {first['msg']}"
-        raise InvalidError(message) from error
+        raise misfit(error) from error
     if result.checksum is not None and result.checksum != result_checksum(raw):
         message = "was changed after it was written (its checksum does not match)"
         raise InvalidError(message)
     return result
 
 
+def misfit(error: ValidationError) -> InvalidError:
+    """The first thing that does not fit the schema."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return InvalidError(f"does not fit the result schema at {where or 'its top'}: {first['msg']}")
+
+
 def load_json(data: bytes, constant: Callable[[str], Any] | None = None) -> Any:
-    """Strict JSON: no duplicate keys, no unbounded nesting, and no NaN but where ``constant`` reads it."""
+    """What ``strict_json`` reads from the bytes of a file."""
     if not data.strip():
         message = "is empty"
         raise InvalidError(message)
     try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=constant or _no_constant
-        )
+        return strict_json(data.decode("utf-8"), constant=constant)
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start})"
-        raise InvalidError(message) from error
-    except RecursionError as error:
-        message = "is nested too deeply"
-        raise InvalidError(message) from error
-    except InvalidError:
-        raise
-    except ValueError as error:
+    except JSONDecodeError as error:
         message = f"is not JSON, perhaps cut off: {error}"
-        raise InvalidError(message) from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        message = "has the same JSON key twice in one object"
-        raise InvalidError(message)
-    return made
-
-
-def _no_constant(name: str) -> Any:
-    message = f"contains {name}, which is no JSON"
+    except ValueError as error:
+        message = str(error)
     raise InvalidError(message)
 
 
@@ -222,8 +216,13 @@ def _check_sidecar(path: Path, record: UnitsRecord) -> bytes:
 
 
 def _load_units(path: Path, record: UnitsRecord) -> Units:
-    units = Units.from_bytes(_check_sidecar(path, record), record.kind, record.estimators)
+    data = _check_sidecar(path, record)
+    try:
+        units = Units.from_bytes(data, record.kind, record.estimators)
+    except ValueError as error:
+        message = f"its sidecar {path.name} cannot be read: {error}"
+        raise InvalidError(message) from error
     if len(units) != record.count:
-        message = f"{path} holds {len(units)} units, its result says {record.count}"
-        raise ValueError(message)
+        message = f"its sidecar {path.name} holds {len(units)} units, the result says {record.count}"
+        raise InvalidError(message)
     return units

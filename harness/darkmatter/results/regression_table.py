@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+from darkmatter.results.checked import Check, CheckedMetric
 from darkmatter.results.numbers import format_plain, format_value
-from darkmatter.results.regression import Check, CheckedMetric
 from darkmatter.results.table import UNDEFINED, Block, Cell, Column, Section, Table, TableRow
 
 HOW_TO_READ = (
@@ -17,6 +18,10 @@ HOW_TO_READ = (
     "Error: it cannot be compared, and the reason says why. That is never green.",
     "The interval covers the choice of contexts, not that of the training seed.",
 )
+
+_WORDS = ("metric", "verdict")
+_NAMED = 3
+"""SAEs that a note names; of more it gives the number."""
 
 _Field = tuple[str, Callable[[CheckedMetric], str]]
 
@@ -31,11 +36,10 @@ def check_table(check: Check) -> Table:
         ("worse by", worsening),
         ("limit", lambda metric: UNDEFINED if metric.limit is None else str(metric.limit)),
     ]
-    said: list[_Field] = [("why", lambda metric: metric.reason)]
     sections = [
         _section("Red", "worse than allowed, or not to be judged", red, [*measured, ("verdict", _verdict)]),
         _section("Green", "within the limit, or worse only by chance", green, measured),
-        _section("New", "nothing to compare with", check.having("new"), said),
+        _not_compared(check.having("not compared")),
     ]
     return Table(
         title=headline(check),
@@ -48,14 +52,27 @@ def check_table(check: Check) -> Table:
 
 
 def headline(check: Check) -> str:
-    """The outcome in one line."""
+    """The outcome in one line, with the number of what was not compared and why."""
     red, green = check.having("red", "error"), check.having("green")
+    checked = len(red) + len(green)
     if check.passed:
-        return f"darkmatter check: green, {len(green)} of {len(green)} checks are within their limits"
-    if not red and not green:
-        return "darkmatter check: red, nothing could be compared with the baseline"
-    files = f"; files that could not be used: {len(check.problems)}" if check.problems else ""
-    return f"darkmatter check: red, {len(red)} of {len(red) + len(green)} checks failed{files}"
+        said = f"green, {checked} checked, none worse than allowed"
+    elif not checked:
+        said = "red, nothing could be compared with the baseline"
+    else:
+        said = f"red, {len(red)} of {checked} checks failed"
+    problems = f"; files that could not be used: {len(check.problems)}" if check.problems else ""
+    return f"darkmatter check: {said}{problems}{_uncounted(check)}"
+
+
+def _uncounted(check: Check) -> str:
+    """How many are not among the checks, by reason where the baseline is the reason."""
+    missing, kinds = check.having("not compared"), check.having("left out")
+    text = ""
+    if missing:
+        reasons = Counter(metric.why for metric in missing)
+        text = f"; {len(missing)} not compared: {', '.join(f'{n} {why}' for why, n in reasons.items())}"
+    return f"{text}; {len(kinds)} left out (see the notes)" if kinds else text
 
 
 def worsening(metric: CheckedMetric) -> str:
@@ -74,12 +91,26 @@ def worsening(metric: CheckedMetric) -> str:
 
 
 def _section(title: str, meaning: str, metrics: Sequence[CheckedMetric], fields: Sequence[_Field]) -> Section:
-    columns = tuple(Column("", name, name) for name, _ in fields)
+    columns = tuple(Column("", name, name, words=name in _WORDS) for name, _ in fields)
     rows = tuple(
         TableRow(metric.sae, is_control=False, cells=tuple(Cell(text(metric)) for _, text in fields))
         for metric in metrics
     )
     return Section(title=f"{title}: {len(metrics)}", data="", blocks=(Block(meaning, columns, rows),))
+
+
+def _not_compared(metrics: Sequence[CheckedMetric]) -> Section:
+    """What the baseline lacks, a row for every SAE and reason."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for metric in metrics:
+        grouped.setdefault((metric.sae, metric.reason), []).append(metric.called or "all of it")
+    columns = tuple(Column("", name, name, words=True) for name in ("why", "metrics"))
+    rows = tuple(
+        TableRow(sae, is_control=False, cells=(Cell(why), Cell(", ".join(names))))
+        for (sae, why), names in grouped.items()
+    )
+    block = Block("the baseline has nothing to compare with; --require-all makes it red", columns, rows)
+    return Section(title=f"Not compared: {len(metrics)}", data="", blocks=(block,))
 
 
 def _left_out(check: Check) -> list[str]:
@@ -96,7 +127,11 @@ def _left_out(check: Check) -> list[str]:
 
 
 def _of(name: str, saes: Sequence[str], everyone: set[str]) -> str:
-    return name if {*saes} == everyone else f"{name} ({', '.join(dict.fromkeys(saes))})"
+    """A metric and whose it is; of many SAEs, how many."""
+    names = dict.fromkeys(saes)
+    if {*names} == everyone:
+        return name
+    return f"{name} ({', '.join(names) if len(names) <= _NAMED else f'{len(names)} SAEs'})"
 
 
 def _metric(metric: CheckedMetric) -> str:

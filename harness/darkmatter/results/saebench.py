@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from darkmatter.descriptors import Config, Evaluator, Metric
 from darkmatter.errors import UsageError
 from darkmatter.files.atomic import content_hash
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.reading import MAX_JSON_BYTES, InvalidError, Problem, load_json, read_file
+from darkmatter.results.reading import MAX_JSON_BYTES, InvalidError, Problem, load_json, misfit, read_file
 from darkmatter.results.schema import EvaluatorRecord, MetricValue, Result, SAERecord
 
 PREFIX = "saebench."
@@ -88,15 +90,20 @@ def read_saebench(*places: Path) -> Found:
         try:
             records = list(_records(load_json(read_file(path, MAX_JSON_BYTES), constant=float)))
             made = [_result(record) for record in records]
-        except (InvalidError, OSError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            problems.append(Problem(str(path), reason))
+        except (InvalidError, ValidationError, OSError) as error:
+            problems.append(Problem(str(path), _reason(error)))
             continue
         results.update((result.key, result) for result in made)
         new = sorted({field for record in records for field in record if field not in _SHELL})
         if new:
             unknown[str(path)] = tuple(new)
     return Found(tuple(results.values()), tuple(problems), unknown)
+
+
+def _reason(error: InvalidError | ValidationError | OSError) -> str:
+    if isinstance(error, ValidationError):
+        error = misfit(error)
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def add_saebench(

@@ -6,13 +6,19 @@ and a reason; NaN and infinity never reach a file.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections import Counter
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from darkmatter.files import limits
 
 SCHEMA_VERSION = 1
 
 Status = Literal["ok", "undefined", "skipped", "failed"]
+Name = Annotated[str, Field(max_length=limits.NAME)]
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+"""A number of things, which a float and every reader of JSON and CSV can hold."""
 
 
 class Record(BaseModel):
@@ -24,11 +30,11 @@ class Record(BaseModel):
 class MetricValue(Record):
     """One number with its 95% interval, or the reason why there is none."""
 
-    name: str
+    name: Name
     value: float | None
     status: Status = "ok"
     reason: str | None = None
-    n: int | None = Field(default=None, description="rows behind the value, or what ci_method resamples")
+    n: Count | None = Field(default=None, description="rows behind the value, or what ci_method resamples")
     ci_low: float | None = None
     ci_high: float | None = None
     ci_method: str | None = None
@@ -64,13 +70,13 @@ class Estimator(Record):
 class SAERecord(Record):
     """Which SAE a result speaks about."""
 
-    name: str
+    name: Name
     reference: str
     fingerprint: str
     hook: str
     hook_out: str
-    d_in: int
-    d_sae: int
+    d_in: Count
+    d_sae: Count
     l0: float | None = None
     is_control: bool = False
     adapter: str = ""
@@ -79,14 +85,14 @@ class SAERecord(Record):
     overrides: dict[str, Any] = Field(
         default={}, description="what the user or a catalogue stated instead of its file"
     )
-    members: tuple[str, ...] = Field(default=(), description="of a family, the names of its SAEs")
+    members: tuple[Name, ...] = Field(default=(), description="of a family, the names of its SAEs")
 
 
 class EvaluatorRecord(Record):
     """Which evaluator made it; a change of ``version`` makes values not comparable."""
 
-    name: str
-    version: int
+    name: Name
+    version: Count
     distribution: str = ""
 
 
@@ -95,7 +101,7 @@ class UnitsRecord(Record):
 
     file: str
     xxh3: str
-    count: int
+    count: Count
     kind: str = Field(description="the resampling unit: context, block of rows, ...")
     estimators: dict[str, Estimator]
 
@@ -127,6 +133,26 @@ class Result(Record):
     provenance: dict[str, Any] = {}
     timings: dict[str, Any] = Field(default={}, description="the only field that differs between two runs")
     checksum: str | None = Field(default=None, description="hash of everything but timings, set by the store")
+
+    @field_validator("analysis")
+    @classmethod
+    def _usable_seed(cls, analysis: dict[str, Any]) -> dict[str, Any]:
+        """Ties and checked intervals are resampled with this seed."""
+        seed = analysis.get("seed", 0)
+        if type(seed) is not int or seed < 0:
+            message = f"the seed is {seed!r:.40}, expected a whole number of 0 or more"
+            raise ValueError(message)
+        return analysis
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[MetricValue, ...]) -> tuple[MetricValue, ...]:
+        """A table has one place for a metric of a result."""
+        for name, count in Counter(metric.name for metric in metrics).most_common(1):
+            if count > 1:
+                message = f"the metric {name!r} occurs {count} times"
+                raise ValueError(message)
+        return metrics
 
     @property
     def is_final(self) -> bool:

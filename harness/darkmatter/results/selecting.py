@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from darkmatter.errors import UsageError, did_you_mean
+from darkmatter.results.captions import evaluator_titles
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.comparable import data_signature
+from darkmatter.results.comparable import Place, Source, place_of, source_of
 from darkmatter.results.numbers import natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import Result
@@ -76,28 +77,59 @@ def sort(results: ResultSet, by: str) -> ResultSet:
     Without a direction the best comes first, and the least where a metric has no better direction. SAEs
     without a value come after those with one.
     """
-    name, _, direction = by.partition(":")
-    if direction not in ("", *_DIRECTIONS):
-        message = f"{by!r}: {direction!r} is no direction. {did_you_mean(direction, _DIRECTIONS)}"
-        raise UsageError(message)
-    evaluator, metric = find_metric(results, name)
-    values: dict[tuple[str, ...], float] = {}
+    evaluator, metric, source, direction = _sorted_by(results, by)
+    values: dict[tuple[str, Place], float] = {}
     higher = False
-    for result in results:
+    for name, result in zip(results.names, results, strict=True):
+        if result.evaluator.name != evaluator or source not in (None, source_of(result)):
+            continue
         for each in result.metrics:
-            if (result.evaluator.name, each.name) == (evaluator, metric) and each.value is not None:
-                values.setdefault(_sae(result), each.value)
+            if each.name == metric and each.value is not None:
+                values[name, place_of(result)] = each.value
                 higher = bool(each.higher_is_better)
     descending = direction == "desc" if direction else higher
 
-    def place(item: tuple[str, StoredResult]) -> tuple[bool, bool, float, list[tuple[int, int, str]]]:
+    def key(item: tuple[str, StoredResult]) -> tuple[bool, bool, float, list[tuple[int, int, str]]]:
         name, entry = item
-        value = values.get(_sae(entry.result))
+        value = values.get((name, place_of(entry.result)))
         signed = 0.0 if value is None else -value if descending else value
         return entry.result.sae.is_control, value is None, signed, natural_key(name)
 
-    ordered = sorted(zip(results.names, results.stored, strict=True), key=place)
+    ordered = sorted(zip(results.names, results.stored, strict=True), key=key)
     return ResultSet([entry for _, entry in ordered], results.problems, keep_order=True)
+
+
+def _sorted_by(results: ResultSet, by: str) -> tuple[str, str, Source | None, str]:
+    """Evaluator, metric, version and configuration (None: any), and direction (empty: the best first).
+
+    A metric that stands in several columns of one table is named with the heading of its column.
+    """
+    name, direction = by, ""
+    if by.endswith(tuple(f":{each}" for each in _DIRECTIONS)):
+        name, _, direction = by.rpartition(":")
+    titles = evaluator_titles({source_of(result): result.config for result in results})
+    columns: dict[str, tuple[Source, str]] = {}
+    together: dict[tuple[Place, Metric], set[str]] = {}
+    for result in results:
+        source = source_of(result)
+        for metric in result.metrics:
+            column = f"{titles[source]}.{metric.name}"
+            columns[column] = (source, metric.name)
+            together.setdefault((place_of(result), (source[0], metric.name)), set()).add(column)
+    if name in columns:
+        source, metric_name = columns[name]
+        return source[0], metric_name, source, direction
+    if ":" in name:
+        wrong = name.rpartition(":")[2]
+        message = f"{by!r}: {wrong!r} is no direction. {did_you_mean(wrong, _DIRECTIONS)}"
+        raise UsageError(message)
+    wanted = find_metric(results, name)
+    choices = {column for (_, metric), found in together.items() if metric == wanted for column in found}
+    if any(len(found) > 1 for (_, metric), found in together.items() if metric == wanted):
+        said = ", ".join(f"'{column}'" for column in sorted(choices, key=natural_key))
+        message = f"{name!r} stands in {len(choices)} columns where one is needed. Say which: {said}."
+        raise UsageError(message)
+    return *wanted, None, direction
 
 
 def _of_saes(results: ResultSet, patterns: Collection[str]) -> list[StoredResult]:
@@ -112,12 +144,17 @@ def _of_saes(results: ResultSet, patterns: Collection[str]) -> list[StoredResult
         any(_like(label, pattern) for label in (name, entry.result.sae.name) for pattern in patterns)
         for name, entry in pairs
     ]
-    hooks = {entry.result.sae.hook for (_, entry), wanted in zip(pairs, named, strict=True) if wanted}
+    places = {_hooks(entry) for (_, entry), wanted in zip(pairs, named, strict=True) if wanted}
     return [
         entry
         for (_, entry), wanted in zip(pairs, named, strict=True)
-        if wanted or (entry.result.sae.is_control and entry.result.sae.hook in hooks)
+        if wanted or (entry.result.sae.is_control and _hooks(entry) in places)
     ]
+
+
+def _hooks(entry: StoredResult) -> str:
+    """Where an SAE reads and writes."""
+    return place_of(entry.result).title
 
 
 def _of_metrics(entry: StoredResult, wanted: set[Metric]) -> Sequence[StoredResult]:
@@ -137,8 +174,3 @@ def _is_named(metric: Metric, pattern: str) -> bool:
 def _like(name: str, pattern: str) -> bool:
     """Whether a pattern names it; names may hold brackets, so equality counts first."""
     return name == pattern or fnmatchcase(name, pattern)
-
-
-def _sae(result: Result) -> tuple[str, ...]:
-    """Which SAE, measured on what."""
-    return result.sae.name, result.sae.fingerprint, result.sae.hook, *data_signature(result)

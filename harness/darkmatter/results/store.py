@@ -21,7 +21,7 @@ import xxhash
 from darkmatter.errors import ItemError
 from darkmatter.files.atomic import canonical_json, slug, sweep, write_bytes, write_json
 from darkmatter.files.lock import locked
-from darkmatter.results.comparable import config_text, data_signature, is_unread
+from darkmatter.results.comparable import config_text, is_unread, place_of
 from darkmatter.results.reading import Problem, StoredResult, read_result, result_checksum
 from darkmatter.results.schema import MetricValue, Result, UnitsRecord
 from darkmatter.results.units import Units
@@ -205,10 +205,7 @@ def _is_overcome(old: Result, new: Result) -> bool:
     """Whether an old failure says nothing more once a later run has come to ``new``."""
     if old.status != "failed" or old.sae.name != new.sae.name or old.evaluator.name != new.evaluator.name:
         return False
-    tasks = [
-        (result.sae.hook, result.sae.hook_out, config_text(result.config), data_signature(result))
-        for result in (old, new)
-    ]
+    tasks = [(place_of(result), config_text(result.config)) for result in (old, new)]
     if is_unread(old):  # it could not be read, on these activations or before there were any
         return old.cache.get("key") in {NO_ACTIVATIONS, new.cache.get("key")}
     return tasks[0] == tasks[1]

@@ -32,6 +32,8 @@ class Column:
     metric: str
     title: str
     """What stands above the column: name, unit, and an arrow in the better direction."""
+    words: bool = False
+    """Whether the cells are words, which stand left, and no numbers."""
 
 
 @dataclass(frozen=True)

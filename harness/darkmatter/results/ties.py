@@ -17,7 +17,10 @@ Entry = tuple[StoredResult, MetricValue]
 
 
 class PairedUnits:
-    """Spreads of metrics over their units, computed once and shared by all comparisons."""
+    """Spreads of metrics over their units, computed once and shared by all comparisons.
+
+    A spread is as large as the replicates are many: who has compared a column forgets its spreads.
+    """
 
     def __init__(self) -> None:
         self._units: dict[int, Units | None] = {}
@@ -26,7 +29,7 @@ class PairedUnits:
 
     def difference(self, a: Entry, b: Entry) -> Difference | str:
         """The paired difference a - b, or the reason why there is none."""
-        left, right = self._of(a[0]), self._of(b[0])
+        left, right = self.units(a[0]), self.units(b[0])
         if left is None or right is None:
             return "no per-unit sums are stored"
         if left.kind != right.kind or not np.array_equal(left.ids, right.ids):
@@ -37,7 +40,12 @@ class PairedUnits:
         difference = difference_of(self._resampler(a[0], left), first, second)
         return difference.reason if difference.error is None else difference
 
-    def _of(self, entry: StoredResult) -> Units | None:
+    def forget_spreads(self) -> None:
+        """Free what was computed for the metrics so far; the units stay."""
+        self._spreads.clear()
+
+    def units(self, entry: StoredResult) -> Units | None:
+        """The sums of a result, read once."""
         if id(entry) not in self._units:
             self._units[id(entry)] = entry.units()
         return self._units[id(entry)]
@@ -60,9 +68,11 @@ class PairedUnits:
 
 
 def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
-    """The best SAE of a column and those that tie with it, by name.
+    """The best SAE of a column and those that cannot be told from it, by name.
 
-    The family of Holm's procedure is the column: the best against each of the others.
+    The best is chosen by the data, so the family of Holm's procedure is all pairs of the column. Without
+    an interval nothing is won: an SAE that could not be tested against the best ties with it, and where
+    none could be, the best value is no tested best and nothing is marked.
     """
     usable = {name: entry for name, entry in column.items() if entry[1].value is not None}
     direction = {entry[1].higher_is_better for entry in usable.values()}
@@ -71,27 +81,28 @@ def marks(column: Mapping[str, Entry], paired: PairedUnits) -> dict[str, Mark]:
         return {}
     sign = 1.0 if direction.pop() else -1.0
     best = max(usable, key=lambda name: sign * _value(usable[name]))
+    others = [name for name in usable if name != best]
+    ties = tested_ties([(usable[best], usable[name]) for name in others], paired, among=len(usable))
+    if all(is_tie is None for is_tie in ties):
+        return {}
     made: dict[str, Mark] = {best: "best"}
-    for name, is_tie in _ties(best, usable, paired):
-        if is_tie:
-            made[name] = "tie"
+    made.update((name, "tie") for name, is_tie in zip(others, ties, strict=True) if is_tie is not False)
     return made
 
 
-def _ties(best: str, usable: Mapping[str, Entry], paired: PairedUnits) -> Sequence[tuple[str, bool]]:
-    """For every other SAE whether its difference to the best may be zero."""
-    names, differences, equal = [], [], []
-    for name, entry in usable.items():
-        if name == best:
-            continue
-        difference = paired.difference(usable[best], entry)
-        if isinstance(difference, Difference):
-            names.append(name)
-            differences.append(difference)
-        elif _value(entry) == _value(usable[best]):
-            equal.append((name, True))
-    judged = zip(names, holm_intervals(differences), strict=True)
-    return [*equal, *((name, bool(difference.is_tie)) for name, difference in judged)]
+def tested_ties(
+    pairs: Sequence[tuple[Entry, Entry]], paired: PairedUnits, *, among: int
+) -> list[bool | None]:
+    """For each pair whether its difference may be zero; None where it has no interval.
+
+    Their values chose these pairs among those of ``among`` SAEs, which are the family. What was computed
+    for these metrics is freed.
+    """
+    found = [paired.difference(a, b) for a, b in pairs]
+    paired.forget_spreads()
+    differences = [each for each in found if isinstance(each, Difference)]
+    judged = iter(holm_intervals(differences, of=among * (among - 1) // 2))
+    return [next(judged).is_tie if isinstance(each, Difference) else None for each in found]
 
 
 def _value(entry: Entry) -> float:

@@ -80,6 +80,9 @@ class Units:
             tensors = load(data)
         except SafetensorError as error:
             raise ValueError(str(error)) from error
+        except KeyError as error:
+            message = f"it holds a tensor of dtype {error}, which numpy does not have"
+            raise ValueError(message) from error
         ids = tensors.pop(IDS, None)
         if ids is None or ids.dtype != np.int64 or ids.ndim != 1:
             message = f"the sidecar has no int64 tensor {IDS!r}"

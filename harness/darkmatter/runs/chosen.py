@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,13 @@ Hooks = tuple[str, str]
 
 Identity = tuple[str, str, str]
 """Name, hook point read and fingerprint of an SAE that shapes another one's result."""
+
+Judge = Callable[[Owned, Mapping[str, Any]], None]
+"""Raises a DarkmatterError where a plugin shall not see such options: checking them may read files."""
+
+
+def _anything(owned: Owned, options: Mapping[str, Any]) -> None:
+    """The user's own options need no judge."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,12 @@ def choose_evaluators(
     host: PluginHost,
     asked: Mapping[str, Mapping[str, Any]] | None,
     only: Mapping[str, tuple[str, ...]] | None = None,
+    judge: Judge = _anything,
 ) -> list[Chosen]:
     """Evaluators with checked options; by default the built-in ones that run where none is named.
 
     What takes minutes an SAE does not: naming the evaluator is what grants the budget for it, and ``only``
-    for which SAEs.
+    for which SAEs. The ``judge`` sees the options of each plugin before the plugin does.
     """
     if asked is None:
         asked = {name: {} for name in default_evaluators(host)}
@@ -107,7 +115,8 @@ def choose_evaluators(
         evaluator = owned.descriptor
         assert isinstance(evaluator, Evaluator)
         what = f"evaluator {name!r}"
-        config, uses = with_full_choices(_checked(evaluator.config, options, what), host, what)
+        judge(owned, options)
+        config, uses = with_full_choices(_checked(evaluator.config, options, what), host, what, judge)
         chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
     return chosen
 
@@ -124,7 +133,9 @@ def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Con
         raise UsageError(explain(error, config, what)) from None
 
 
-def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Config, tuple[Used, ...]]:
+def with_full_choices(
+    config: Config, host: PluginHost, what: str, judge: Judge = _anything
+) -> tuple[Config, tuple[Used, ...]]:
     """A configuration whose choices have all their options, defaults included; and what it chose."""
     uses, full = [], {}
     for name in type(config).model_fields:
@@ -133,7 +144,7 @@ def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Conf
         choices = [each for each in (value if several else (value,)) if isinstance(each, Choice)]
         if not choices:
             continue
-        found = [_used(each, host, f"{what}, field {name!r}") for each in choices]
+        found = [_used(each, host, f"{what}, field {name!r}", judge) for each in choices]
         uses += found
         completed = [
             each.model_copy(update={"options": used.config.model_dump(mode="json")})
@@ -147,9 +158,10 @@ def with_full_choices(config: Config, host: PluginHost, what: str) -> tuple[Conf
     return _checked(type(config), completed_config.model_dump(), what), tuple(uses)
 
 
-def _used(choice: Choice, host: PluginHost, what: str) -> Used:
+def _used(choice: Choice, host: PluginHost, what: str, judge: Judge) -> Used:
     owned = host.get(choice.kind, choice.name)
     descriptor: Any = owned.descriptor  # every kind that can be chosen has options
+    judge(owned, choice.options)
     alike: list[str] = []
     if isinstance(choice, DatasetChoice):
         wanted = choice.gives or descriptor.gives

@@ -197,6 +197,8 @@ def _at(value: Any, inner: str | None, anchor: Callable[[str, Path], str], folde
 
 def _anchored_model(name: str, folder: Path) -> str:
     """A model's folder; what is no folder here and looks like ``model`` or ``org/model`` is a hub id."""
+    if name.startswith("hf:"):
+        return name
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     beside = anchored_path(name, folder)
     return beside if looks_like_path or Path(beside).exists() else name

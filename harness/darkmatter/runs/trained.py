@@ -84,5 +84,5 @@ def may_be_same(one: str, other: str) -> bool:
 
 
 def _last_part(name: str) -> str:
-    last = PurePath(name).name.lower()
+    last = PurePath(name.removeprefix("hf:")).name.lower()
     return "gpt2-small" if last == "gpt2" else last

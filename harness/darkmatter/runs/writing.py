@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from darkmatter.files.atomic import canonical_json
+from darkmatter.files.text import strict_json
 from darkmatter.output import EvalOutput
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import EvaluatorRecord, Result, SAERecord
@@ -126,9 +127,8 @@ def _require_storable(result: Result) -> None:
     if twice:
         message = f"the evaluator gave {twice} more than once"
         raise ValueError(message)
-    raw = result.model_dump(mode="json")
-    canonical_json(raw)
-    Result.model_validate(raw)
+    text = canonical_json(result.model_dump(mode="json")).decode("utf-8", "surrogatepass")
+    Result.model_validate(strict_json(text))
 
 
 def skipped_result(draft: ResultDraft, reason: str) -> StoredResult:

@@ -4,6 +4,8 @@ Everything is float64 and mergeable: a statistic of a whole is made from those o
 their order, so that the number of workers never changes a byte.
 """
 
+from darkmatter.stats.front import Dominated as Dominated
+from darkmatter.stats.front import dominated as dominated
 from darkmatter.stats.moments import CrossMoments as CrossMoments
 from darkmatter.stats.moments import Gram as Gram
 from darkmatter.stats.moments import centred as centred

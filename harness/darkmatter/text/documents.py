@@ -17,6 +17,7 @@ from darkmatter.files.atomic import content_hash
 
 _END_OF_TEXT = re.compile(r"^<\|endoftext\|>\s*$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _SUFFIXES = {".txt", ".md", ".jsonl", ".ndjson", ".json"}
 
 
@@ -162,6 +163,13 @@ class _DatasetColumn(Sequence[str]):
 def _open_dataset(spec: TextSpec) -> Documents:
     """The documents of ``hf:NAME[:CONFIG[:SPLIT]]``, downloaded once by the ``datasets`` library."""
     name, config, split = [*spec.path.removeprefix("hf:").split(":", 2), "", ""][:3]
+    if not _HUB_ID.fullmatch(name) or Path(name).exists():
+        # The library takes what is there for a dataset on this machine, and reads it.
+        message = (
+            f"{spec.path}: expected hf:NAME[:CONFIG[:SPLIT]] with a dataset's name on the Hugging Face Hub, "
+            "and none that is a path here too. Name a .txt or .jsonl file by itself, without hf:."
+        )
+        raise UsageError(message)
     try:
         import datasets
     except ImportError as error:

@@ -45,7 +45,9 @@ class IcaConfig(api.Config):
 
 
 def _baseline(name: str, summary: str, fit: str, config: type[api.Config]) -> api.Baseline:
-    return api.Baseline(name=name, summary=summary, implementation=f"{_HERE}.{fit}", config=config)
+    return api.Baseline(
+        name=name, summary=summary, implementation=f"{_HERE}.{fit}", config=config, reaches=()
+    )
 
 
 BASELINES = (

@@ -31,6 +31,7 @@ def _pairs(name: str, summary: str, make: str) -> api.Dataset:
         summary=summary,
         implementation=f"{_HERE}.{make}",
         config=PairsConfig,
+        reaches=(),
         gives="minimal_pairs",
     )
 
@@ -41,6 +42,7 @@ def _genders(name: str, summary: str, make: str) -> api.Dataset:
         summary=summary,
         implementation=f"{_HERE}.{make}",
         config=GenderConfig,
+        reaches=(),
         gives="labelled_prompts",
     )
 
@@ -76,6 +78,7 @@ DATASETS: tuple[api.Dataset, ...] = (
         summary="Concepts of the embedded world: names, gender, number, places, topics and others.",
         implementation=f"{_HERE}.world_concepts:make",
         config=WorldConceptsConfig,
+        reaches=(),
         gives="concepts",
     ),
     api.Dataset(
@@ -83,6 +86,7 @@ DATASETS: tuple[api.Dataset, ...] = (
         summary="Concepts by lists of words in a YAML or JSON file, for any tokenizer.",
         implementation=f"{_HERE}.word_lists:make",
         config=WordListsConfig,
+        reaches=(api.Reach("files", option="path"),),
         gives="concepts",
     ),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from darkmatter import api
+from darkmatter.stats import dominated
 from darkmatter_plugins.figures.style import (
     GREY,
     PARTS,
@@ -54,9 +55,9 @@ def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     count = max(len(spots) for spots, _, _ in shown)
     yield api.Drawing(
         figure_of(axes[0]),
-        f"{plural(count, 'SAE')}, controls aside. Filled and named: on the front, no other SAE has both a "
-        f"smaller or equal L0 and a smaller value. Hollow: behind it. Lines: 95% intervals. Whether a "
-        f"difference exceeds chance says `darkmatter table --pareto`.",
+        f"{plural(count, 'SAE')}, controls aside. Filled and named: on the front, no other SAE is as good "
+        f"or better in both L0 and value, and better in one. Hollow: behind it. Lines: 95% intervals. "
+        f"Whether a difference exceeds chance says `darkmatter table --pareto`.",
     )
 
 
@@ -72,16 +73,9 @@ def _spots(results: api.FigureResults, evaluator: str, metric: str) -> list[Spot
 
 def _front(spots: Sequence[Spot]) -> list[Spot]:
     """The SAEs that none dominates, in the order of L0."""
-    front: list[Spot] = []
-    for spot in sorted(spots, key=lambda spot: (_shown(spot.l0), spot.at.value)):
-        if not front or spot.at.value < front[-1].at.value:
-            front.append(spot)
-    return front
-
-
-def _shown(l0: float) -> float:
-    """L0 to the four digits that tables show and compare."""
-    return float(f"{l0:.4g}")
+    behind = dominated([spot.l0 for spot in spots], [spot.at.value for spot in spots])
+    front = [spot for spot, better in zip(spots, behind, strict=True) if better is None]
+    return sorted(front, key=lambda spot: (spot.l0, spot.at.value))
 
 
 def _panel(axis: Axes, spots: Sequence[Spot], colour: str) -> None:

@@ -16,6 +16,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; } h3 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
+:is(th, td):has(> .words) { text-align: left; }
 thead th { border-bottom: 2px solid currentColor; vertical-align: bottom; }
 tbody tr:hover { background: var(--soft); }
 .interval, .kind, .data { color: var(--faint); } .interval { font-size: .85em; margin-left: .35em; }
@@ -66,11 +67,22 @@ def _section(section: api.Section) -> Iterator[str]:
 def _block(block: api.Block) -> str:
     import pandas as pd
 
-    headers = [block.heading, *(escape(column.title) for column in block.columns)]
-    body = [[_name(row.name, row.is_control), *(_cell(cell) for cell in row.cells)] for row in block.rows]
+    headers = [block.heading, *(_aligned(escape(column.title), column) for column in block.columns)]
+    body = [
+        [
+            _name(row.name, row.is_control),
+            *(_aligned(_cell(cell), column) for cell, column in zip(row.cells, block.columns, strict=True)),
+        ]
+        for row in block.rows
+    ]
     # pandas cuts long cells by default.
     with pd.option_context("display.max_colwidth", None):
         return pd.DataFrame(body, columns=headers).to_html(index=False, escape=False, border=0)
+
+
+def _aligned(shown: str, column: api.Column) -> str:
+    """Words stand left of their cell, numbers right."""
+    return f'<span class="words">{shown}</span>' if column.words else shown
 
 
 def _name(sae: str, is_control: bool) -> str:

@@ -68,7 +68,7 @@ def render(table: api.Table) -> str:
 
 def _section(section: api.Section, table: api.Table) -> Iterator[str]:
     for block in section.blocks:
-        caption = f"{section.title}: {block.title}. {section.data}."
+        caption = f"{section.title}: {block.title}." + (f" {section.data}." if section.data else "")
         if section.warnings:
             caption += f" Not comparable with the tables before ({'; '.join(section.warnings)})."
         yield "\n".join(
@@ -92,7 +92,7 @@ def _tabular(block: api.Block) -> str:
         [escape(row.name) + (" (control)" if row.is_control else ""), *(_cell(cell) for cell in row.cells)]
         for row in block.rows
     ]
-    aligned = "l" + "r" * len(block.columns)
+    aligned = "l" + "".join("l" if column.words else "r" for column in block.columns)
     frame = pd.DataFrame(body, columns=headers)
     return frame.to_latex(index=False, escape=False, column_format=aligned).rstrip()
 

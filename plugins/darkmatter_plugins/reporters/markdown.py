@@ -9,15 +9,34 @@ from tabulate import tabulate
 
 from darkmatter import api
 
-_SPECIAL = re.compile(r"[\\`*~<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
-_LINE_START = re.compile(r"^(?=[#+=-]+(?:\s|$))|^(?=\[[^\]]*\]:)|(?<=^\d)(?=[.)]\s)")
+_SPECIAL = re.compile(r"[\\`*~<>&]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]|^#(?=#*$)")
+_LINE_START = re.compile(
+    r"^(?=[+=-]+(?:\s|$)|\[[^\]]*\]:|\[[ x]\](?:\s|$))|^[0-9]{1,9}(?=[.)](?:\s|$))", re.IGNORECASE
+)
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_LIVE = re.compile(
+    r"@.|#[0-9]|://|(?<![a-z0-9])(?:gh-[0-9]|www\.|(?:mailto|xmpp):)|:[a-z0-9_+-]+:|\$", re.IGNORECASE
+)
+"""Mentions and mail addresses, issues, links, emoji, formulas: GitHub looks for most of them in what it has
+already rendered, where no backslash and no entity is left. It leaves code alone."""
 
 
 def escape(text: str) -> str:
-    """Text from a file that stays text in Markdown: no markup, no HTML, no link, no list."""
-    inline = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), api.printable(text))
-    return _LINE_START.sub(r"\\", inline)
+    """Text from a file that stays text on GitHub: no markup, HTML, list, link, mention or formula."""
+    words = re.split(r"(\s+)", api.printable(text).strip())
+    inline = "".join(_code(word) if _LIVE.search(word) else _plain(word) for word in words)
+    return _LINE_START.sub(r"\g<0>\\", inline)
+
+
+def _plain(word: str) -> str:
+    return _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), word)
+
+
+def _code(word: str) -> str:
+    """A code span; its fence is longer than any run of backticks inside."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", word)), default=0))
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"
 
 
 def escape_cell(text: str) -> str:
@@ -63,7 +82,7 @@ def _block(block: api.Block) -> str:
         ]
         for row in block.rows
     ]
-    aligned = ["left", *("right" for _ in block.columns)]
+    aligned = ["left", *("left" if column.words else "right" for column in block.columns)]
     return tabulate(body, headers, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 

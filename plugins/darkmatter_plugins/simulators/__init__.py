@@ -16,6 +16,7 @@ TOKEN = api.Simulator(
     summary="Mean activation at the same token in training fragments; offline.",
     implementation="darkmatter_plugins.simulators.ngram:token",
     config=NoConfig,
+    reaches=(),
 )
 
 NGRAM = api.Simulator(
@@ -23,6 +24,7 @@ NGRAM = api.Simulator(
     summary="Mean activation at the same last two tokens where seen in training, else at the token; offline.",
     implementation="darkmatter_plugins.simulators.ngram:ngram",
     config=NoConfig,
+    reaches=(),
 )
 
 SIMULATORS: tuple[api.Simulator, ...] = (NGRAM, TOKEN, LOCAL, ENDPOINT)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from darkmatter import api, sources
 
+_HUB = "hf:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 _NO_VOCABULARY = {"tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "merges.txt"}
@@ -55,7 +56,12 @@ class ModelFiles:
 
 
 def find_model(spec: sources.ModelSpec) -> ModelFiles:
-    """The folder of a model: on this machine if there is one of that name, else from the Hub."""
+    """The folder of a model: on this machine if there is one of that name, else from the Hub.
+
+    ``hf:NAME`` is the Hub's, whatever folders there are.
+    """
+    if spec.name.startswith(_HUB):
+        return _from_hub(spec, spec.name.removeprefix(_HUB))
     folder = sources.embedded_path(spec.name) or Path(spec.name).expanduser()
     if folder.is_dir():
         if spec.revision is not None:
@@ -67,7 +73,7 @@ def find_model(spec: sources.ModelSpec) -> ModelFiles:
         raise api.UsageError(message)
     if not _HUB_ID.fullmatch(spec.name):
         raise api.UsageError(_no_folder(folder))
-    return _from_hub(spec)
+    return _from_hub(spec, spec.name)
 
 
 def _no_folder(folder: Path) -> str:
@@ -94,13 +100,16 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _from_hub(spec: sources.ModelSpec) -> ModelFiles:
+def _from_hub(spec: sources.ModelSpec, name: str) -> ModelFiles:
     """The folder of a Hub model, downloaded if it is not in Hugging Face's cache."""
+    if not _HUB_ID.fullmatch(name):
+        message = f"{spec.name}: expected hf:ORG/MODEL, a model of the Hugging Face Hub."
+        raise api.UsageError(message)
     from huggingface_hub import snapshot_download
 
     try:
         folder = snapshot_download(
-            spec.name,
+            name,
             revision=spec.revision,
             allow_patterns=list(_WANTED),
             ignore_patterns=list(_UNWANTED),
@@ -108,9 +117,10 @@ def _from_hub(spec: sources.ModelSpec) -> ModelFiles:
     except Exception as error:
         # The Hub's client has no common base class for offline, missing, gated and bad names.
         first = str(error).partition("\n")[0]
+        no_folder = "" if spec.name.startswith(_HUB) else f"{_no_folder(Path(name))} "
         message = (
-            f"{_no_folder(Path(spec.name))} As a Hub model it cannot be had either: {first} If this machine "
-            "is offline, download the model where there is a network and name its folder."
+            f"{no_folder}As a Hub model {name} cannot be had{' either' if no_folder else ''}: {first} If "
+            "this machine is offline, download the model where there is a network and name its folder."
         )
         raise api.UsageError(message) from error
     path = Path(folder)

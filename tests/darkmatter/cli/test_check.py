@@ -36,7 +36,7 @@ def test_green_and_red_are_the_exit_status(call, baseline, tmp_path):
     status, out, _ = call("check", "--results", baseline, "--baseline", baseline)
     assert (status, out.splitlines()[0]) == (
         0,
-        "# darkmatter check: green, 1 of 1 checks are within their limits",
+        "# darkmatter check: green, 1 checked, none worse than allowed",
     )
     status, out, _ = call("check", "--results", worse, "--baseline", baseline)
     assert status == 1
@@ -58,6 +58,21 @@ def test_files_and_json_say_the_same(call, baseline, tmp_path):
     assert [metric["verdict"] for metric in made["metrics"]] == ["red"]
     assert ET.parse(files["--junit"]).getroot().get("failures") == "1"
     assert files["--summary"].read_text().startswith("# darkmatter check: red")
+
+
+def test_a_thinned_baseline_is_counted_or_red(call, tmp_path):
+    """What the baseline lacks stands in the first line of every report, and --require-all makes it red."""
+    baseline = write(tmp_path / "baseline", entry())
+    now = write(tmp_path / "now", entry(), entry(name="other"))
+    junit = tmp_path / "j.xml"
+    words = ["check", "--results", now, "--baseline", baseline, "--junit", junit]
+    counted = "1 checked, none worse than allowed; 1 not compared: 1 SAE not in the baseline"
+    status, out, _ = call(*words)
+
+    assert (status, out.splitlines()[0]) == (0, f"# darkmatter check: green, {counted}")
+    assert counted in junit.read_text()
+    assert call(*words, "--require-all")[0] == 1
+    assert ET.parse(junit).getroot().get("failures") == "1"
 
 
 @pytest.mark.parametrize(

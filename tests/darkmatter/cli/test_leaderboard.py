@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from darkmatter.results.reading import result_checksum
 from darkmatter.results.store import ResultStore
 from darkmatter.testing.results import sample_result
 
@@ -75,3 +76,21 @@ def test_a_reference_needs_its_sae(call, tmp_path):
 
     assert status == 2
     assert "NAME=hf:a/b" in err
+
+
+def test_an_audit_leaves_out_what_check_faults(call, board):
+    """A row with findings is not followed: the error says so, and which command says what is wrong."""
+    stray = next(board.rglob("*.json"))
+    place = board / "ann__mine" / ("0" * 12) / "toy@1"
+    place.mkdir(parents=True)
+    raw = json.loads(stray.read_text())
+    stray.unlink()
+    raw["units"] = None
+    raw["checksum"] = result_checksum(raw)
+    (place / f"{'0' * 32}.json").write_text(json.dumps(raw))
+
+    status, out, err = call("leaderboard", "audit", board)
+
+    assert (status, out) == (1, "")
+    assert "something is wrong with each of the 1 rows, and none is made again" in err
+    assert f"darkmatter leaderboard check {board}" in err

@@ -63,6 +63,17 @@ def test_hook_points_and_data_have_pictures_of_their_own():
     assert "other.jsonl" in found.pictures["dots-blocks.2.hook_resid_post-2"]
 
 
+def test_transcoders_have_pictures_of_their_own():
+    """What reads one hook point and explains others never stands in one picture."""
+    found, _ = outcome([sample_result("s"), sample_result("t", hook_out="blocks.2.hook_mlp_out")])
+
+    assert len(found.pictures) == 2
+    assert any(
+        "Measured at blocks.2.hook_resid_post → blocks.2.hook_mlp_out" in each
+        for each in found.pictures.values()
+    )
+
+
 def test_configurations_are_not_mixed():
     """Each has a picture that names the option in which it differs."""
     found, _ = outcome([sample_result("a", config={"bias": bias}) for bias in (True, False)])

@@ -11,9 +11,12 @@ import pytest
 import xxhash
 
 import darkmatter as dm
+from darkmatter.leaderboard import row_rules
+from darkmatter.leaderboard.check import check
 from darkmatter.leaderboard.submit import Stated, submit
 from darkmatter.plugins import host
-from darkmatter.results.reading import result_checksum
+from darkmatter.results.reading import read_result, result_checksum
+from darkmatter.runs.chosen import choose_evaluators
 
 SAES = ("topk-w256-k16", "topk-w512-k16")
 TEXT = {"path": "demo:stories", "context_length": 64, "contexts": 60}
@@ -80,6 +83,25 @@ def metric(raw, name):
     return next(each for each in raw["metrics"] if each["name"] == name)
 
 
+def moved(path, change):
+    """Change a row's JSON and what its key is made of; a careful forger moves it to where it then belongs."""
+    edit(path, change)
+    result = read_result(path).result
+    chosen = choose_evaluators(host(), {f"sae-darkmatter/{result.evaluator.name}": result.config})[0]
+    key = row_rules._expected_key(result, chosen)
+    there = path.with_name(f"{key}.json")
+    sidecar(path).rename(sidecar(there))
+    path.rename(there)
+    edit(there, lambda raw: raw.update(key=key))
+    return there
+
+
+def faults(board, path):
+    """What `check` says of one file."""
+    _, findings = check(board, host())
+    return [each.reason for each in findings if each.file == str(path.relative_to(board))]
+
+
 def git(folder, *arguments):
     """Git, as nobody in particular."""
     who = ("-c", "user.name=n", "-c", "user.email=n@example.org", "-c", "core.hooksPath=/dev/null")
@@ -98,5 +120,5 @@ def commit(folder, message="c"):
 @pytest.fixture
 def forge():
     """What a forger has at hand."""
-    tools = {tool.__name__: tool for tool in (row, sidecar, edit, metric, git, commit)}
+    tools = {tool.__name__: tool for tool in (row, sidecar, edit, moved, faults, metric, git, commit)}
     return SimpleNamespace(**tools)

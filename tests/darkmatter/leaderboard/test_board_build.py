@@ -10,7 +10,9 @@ import pytest
 
 from darkmatter.errors import DarkmatterError
 from darkmatter.leaderboard import board as reading
-from darkmatter.leaderboard.build import built_files, stale, write_built
+from darkmatter.leaderboard.build import built_files, write_built
+from darkmatter.leaderboard.check import check
+from darkmatter.leaderboard.pages import stale
 from darkmatter.plugins import host
 
 
@@ -65,7 +67,8 @@ def test_what_a_card_says_stays_text(board):
 
     assert "alert(1)" in files["README.md"]
     assert all("<script" not in text for text in files.values())
-    assert "[x](" not in files["README.md"]
+    assert "`[x](http://e)`" in files["README.md"]
+    assert files["README.md"].count("[x](") == files["README.md"].count("`[x](")
     assert "Content-Security-Policy" in files["site/index.html"]
 
 
@@ -84,3 +87,42 @@ def test_a_stale_page_is_named(board):
     (board / "README.md").write_text("fvu 0")
 
     assert stale(board, files) == ["README.md"]
+
+
+FORGED = {"README.md": "# fake\nmy SAE wins\n", "site/index.html": "<script>alert(1)</script>"}
+
+
+@pytest.mark.parametrize("page", FORGED)
+@pytest.mark.parametrize("base", [None, "HEAD"])
+def test_a_page_that_nothing_built_is_a_finding(board, forge, page, base):
+    """What readers see is made of the rows; a page written by hand is named, with its remedy."""
+    write_built(board, built_files(board, host()))
+    forge.commit(board.parent)
+    assert check(board, host(), base)[1] == []
+    (board / page).write_text(FORGED[page])
+
+    [finding] = check(board, host(), base)[1]
+
+    assert (finding.file, finding.reason) == (
+        page,
+        "is not what `build` writes from the rows and cards that are there",
+    )
+    assert f"darkmatter leaderboard build {board}" in finding.fix
+
+
+def test_a_submission_may_leave_the_pages_as_they_were(board, forge):
+    """Its rows make them stale, and whoever builds next mends them; removed they may not be."""
+    parked = shutil.move(board / "alice__topk-w512-k16", board.parent / "parked")
+    for path in board.glob("*family*"):
+        shutil.move(path, board.parent)
+    write_built(board, built_files(board, host()))
+    forge.commit(board.parent)
+    shutil.move(parked, board / "alice__topk-w512-k16")
+
+    assert check(board, host(), "HEAD")[1] == []
+    assert [each.file for each in check(board, host())[1]] == ["README.md", "site/index.html"]
+
+    (board / "README.md").unlink()
+    assert [(each.file, each.reason[:17]) for each in check(board, host(), "HEAD")[1]] == [
+        ("README.md", "was removed since")
+    ]

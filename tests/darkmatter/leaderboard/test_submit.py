@@ -115,6 +115,50 @@ def test_a_row_that_is_there_with_other_numbers_is_never_overwritten(made, board
     assert forge.row(board).read_bytes() == before
 
 
+def test_an_unfinished_result_is_left_out(made, tmp_path, forge):
+    """The next run makes it again under the same key, which on a leaderboard could never be corrected."""
+    results = shutil.copytree(made, tmp_path / "mine")
+    [path] = (results / "topk-w256-k16").glob("*.json")
+    forge.edit(path, lambda raw: raw.update(unfinished="the server was down"))
+
+    done = submit(results, "alice", tmp_path / "b", host(), stated=Stated(licence="MIT"))
+
+    assert done.findings == []
+    assert "topk-w256-k16 / reconstruction: unfinished (the server was down)" in done.left_out[0]
+    assert not any("topk-w256-k16" in path for path in done.added)
+
+
+def test_a_control_that_is_there_under_another_name_is_not_added_again(made, tmp_path, forge):
+    """Runs call controls as they like: a second submitter's are known by their keys, and `check` passes."""
+    board, stated = tmp_path / "b", Stated(licence="MIT")
+    submit(made, "alice", board, host(), saes=["topk-w256-k16"], stated=stated)
+    results = shutil.copytree(made, tmp_path / "theirs")
+    for path in results.glob("mean/*.json"):
+        forge.edit(path, lambda raw: raw["sae"].update(name="the mean"))
+
+    done = submit(results, "bob", board, host(), saes=["topk-w512-k16"], stated=stated)
+
+    assert done.findings == []
+    assert {path.split("/")[0] for path in done.added} == {"bob__topk-w512-k16"}
+    assert check(board, host())[1] == []
+
+
+def test_a_control_with_other_numbers_under_another_name_is_refused(made, board, tmp_path, forge):
+    """A key says which numbers it has, whatever the control is called."""
+    results = shutil.copytree(made, tmp_path / "theirs")
+    [path] = (results / "mean").glob("*.json")
+
+    def change(raw):
+        raw["sae"].update(name="the mean")
+        raw["metrics"].reverse()
+
+    forge.edit(path, change)
+
+    done = submit(results, "alice", board, host(), stated=Stated())
+
+    assert ["other numbers" in each.reason for each in done.findings] == [True]
+
+
 @pytest.mark.parametrize("owner", ["", "a__b", "../x", "a/b", "-a", "a" * 40, "a\n"])
 def test_an_owner_is_a_plain_name(made, tmp_path, owner):
     """It becomes part of a folder's name, and ends where the SAE's begins."""

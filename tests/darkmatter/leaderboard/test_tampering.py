@@ -18,7 +18,7 @@ from darkmatter.plugins import host
 def value_edited(board, forge):
     path = forge.row(board)
     forge.edit(path, lambda raw: forge.metric(raw, "fvu").update(value=0.02, ci_low=0.01, ci_high=0.03))
-    return path, "fvu: is 0.02, but its sidecar gives"
+    return path, "fvu: it is stated as 0.02, its sums give"
 
 
 def value_edited_carelessly(board, forge):
@@ -41,7 +41,7 @@ def sidecar_edited_with_its_hash(board, forge):
     columns["error_sq"] *= 0.5
     save_file(columns, forge.sidecar(path))
     forge.edit(path, lambda raw: None)
-    return path, "but its sidecar gives"
+    return path, "its sums give"
 
 
 def sidecar_dropped(board, forge):
@@ -178,7 +178,7 @@ def range_violated(board, forge):
 def not_finite(board, forge):
     path = forge.row(board)
     path.write_text(path.read_text().replace('"value": 16.0', '"value": NaN', 1))
-    return path, "contains NaN"
+    return path, "holds the constant NaN"
 
 
 def controls_removed(board, forge):

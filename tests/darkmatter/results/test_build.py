@@ -5,6 +5,7 @@ from darkmatter.results.build import MAX_WIDTH, build_table
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.table import UNDEFINED
+from darkmatter.results.ties import PairedUnits, marks
 from darkmatter.testing.results import sample_result, sample_units
 
 METRICS = (
@@ -95,6 +96,32 @@ def test_results_on_other_data_stand_apart_and_say_why():
     assert table.sections[1].warnings == ("seed: 0 or 1",)
 
 
+def test_transcoders_and_saes_that_read_one_hook_point_stand_apart():
+    """What explains another activation is another section, whose heading says from where to where."""
+    there = "blocks.2.hook_mlp_out"
+    table = build_table(ResultSet([sample_result("sae"), sample_result("transcoder", hook_out=there)]))
+
+    assert {section.title: names(section.blocks[0]) for section in table.sections} == {
+        "blocks.2.hook_resid_post": ["sae"],
+        "blocks.2.hook_resid_post → blocks.2.hook_mlp_out": ["transcoder"],
+    }
+    assert [section.warnings for section in table.sections] == [(), ()]
+    assert {row["sae"]: row["hook_out"] for row in table.rows}["transcoder"] == there
+
+
+def test_every_device_and_precision_is_said_and_of_which_row():
+    """Rows that were measured in other precision stand in one table, and none hides it."""
+    results = [
+        sample_result("a", analysis={"dtype": "float32", "device": "cpu"}),
+        *(sample_result(f"b{i}", analysis={"dtype": "bfloat16", "device": "cuda"}) for i in range(6)),
+    ]
+    data = build_table(ResultSet(results)).sections[0].data
+
+    assert "bfloat16 or float32, on cpu or cuda, " in data
+    assert "device=cpu, dtype=float32: a; device=cuda, dtype=bfloat16: b0, b1, b2, b3 and 2 more" in data
+    assert "differ" not in build_table(ResultSet(results[1:])).sections[0].data
+
+
 def test_the_caption_says_what_was_measured():
     """Model, text, contexts, analysis and held-out rows are in the caption; hashes are not."""
     data = build_table(ResultSet([sample_result()])).sections[0].data
@@ -111,6 +138,18 @@ def test_other_configurations_are_other_columns():
     columns = build_table(ResultSet(results)).sections[0].blocks[0].columns
 
     assert {column.evaluator for column in columns} == {"ed (bias=true)", "ed (bias=false)"}
+
+
+def test_columns_of_one_title_say_whose_they_are():
+    """Two columns of a block never have the same title: the evaluator and its options tell them apart."""
+    results = [sample_result(config={"bias": bias}, evaluator="ed") for bias in (True, False)]
+    blocks = build_table(ResultSet([*results, sample_result("x", {"cosine": 0.9})])).sections[0].blocks
+
+    assert [column.title for column in blocks[0].columns] == [
+        "ed (bias=false): fvu ↓",
+        "ed (bias=true): fvu ↓",
+        "cosine ↑",
+    ]
 
 
 def test_undefined_cells_share_footnotes():
@@ -216,11 +255,41 @@ def test_pairing_decides_not_overlap():
     assert marks_of(table, "a", "b") == ["best", ""]
 
 
-def test_without_common_units_there_are_no_ties():
-    """Other units cannot be paired: the best is marked, nothing ties."""
-    entries = [with_fvu("a", 0.02), with_fvu("b", 0.020001, first_id=7)]
+def test_without_an_interval_nothing_is_won():
+    """Where no difference could be tested, the best value is no tested best; the legend says so."""
+    entries = [with_fvu("a", 0.02), with_fvu("b", 0.09, first_id=7)]
+    table = build_table(ResultSet(entries))
 
-    assert sorted(marks_of(build_table(ResultSet(entries)), "a", "b")) == ["", "best"]
+    assert marks_of(table, "a", "b") == ["", ""]
+    assert "A column without any such interval has no best" in " ".join(table.how_to_read)
+
+
+def test_what_could_not_be_tested_ties_with_the_tested_best():
+    """One SAE without sums neither loses unheard nor takes the mark from those that were tested."""
+    bare = with_fvu("bare", 0.09).result
+    table = build_table(ResultSet([with_fvu("a", 0.02), with_fvu("b", 0.03), bare]))
+
+    assert marks_of(table, "a", "b", "bare") == ["best", "", "tie"]
+
+
+def test_the_best_is_picked_from_all_pairs():
+    """The more SAEs there are to pick the best from, the more a difference must show to count."""
+    pair = [with_fvu("a", 0.02), with_fvu("near", 0.02002)]
+    many = [*pair, *(with_fvu(f"far{i}", 0.05) for i in range(10))]
+
+    assert marks_of(build_table(ResultSet(pair)), "a", "near") == ["best", ""]
+    assert marks_of(build_table(ResultSet(many)), "a", "near", "far0") == ["best", "tie", ""]
+
+
+def test_a_comparison_keeps_no_replicates():
+    """What was computed for a column is freed once it is marked: large folders fit in memory."""
+    paired = PairedUnits()
+    column = {
+        entry.result.sae.name: (entry, entry.result.metrics[0]) for entry in map(with_fvu, "ab", (0.1, 0.2))
+    }
+
+    assert marks(column, paired) == {"a": "best"}
+    assert not paired._spreads
 
 
 def test_a_column_of_equal_values_has_no_best():

@@ -133,3 +133,17 @@ def test_a_failed_result_is_shown_beside_an_older_success():
     assert {row["status"] for row in results.rows()} == {"ok", "failed"}
     assert len(set(identities(results))) == len(results.rows())
     assert results.names[1] == "mine"
+
+
+def test_another_hook_to_write_to_is_another_place():
+    """A transcoder is not comparable with an SAE at its input: `check` and `compare` say both hook points."""
+    sae, transcoder = sample_result("a").result, sample_result("a", hook_out="blocks.2.hook_mlp_out").result
+
+    assert why_not_comparable(sae, transcoder) == [
+        "hook point: blocks.2.hook_resid_post or blocks.2.hook_resid_post → blocks.2.hook_mlp_out"
+    ]
+    assert why_not_comparable(transcoder, transcoder) == []
+    assert distinct_names([sae, transcoder]) == [
+        "a (blocks.2.hook_resid_post)",
+        "a (blocks.2.hook_resid_post → blocks.2.hook_mlp_out)",
+    ]

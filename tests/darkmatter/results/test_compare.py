@@ -1,10 +1,13 @@
 """Paired comparisons of SAEs and of folders."""
 
+import json
+
 import pytest
 
 from darkmatter.errors import UsageError
 from darkmatter.results.collection import ResultSet
-from darkmatter.results.compare import compare_folders, compare_saes
+from darkmatter.results.compare import _partners, compare_folders, compare_saes
+from darkmatter.results.reading import Problem
 from darkmatter.results.render import render_table
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.store import ResultStore
@@ -157,3 +160,83 @@ def test_a_pattern_that_names_nobody_is_refused():
     """It is an error with the nearest name."""
     with pytest.raises(UsageError, match="Did you mean 'other'"):
         compare_saes(ResultSet([entry("mine"), entry("other")]), "mine", "othr*")
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_exact_partners_find_each_other_whatever_stands_first(order, exchanged):
+    """A configuration that one side lacks does not take the partner of one that both have."""
+    several = [entry("a", fvu=c / 100, config={"c": c}) for c in order]
+    one = [entry("b", fvu=0.03, config={"c": 2})]
+    names = ("b", "a") if exchanged else ("a", "b")
+    found = compare_saes(ResultSet([*several, *one]), *names)
+
+    fvu = next(row for row in found.metrics if row.metric == "fvu")
+    assert fvu.verdict == ("better" if exchanged else "worse")
+    assert json.loads(fvu.config) == {"c": 2}
+    assert [note for note in found.notes if '{"c": 1}' in note] == list(found.notes)
+    assert len(found.notes) == 1
+
+
+def test_results_of_the_same_weights_go_together():
+    """Of several that are comparable, the one of the same weights is the partner."""
+
+    def weights(made, fingerprint):
+        record = made.result.sae.model_copy(update={"fingerprint": fingerprint})
+        return type(made)(made.result.model_copy(update={"sae": record}), None, made.loader)
+
+    second = [weights(entry("s", fvu=0.02), "2" * 32), weights(entry("s", fvu=0.03), "1" * 32)]
+
+    assert _partners([weights(entry("s"), "1" * 32)], second, by_name=True) == {0: 1}
+
+
+def test_a_transcoder_is_not_compared_with_an_sae_at_its_input():
+    """They explain different activations, and the reason says which."""
+    row = compared(entry("a"), entry("b", hook_out="blocks.2.hook_mlp_out"))["fvu"]
+
+    assert row["verdict"] == "not comparable"
+    assert "blocks.2.hook_resid_post → blocks.2.hook_mlp_out" in row["reason"]
+
+
+def test_configurations_have_blocks_of_their_own():
+    """A metric that was measured with several options stands below the options, not twice in one table."""
+    results = ResultSet([entry(name, fvu=c / 100, config={"c": c}) for name in "ab" for c in (1, 2)])
+    (section,) = compare_saes(results, "a", "b").to_table().sections
+
+    assert [block.title for block in section.blocks] == ["reconstruction (c=1)", "reconstruction (c=2)"]
+
+
+def test_files_that_were_not_used_stand_below_the_comparison():
+    """The table of a comparison lists them, as every other does."""
+    results = ResultSet([entry("a"), entry("b")], [Problem("x.json", "is damaged")])
+
+    assert compare_saes(results, "a", "b").to_table().problems == ("x.json is damaged",)
+
+
+def test_what_only_one_side_has_is_named_without_its_options():
+    """Options stand in a note only where they tell two results of one evaluator apart."""
+    extra = [entry("b", evaluator="density", config={"bins": bins}) for bins in (4, 8)]
+    one = compare_saes(ResultSet([entry("a"), entry("b"), extra[0]]), "a", "b")
+    two = compare_saes(ResultSet([entry("a"), entry("b"), *extra]), "a", "b")
+
+    assert one.notes == ("only in B: b, density at blocks.2.hook_resid_post",)
+    assert [note.split(" at ")[0] for note in two.notes] == [
+        'only in B: b, density {"bins": 4}',
+        'only in B: b, density {"bins": 8}',
+    ]
+
+
+def test_the_title_counts_the_verdicts():
+    """A long comparison says in its first line what it found."""
+    made = compare_saes(ResultSet([entry("a", fvu=0.03), entry("b", fvu=0.02)]), "a", "b")
+
+    assert made.to_table().title == "A = a, B = b: 1 better, 1 tie"
+
+
+def test_words_stand_left_in_every_format():
+    """A column of words is no column of numbers."""
+    table = compare_saes(ResultSet([entry("a", fvu=0.03), entry("b", fvu=0.02)]), "a", "b").to_table()
+
+    assert "|:-------|" in render_table(table, "md").replace(" ", "")
+    assert r"\begin{tabular}{lrrrl}" in render_table(table, "latex")
+    assert '<span class="words">better</span>' in render_table(table, "html")

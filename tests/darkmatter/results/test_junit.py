@@ -7,6 +7,7 @@ from darkmatter.results.junit import junit_xml
 from darkmatter.results.limits import Limit
 from darkmatter.results.reading import Problem
 from darkmatter.results.regression import check_regression
+from darkmatter.results.regression_table import headline
 from darkmatter.testing.results import HOSTILE, sample_result, sample_units
 
 ATTRIBUTES = {
@@ -16,11 +17,12 @@ ATTRIBUTES = {
     "failure": {"message"},
     "error": {"message"},
     "skipped": {"message"},
+    "system-out": set(),
 }
 """What the schema of CI servers admits and asks for, as far as it is used."""
 CHILDREN = {
     "testsuites": {"testsuite"},
-    "testsuite": {"testcase"},
+    "testsuite": {"testcase", "system-out"},
     "testcase": {"failure", "error", "skipped"},
 }
 
@@ -46,6 +48,7 @@ def test_it_has_the_shape_that_ci_servers_read():
     suite = root[0].attrib
     assert [int(suite[name]) for name in ("tests", "failures", "errors", "skipped")] == [*counts.values()]
     assert counts["failure"] == 2
+    assert root[0].find("system-out").text == headline(made())
 
 
 def test_a_failure_says_what_happened():

@@ -7,7 +7,7 @@ import pytest
 from darkmatter.errors import UsageError
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.pivot import axes_of, pivot_table
-from darkmatter.results.reading import StoredResult
+from darkmatter.results.reading import Problem, StoredResult
 from darkmatter.testing.results import sample_result, sample_units
 
 FVU = ("reconstruction", "fvu")
@@ -127,3 +127,25 @@ def test_many_columns_are_cut_to_the_width_of_a_terminal():
     assert len(section.blocks) > 1
     assert sum(len(block.columns) for block in section.blocks) == 7
     assert {block.heading for block in section.blocks} == {"width"}
+
+
+def test_failures_and_bad_files_stand_below():
+    """Nothing is dropped without a word."""
+    failed = sample_result("f", metrics={}, status="failed", reason="boom")
+    results = ResultSet([sample_result("a"), failed], [Problem("x.json", "is damaged")])
+    table = pivot_table(results, ("width", "l0"), ("reconstruction", "fvu"))
+
+    assert table.missing == ("f: reconstruction failed: boom",)
+    assert table.problems == ("x.json is damaged",)
+
+
+def test_transcoders_are_laid_out_apart():
+    """An SAE and a transcoder of one width are two tables, over layers too."""
+    both = [sample_result("s"), sample_result("t", hook_out="blocks.2.hook_mlp_out")]
+    for axes, title in (
+        (("width", "l0"), "blocks.2.hook_resid_post"),
+        (("layer", "l0"), "blocks.*.hook_resid_post"),
+    ):
+        sections = pivot_table(ResultSet(both), axes, ("reconstruction", "fvu")).sections
+        assert sections[0].title == title
+        assert "hook_mlp_out" in sections[1].title

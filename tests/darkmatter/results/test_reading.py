@@ -75,9 +75,9 @@ CORPUS = {
     "foreign key": (lambda p: edit(p, key="0" * 32), "changed after it was written"),
     "foreign JSON": (lambda p: p.write_text('{"name": "package"}'), "no darkmatter result"),
     "a list": (lambda p: p.write_text("[1, 2]"), "no darkmatter result"),
-    "duplicate JSON key": (lambda p: p.write_text('{"key": 1, "key": 2}'), "same JSON key twice"),
-    "NaN": (lambda p: p.write_text('{"schema_version": NaN}'), "NaN"),
-    "too deep": (lambda p: p.write_text("[" * 200_000), "nested too deeply"),
+    "duplicate JSON key": (lambda p: p.write_text('{"key": 1, "key": 2}'), "occurs twice in one object"),
+    "NaN": (lambda p: p.write_text('{"schema_version": NaN}'), "holds the constant NaN"),
+    "too deep": (lambda p: p.write_text("[" * 200_000), "nested more than 64 levels deep"),
     "invalid UTF-8": (lambda p: p.write_bytes(b'{"key": "\xff\xfe"}'), "not UTF-8"),
     "folder": (replace_by_folder, "not a regular file"),
     "symlink": (replace_by_link, "symbolic link"),
@@ -132,6 +132,22 @@ def test_a_copied_result_counts_once(tmp_path, stored):
 
     assert len(results) == 2
     assert "is the same result as" in problems[0].reason
+
+
+def test_other_numbers_under_one_key_are_called_so(tmp_path, stored):
+    """A second file of one key that says something else is no copy, and the message does not call it one."""
+    raw = json.loads(stored.read_text())
+    raw["metrics"][0].update(value=0.99, ci_low=None, ci_high=None)
+    raw["checksum"] = reading.result_checksum(raw)
+    shutil.copytree(stored.parent, tmp_path / "zcopy")
+    copy = tmp_path / "zcopy" / stored.name
+    copy.write_text(json.dumps(raw))
+    results, problems = read_folder(tmp_path)
+
+    assert len(results) == 2
+    assert [problem.reason for problem in problems] == [
+        f"has the key of {stored}, which is used, but other numbers"
+    ]
 
 
 def test_files_that_are_no_results_are_left_alone(tmp_path, stored):

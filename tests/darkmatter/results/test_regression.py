@@ -153,9 +153,82 @@ def test_a_missing_sae_is_red_and_a_new_one_is_reported():
     """A renamed SAE is both, and the nearest name is said."""
     made = check([entry("mine")], [entry("mine2")])
 
-    assert verdicts(made) == {"mine": "red", "mine2": "new"}
+    assert verdicts(made) == {"mine": "red", "fvu": "not compared", "cosine": "not compared"}
     assert "'mine2'" in made.metrics[0].reason
-    assert verdicts(check([entry("mine")], [entry("mine"), entry("other")]))["other"] == "new"
+    bare = sample_result("other", {})
+    made = check([entry("mine")], [entry("mine"), bare])
+    assert (verdicts(made)["other"], made.passed) == ("not compared", True)
+
+
+def stating(stored, **fields):
+    """The same result, whose FVU is stated otherwise."""
+    return changed(stored, "fvu", **fields)
+
+
+def without_sums(stored):
+    """The same result without a sidecar."""
+    return StoredResult(stored.result, None, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (entry("other"), "2 SAE not in the baseline"),
+        (entry(is_control=True), "no results"),
+        (sample_result("mine", evaluator="density"), "2 result not in the baseline"),
+        (sample_result("mine", units=sample_units({"cosine": 0.9}, n_units=200, noise=0.01)), None),
+        (sample_result("mine", {}, status="failed", reason="torn: x"), "2 failed in the baseline"),
+        (without_sums(entry()), "2 no sums over contexts in the baseline"),
+        (
+            stating(entry(), value=None, status="undefined", reason="n: 0", ci_low=None, ci_high=None),
+            "1 undefined in the baseline",
+        ),
+    ],
+)
+def test_a_weaker_baseline_is_counted_in_the_headline(before, why):
+    """No way to thin a baseline lowers the number of checks in silence, and all of them can be made red."""
+    if why == "no results":
+        with pytest.raises(UsageError, match=why):
+            check([before], [entry()])
+        return
+    both = ResultSet([before, entry("kept")]), ResultSet([entry(), entry("kept")])
+    loose = check_regression(*both, TWO_PERCENT)
+    strict = check_regression(*both, TWO_PERCENT, require_all=True)
+    missing = loose.having("not compared")
+
+    assert missing
+    assert f"{len(missing)} not compared: {why or '1 metric not in the baseline'}" in headline(loose)
+    assert {row.metric for row in strict.having("red")} >= {row.metric for row in missing}
+
+
+def test_what_a_baseline_states_of_a_metric_leaves_no_gap():
+    """Without its interval or the mark of a headline a metric is checked still; the sums decide."""
+    for fields in ({"ci_low": None, "ci_high": None}, {"primary": False}):
+        assert verdicts(check([stating(entry(), **fields)], [entry(fvu=0.03)]))["fvu"] == "red"
+
+
+@pytest.mark.parametrize("fields", [{"higher_is_better": True}, {"higher_is_better": None}, {"unit": "nats"}])
+def test_another_direction_or_unit_is_an_error(fields):
+    """A baseline that calls worse better, or a share nats, turns nothing green."""
+    assert verdicts(check([stating(entry(), **fields)], [entry(fvu=0.03)]))["fvu"] == "error"
+
+
+@pytest.mark.parametrize("value", [0.03, 10.0, -0.02])
+def test_a_value_that_does_not_follow_from_its_sums_is_an_error(value):
+    """A forged value over an unchanged sidecar is refused on either side, even where it looks better."""
+    forged = check([stating(entry(), value=value)], [entry(fvu=0.03)])
+    now = check([entry()], [stating(entry(), value=value)])
+
+    assert [verdicts(made)["fvu"] for made in (forged, now)] == ["error", "error"]
+    row = next(row for row in forged.metrics if row.metric == "fvu")
+    assert f"it is stated as {value:.6g}, its sums give 0.0" in row.reason
+
+
+def test_a_new_evaluator_that_failed_is_no_success():
+    """A result that the baseline has not is not needed; one that failed is an error all the same."""
+    failed = sample_result("mine", {}, evaluator="density", status="failed", reason="torn file")
+
+    assert not check([entry()], [entry(), failed]).passed
 
 
 def test_a_new_sae_that_failed_is_no_success():

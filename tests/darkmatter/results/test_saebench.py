@@ -154,12 +154,12 @@ def test_unknown_fields_are_tolerated_and_listed(core, tmp_path):
         ('{"a": {"b": 1}}', "no result of SAEBench"),
         ('{"schema_version": 1}', "no result of SAEBench"),
         ('{"eval_type_id": "core"}', "no eval_result_metrics"),
-        ('{"eval_type_id": "core", "eval_type_id": "core"}', "same JSON key twice"),
+        ('{"eval_type_id": "core", "eval_type_id": "core"}', "occurs twice in one object"),
         ('{"eval_type_id": "no such!", "eval_result_metrics": {}}', "expected a name such as 'core'"),
         ('{"eval_type_id": "core", "eval_result_metrics": {"a": 1}}', "no metrics in the category 'a'"),
         ('{"eval_type_id": "core", "eval_result_metrics": {"a": {"b": "x"}}}', "a.b should be a number"),
         ('{"eval_type_id": "core", "eval_result_metrics": {"a": {"b": true}}}', "a.b should be a number"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000, "nested more than 64 levels deep"),
     ],
 )
 def test_what_is_no_result_is_named_with_its_reason(tmp_path, content, reason):

@@ -150,3 +150,33 @@ def test_a_wrong_sort_is_wrong_usage(results, by):
     """An unknown direction or metric stops the command."""
     with pytest.raises(UsageError):
         sort(results, by)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_metric_of_several_configurations_is_sorted_by_the_one_that_is_named(reverse):
+    """The order of files decides nothing: the column must be said, and then it does."""
+    fvu = {("x", 1): 0.09, ("x", 2): 0.01, ("y", 1): 0.02, ("y", 2): 0.05}
+    found = [entry(name, value, config={"c": c}) for (name, c), value in fvu.items()]
+    results = ResultSet(found[::-1] if reverse else found)
+
+    with pytest.raises(UsageError, match=r"Say which: 'reconstruction \(c=1\)\.fvu', 'recon"):
+        sort(results, "fvu")
+    assert rows(sort(results, "reconstruction (c=1).fvu")) == ["y", "x"]
+    assert rows(sort(results, "reconstruction (c=2).fvu")) == ["x", "y"]
+    assert rows(sort(results, "reconstruction (c=2).fvu:desc")) == ["y", "x"]
+
+
+def test_configurations_at_different_places_need_no_choice():
+    """Where every table has one column of the metric, each is sorted by its own."""
+    here = [entry(name, value, config={"c": 1}) for name, value in (("x", 0.09), ("y", 0.02))]
+    results = ResultSet([*here, entry("z", 0.05, config={"c": 2}, hook="blocks.9.x")])
+
+    assert rows(sort(results, "fvu")) == ["y", "x"]
+
+
+def test_controls_of_other_places_do_not_stay():
+    """A control beside a transcoder is no yardstick for an SAE that reads the same hook point."""
+    beside = entry("mean", is_control=True, hook_out="blocks.2.hook_mlp_out")
+    kept = select(ResultSet([entry("sae"), entry("pca", is_control=True), beside]), saes=["sae"])
+
+    assert [result.sae.name for result in kept] == ["sae", "pca"]

@@ -123,6 +123,14 @@ def test_the_rejected_word_is_never_suggested():
     assert "pca" not in did_you_mean("pca", ["pca"])
 
 
+def test_the_beginning_of_one_name_means_that_name():
+    """A unique beginning suggests that name alone, and several beginnings come before what looks alike."""
+    names = ["topk-w512-k16", "topk-w1024-k8", "topk-w1024-k32"]
+
+    assert did_you_mean("topk-w512", names) == "Did you mean 'topk-w512-k16'?"
+    assert "512" not in did_you_mean("topk-w1024", names)
+
+
 def test_a_suite_states_what_it_knows_of_an_sae(read):
     """Overrides stand beside the reference, and a misspelt one names the nearest."""
     suite = read("activations: /x.safetensors\nsaes: {a: {ref: sae, norm_factor: 0.3, bos: false}, b: sae}\n")

@@ -516,3 +516,11 @@ def test_the_front_goes_down_with_more_latents(drawn, made):
     (axis,) = drawn("pareto", ResultSet(results))[""]
 
     assert [text.get_text() for text in axis.texts] == ["a", "b", "e"]
+
+
+def test_equal_saes_share_the_front(drawn, made):
+    """Of two that are equal neither is hollow, as in `table --pareto`."""
+    results = [made.result("reconstruction", name, [("fvu", 0.3)], l0=8.0) for name in ("a", "b")]
+    (axis,) = drawn("pareto", ResultSet(results))[""]
+
+    assert [text.get_text() for text in axis.texts] == ["a", "b"]

@@ -1,5 +1,7 @@
 """Markdown tables as GitHub reads them: a strict parser sees exactly the cells that were meant."""
 
+import re
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -8,7 +10,7 @@ from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.pareto import pareto_table
 from darkmatter.results.pivot import pivot_table
-from darkmatter.results.reading import StoredResult
+from darkmatter.results.reading import Problem, StoredResult
 from darkmatter.results.schema import MetricValue
 from darkmatter.testing.results import HOSTILE, sample_result, sample_units
 from darkmatter_plugins.reporters import markdown
@@ -33,7 +35,41 @@ NAMES = [
     "1) a",
     "_a_ __b__",
     "http://evil.example",
+    "@torvalds",
+    "a (@org/team), b",
+    "_@a_",
+    "a@b.example",
+    "12@.example",
+    "mailto:a",
+    "see https://evil.example now",
+    "FTP://evil.example",
+    "www.evil.example",
+    "_www.evil.example",
+    "#123",
+    "owner/repo#1",
+    "GH-12",
+    "$x^2$",
+    "$$ a b $$",
+    "$`x`$",
+    ":+1:",
+    "`@a`",
+    "``@a",
+    "a\\|@b",
+    "12. a",
+    "[x] done",
+    "a #",
+    "    a",
 ]
+ACTIVE = {
+    "mention": r"(?<!\w)@\w",
+    "mail": r"[\w.+-]@[\w.-]*\.\w",
+    "issue": r"(?<!&)#\d|(?<![^\W_])gh-\d",
+    "link": r"://|(?<![^\W_])(www\.|mailto:|xmpp:)",
+    "emoji": r":[\w+-]+:",
+    "formula": r"\$",
+}
+"""What GitHub looks for in a text that is read already, so that no escape can help; code is left alone."""
+PLAIN = {"text", "text_special", "strong_open", "strong_close", "hardbreak", "softbreak", "code_inline"}
 FVU = ("reconstruction", "fvu")
 
 
@@ -51,7 +87,7 @@ def parsed(text):
 
 
 def tables(text):
-    """Every table as rows of the plain text of its cells; markup other than bold is a failure."""
+    """Every table as rows of the plain text of its cells; markup other than bold and code is a failure."""
     found, row = [], None
     for token in parsed(text):
         if token.type == "table_open":
@@ -63,7 +99,10 @@ def tables(text):
             row = None
         elif token.type == "inline":
             kinds = {child.type for child in token.children}
-            assert kinds <= {"text", "text_special", "strong_open", "strong_close", "hardbreak", "softbreak"}
+            assert kinds <= PLAIN
+            seen = "".join(" " if child.type == "code_inline" else child.content for child in token.children)
+            for what, pattern in ACTIVE.items():
+                assert not re.search(pattern, seen, re.IGNORECASE), f"a {what} in {seen!r}"
             if row is not None:
                 row.append("".join(child.content for child in token.children))
     return found
@@ -88,6 +127,18 @@ def test_other_views_are_plain_too(name):
     pivots = tables(markdown.render(pivot_table(results, ("width", "architecture"), FVU)))
     assert all(len(row) == len(pivot[0]) for pivot in pivots for row in pivot)
     assert f"architecture {printable(name)}".strip() in {title for pivot in pivots for title in pivot[0]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_of_a_list_are_plain_too(name):
+    """Reasons and paths of files begin no list, box, heading or code block inside the lists of a page."""
+    text = markdown.render(build_table(ResultSet([named("a")], [Problem(name, name)])))
+    tables(text)
+    kinds = [token.type for token in parsed(text)]
+
+    assert not {"ordered_list_open", "code_block", "fence", "hr"} & set(kinds)
+    assert kinds.count("heading_open") == 2
+    assert not re.search(r"^- \[[ xX]\]", text, re.MULTILINE)
 
 
 def test_no_html_reaches_the_page():

@@ -36,6 +36,7 @@ _FOLDER = click.Path(path_type=Path)
     metavar="EVALUATOR.METRIC=LIMIT",
     help="A limit of its own: 5%, or 0.01 in the metric's unit.",
 )
+@click.option("--require-all", is_flag=True, help="Red too: what the baseline has nothing to compare with.")
 @click.option("--junit", type=_FILE, metavar="FILE.xml", help="Write JUnit XML: a test per SAE and metric.")
 @click.option("--summary", type=_FILE, metavar="FILE.md", help="Write the summary as Markdown.")
 @click.option(
@@ -59,13 +60,15 @@ def check(
     out: Path,
     jobs: int | None,
     *,
+    require_all: bool,
     as_json: bool,
 ) -> int:
     """Run a suite and compare it with a baseline; exit status 1 says that something is worse.
 
     A metric is red where the lower bound of the paired 95% interval of its relative worsening exceeds
     --max-regression. Checked are headline metrics without a unit that have a good direction, and those
-    named with --metric. What the baseline has and cannot be compared is red too, with the reason.
+    named with --metric. What the baseline has and cannot be compared is red too, with the reason, and so
+    is a value that does not follow from its sums. What the baseline lacks is counted in the first line.
     """
     if (suite is None) == (results is None):
         message = "give a SUITE.yaml to run, or --results DIR with finished results, and not both."
@@ -84,7 +87,7 @@ def check(
     if suite is not None:
         _refuse_overwriting(out, baseline)
     now = ResultSet.read(results) if results is not None else _run(suite, out, jobs)
-    found = check_regression(before, now, limit, limits)
+    found = check_regression(before, now, limit, limits, require_all=require_all)
     text = render_table(check_table(found), "md")
     if junit is not None:
         write_bytes(junit, junit_xml(found))

@@ -78,7 +78,9 @@ def table(
         for path, fields in unknown.items():
             warn(f"fields that this version does not know, left out: {path}: {', '.join(fields)}")
     problems = results.problems
-    shown = select(sort(results, by) if by else results, metrics=chosen, saes=saes, controls=not no_controls)
+    # Views of named metrics take what they need; who lacks it is listed there.
+    kept = () if pivot or pareto else chosen
+    shown = select(sort(results, by) if by else results, metrics=kept, saes=saes, controls=not no_controls)
     if pivot:
         from darkmatter.results.pivot import axes_of, pivot_table
 

@@ -50,6 +50,7 @@ AUTOINTERP = api.Evaluator(
     summary="How well a simulator that saw some of a latent's activations predicts others from the text.",
     implementation="darkmatter_plugins.evaluators.autointerp.run:Autointerp",
     config=AutointerpConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.TOKENS}),
     order=90,
     source="Cunningham et al.: automated interpretability, after Bills et al.",

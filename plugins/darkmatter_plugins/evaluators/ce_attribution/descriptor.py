@@ -53,6 +53,7 @@ CE_ATTRIBUTION = api.Evaluator(
     summary="What the SAE, and each part of its error, costs the model's cross-entropy.",
     implementation="darkmatter_plugins.evaluators.ce_attribution.run:CEAttribution",
     config=CEAttributionConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.MODEL, api.Requirement.TOKENS, api.Requirement.RECONSTRUCTION}),
     order=60,
     source="Engels et al.: effect of linear and nonlinear error on cross-entropy; loss recovered, KL",

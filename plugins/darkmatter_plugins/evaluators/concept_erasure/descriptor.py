@@ -68,6 +68,7 @@ CONCEPT_ERASURE = api.Evaluator(
     summary="How well a concept is taken out by the SAE's latents, by LEACE and others, and at what cost.",
     implementation="darkmatter_plugins.evaluators.concept_erasure.run:ConceptErasure",
     config=ConceptErasureConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.LABELS_OR_MODEL, api.Requirement.DECODER}),
     by_default=False,
     order=80,

@@ -59,6 +59,7 @@ CROSS_LAYER = api.Evaluator(
     summary="How much of the error other SAEs' reconstructions, activations or codes predict.",
     implementation="darkmatter_plugins.evaluators.cross_layer.run:CrossLayer",
     config=CrossLayerConfig,
+    reaches=(),
     order=70,
     requires=frozenset({api.Requirement.OTHER_HOOKS, api.Requirement.RECONSTRUCTION}),
     sees=frozenset({"elsewhere", "named"}),

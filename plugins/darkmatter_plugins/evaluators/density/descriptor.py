@@ -31,6 +31,7 @@ DENSITY = api.Evaluator(
     summary="How often latents fire, and how heavy-tailed their codes are.",
     implementation="darkmatter_plugins.evaluators.density.run:Density",
     config=DensityConfig,
+    reaches=(),
     source="Cunningham et al., appendix on dead and active latents and moments",
     metrics=(
         _M(

@@ -46,6 +46,7 @@ DICTIONARY_SIMILARITY = api.Evaluator(
     summary="How much of one SAE's decoder directions another SAE has, beyond what chance gives.",
     implementation="darkmatter_plugins.evaluators.dictionary_similarity.run:DictionarySimilarity",
     config=DictionarySimilarityConfig,
+    reaches=(),
     order=90,
     requires=frozenset({api.Requirement.FAMILY, api.Requirement.DECODER}),
     sees=frozenset({"family", "named"}),

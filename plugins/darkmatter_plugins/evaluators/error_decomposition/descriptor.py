@@ -44,6 +44,7 @@ ERROR_DECOMPOSITION = api.Evaluator(
     summary="How much of the SAE's error, and of its norm, is a linear function of the activation.",
     implementation="darkmatter_plugins.evaluators.error_decomposition.run:ErrorDecomposition",
     config=ErrorDecompositionConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
     version=2,
     order=20,

@@ -42,6 +42,7 @@ ERROR_NORM_BASELINES = api.Evaluator(
     summary="How well activation, token, loss and other scalars predict the error's squared norm.",
     implementation="darkmatter_plugins.evaluators.error_norm_baselines.run:ErrorNormBaselines",
     config=ErrorNormBaselinesConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
     order=30,
     source="Engels et al., appendix: baselines of the norm prediction, on held-out rows",

@@ -61,6 +61,7 @@ ERROR_SAES = api.Evaluator(
     summary="TopK SAEs trained on the parts of the error: is one part easier to learn, or to interpret?",
     implementation="darkmatter_plugins.evaluators.error_saes.run:ErrorSAEs",
     config=ErrorSAEsConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.TRAINING, api.Requirement.RECONSTRUCTION}),
     controls=False,
     by_default=False,

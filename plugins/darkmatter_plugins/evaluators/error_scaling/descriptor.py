@@ -26,6 +26,7 @@ ERROR_SCALING = api.Evaluator(
     summary="How well error norms of narrower SAEs predict those of wider ones, token by token.",
     implementation="darkmatter_plugins.evaluators.error_scaling.run:ErrorScaling",
     config=ErrorScalingConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.FAMILY, api.Requirement.RECONSTRUCTION}),
     scope="family",
     order=50,

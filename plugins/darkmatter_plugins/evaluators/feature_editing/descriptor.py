@@ -55,6 +55,7 @@ FEATURE_EDITING = api.Evaluator(
     summary="How many features must be edited to turn the model's prediction into that of a counterfactual.",
     implementation="darkmatter_plugins.evaluators.feature_editing.run:FeatureEditing",
     config=FeatureEditingConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.MODEL, api.Requirement.DECODER, api.Requirement.RECONSTRUCTION}),
     by_default=False,
     order=95,

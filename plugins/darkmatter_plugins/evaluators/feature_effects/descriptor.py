@@ -55,6 +55,7 @@ FEATURE_EFFECTS = api.Evaluator(
     summary="What sampled latents fire on, what they do to the prediction, and what makes them fire.",
     implementation="darkmatter_plugins.evaluators.feature_effects.run:FeatureEffects",
     config=FeatureEffectsConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.TOKENS}),
     sees=frozenset({"elsewhere", "named"}),
     by_default=False,

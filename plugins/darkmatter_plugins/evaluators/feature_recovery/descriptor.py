@@ -66,6 +66,7 @@ FEATURE_RECOVERY = api.Evaluator(
     summary="Whether the dictionary holds features that are known to be there.",
     implementation="darkmatter_plugins.evaluators.feature_recovery.run:FeatureRecovery",
     config=FeatureRecoveryConfig,
+    reaches=(api.Reach("files", option="truth"),),
     by_default=False,
     order=92,
     requires=frozenset({api.Requirement.DECODER}),

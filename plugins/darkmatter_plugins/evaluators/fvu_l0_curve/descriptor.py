@@ -42,6 +42,7 @@ FVU_L0_CURVE = api.Evaluator(
     summary="FVU against L0 of a family, beside the curves of PCA, random directions and coordinates.",
     implementation="darkmatter_plugins.evaluators.fvu_l0_curve.run:FvuL0Curve",
     config=FvuL0CurveConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
     scope="family",
     order=15,

@@ -31,6 +31,7 @@ GRADIENT_PURSUIT = api.Evaluator(
     summary="How much of the error is the encoder's: codes pursued with the decoder, at the same L0.",
     implementation="darkmatter_plugins.evaluators.gradient_pursuit.run:GradientPursuit",
     config=GradientPursuitConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.DECODER}),
     controls=False,
     order=65,

@@ -16,6 +16,7 @@ RECONSTRUCTION = api.Evaluator(
     summary="How well the SAE reconstructs activations, and how sparse it is.",
     implementation="darkmatter_plugins.evaluators.reconstruction.run:Reconstruction",
     config=ReconstructionConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
     order=10,
     source="Cunningham et al. (FVU, sparsity, dead latents); Engels et al. (FVU)",

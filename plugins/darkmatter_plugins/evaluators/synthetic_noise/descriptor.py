@@ -53,6 +53,7 @@ SYNTHETIC_NOISE = api.Evaluator(
     summary="Noise added to the activation or to the reconstruction: do the two parts of the error follow?",
     implementation="darkmatter_plugins.evaluators.synthetic_noise.run:SyntheticNoise",
     config=SyntheticNoiseConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.RECONSTRUCTION}),
     controls=False,
     order=75,

@@ -28,6 +28,7 @@ WIDTH_SCALING_LAW = api.Evaluator(
     summary="The power law c + a W^-m of the FVU in the width W, and what it leaves to wider SAEs.",
     implementation="darkmatter_plugins.evaluators.width_scaling_law.run:WidthScalingLaw",
     config=WidthScalingLawConfig,
+    reaches=(),
     requires=frozenset({api.Requirement.FAMILY, api.Requirement.RECONSTRUCTION}),
     scope="family",
     order=55,

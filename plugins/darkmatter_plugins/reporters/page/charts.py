@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from darkmatter import api
@@ -48,34 +49,28 @@ class _Point:
 
 
 def charts(section: api.Section) -> Iterator[Chart]:
-    """Every figure for which the section has the numbers."""
-    points = _points(section)
-    saes = [point for point in points if not point.is_control]
-    for metric, name in (
-        ("reconstruction: fvu", "FVU"),
-        ("error_decomposition: fvu_nonlinear", "nonlinear FVU"),
-    ):
-        yield from _frontier(points, metric, name)
-    yield from _widths(saes)
-    yield from _anatomy(saes)
-    yield from _ce_shares(saes)
-
-
-def _points(section: api.Section) -> list[_Point]:
-    """SAEs in the order of the rows. Of several configurations of an evaluator, the first is drawn."""
+    """Every figure for which the section has the numbers, one for each configuration of what it shows."""
     order = list(dict.fromkeys(row.name for block in section.blocks for row in block.rows))
+    single = [entry for entry in section.results if not entry[1].sae.members]
+    for evaluators, draw in FIGURES:
+        for each in api.configurations(single, evaluators):
+            for chart in draw(_points(order, each.results)):
+                yield replace(chart, title=f"{chart.title}: {each.options}") if each.options else chart
+
+
+def _points(order: Sequence[str], results: Sequence[tuple[str, api.Result]]) -> list[_Point]:
+    """SAEs in the order of the rows, with the metrics of one configuration."""
     by_name: dict[str, list[api.Result]] = {name: [] for name in order}
-    for name, result in sorted(section.results, key=lambda each: repr(sorted(each[1].config.items()))):
-        if name in by_name and not result.sae.members:
+    for name, result in results:
+        if name in by_name:
             by_name[name].append(result)
     points = []
-    for name, results in by_name.items():
-        metrics: dict[str, api.MetricValue] = {}
-        for result in results:
-            for metric in result.metrics:
-                metrics.setdefault(f"{result.evaluator.name}: {metric.name}", metric)
-        if results:
-            sae = results[0].sae
+    for name, found in by_name.items():
+        metrics = {
+            f"{result.evaluator.name}: {metric.name}": metric for result in found for metric in result.metrics
+        }
+        if found:
+            sae = found[0].sae
             l0 = metrics.get("reconstruction: l0")
             points.append(_Point(name, sae.is_control, sae.d_sae, l0.value if l0 else sae.l0, metrics))
     return points
@@ -87,13 +82,14 @@ def _points(section: api.Section) -> list[_Point]:
 def _frontier(points: Sequence[_Point], metric: str, name: str) -> Iterator[Chart]:
     """Error over L0 with the line of SAEs that no other beats in both."""
     shown = [point for point in points if (point.value(metric) or 0) > LEAST and (point.l0 or 0) > 0]
-    saes = [point for point in shown if not point.is_control]
+    saes = _saes(shown)
     if len(saes) < 2:
         return
-    best: list[_Point] = []
-    for point in sorted(saes, key=lambda each: (each.l0, each.value(metric))):
-        if not best or _of(point, metric) < _of(best[-1], metric):
-            best.append(point)
+    from darkmatter.stats import dominated  # here: it loads torch, which a page alone does not need
+
+    behind = dominated([point.l0 or 0.0 for point in saes], [_of(point, metric) for point in saes])
+    best = [point for point, better in zip(saes, behind, strict=True) if better is None]
+    best.sort(key=lambda point: (point.l0, point.value(metric)))
     data = [
         {
             "type": "scatter",
@@ -112,13 +108,14 @@ def _frontier(points: Sequence[_Point], metric: str, name: str) -> Iterator[Char
     yield Chart(
         f"{name} over L0",
         f"{name} ↓ against active latents per token; both axes are logarithmic, bars are 95% intervals. The "
-        "dotted line joins SAEs that no other beats in both, by their values alone: neighbours may tie. "
+        "dotted line joins SAEs that no other dominates, by their values alone: neighbours may tie. "
         "What has no value, or 0, cannot be drawn here.",
         {"data": data, "layout": _log_layout(data, f"{name} ↓", "L0 (latents per token)")},
     )
 
 
-def _widths(saes: Sequence[_Point]) -> Iterator[Chart]:
+def _widths(points: Sequence[_Point]) -> Iterator[Chart]:
+    saes = _saes(points)
     parts = (
         ("FVU", "reconstruction: fvu", BLUE, "circle"),
         ("nonlinear", "error_decomposition: fvu_nonlinear", ORANGE, "square"),
@@ -138,11 +135,13 @@ def _widths(saes: Sequence[_Point]) -> Iterator[Chart]:
         )
 
 
-def _anatomy(saes: Sequence[_Point]) -> Iterator[Chart]:
+def _anatomy(points: Sequence[_Point]) -> Iterator[Chart]:
     linear, nonlinear = "error_decomposition: fvu_linear", "error_decomposition: fvu_nonlinear"
     encoder = "gradient_pursuit: encoder_error"
     shown = [
-        point for point in saes if point.value(linear) is not None and point.value(nonlinear) is not None
+        point
+        for point in _saes(points)
+        if point.value(linear) is not None and point.value(nonlinear) is not None
     ]
     if not shown:
         return
@@ -180,9 +179,13 @@ def _anatomy(saes: Sequence[_Point]) -> Iterator[Chart]:
     )
 
 
-def _ce_shares(saes: Sequence[_Point]) -> Iterator[Chart]:
+def _ce_shares(points: Sequence[_Point]) -> Iterator[Chart]:
     linear, nonlinear = "ce_attribution: share.ce.linear", "ce_attribution: share.ce.nonlinear"
-    shown = [point for point in saes if point.value(linear) is not None or point.value(nonlinear) is not None]
+    shown = [
+        point
+        for point in _saes(points)
+        if point.value(linear) is not None or point.value(nonlinear) is not None
+    ]
     if not shown:
         return
     data = [
@@ -196,6 +199,23 @@ def _ce_shares(saes: Sequence[_Point]) -> Iterator[Chart]:
         "back to the reconstruction; bars are 95% intervals. SAEs without a value are left out.",
         {"data": data, "layout": {**layout, "barmode": "group"}},
     )
+
+
+FIGURES: tuple[tuple[tuple[str, ...], Callable[[Sequence[_Point]], Iterator[Chart]]], ...] = (
+    (("reconstruction",), partial(_frontier, metric="reconstruction: fvu", name="FVU")),
+    (
+        ("error_decomposition", "reconstruction"),
+        partial(_frontier, metric="error_decomposition: fvu_nonlinear", name="nonlinear FVU"),
+    ),
+    (("reconstruction", "error_decomposition"), _widths),
+    (("error_decomposition", "gradient_pursuit", "reconstruction"), _anatomy),
+    (("ce_attribution", "reconstruction"), _ce_shares),
+)
+"""The figures and the evaluators whose numbers they show; ``reconstruction`` has the L0 of all."""
+
+
+def _saes(points: Sequence[_Point]) -> list[_Point]:
+    return [point for point in points if not point.is_control]
 
 
 # -- their parts --------------------------------------------------------------------------------------

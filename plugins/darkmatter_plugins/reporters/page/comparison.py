@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from darkmatter import api
-from darkmatter_plugins.reporters.page.markup import box, escape
+from darkmatter_plugins.reporters.page.markup import box, breakable, escape
 
 TOOLBAR = """
 <form class="toolbar" id="tools" aria-label="What the tables and figures show">
@@ -67,7 +67,7 @@ def _head(title: str, meaning: str) -> str:
 def _row(name: str, cells: str, *, is_control: bool) -> str:
     kind = ' <span class="kind">control</span>' if is_control else ""
     marked = ' class="control"' if is_control else ""
-    return f'<tr{marked} data-name="{escape(name)}"><th scope="row">{escape(name)}{kind}</th>{cells}</tr>'
+    return f'<tr{marked} data-name="{escape(name)}"><th scope="row">{breakable(name)}{kind}</th>{cells}</tr>'
 
 
 def _cell(cell: api.Cell | None) -> str:

@@ -32,7 +32,7 @@ def latent_tables(result: api.Result) -> Iterator[str]:
         label = f"{result.evaluator.name}: {title}"
         yield (
             f"<details><summary>Latents, {escape(label)} ({len(rows)})</summary>\n"
-            f"{scrolling(label, [escape(column) for column in columns], body)}\n"
+            f"{scrolling(label, [_head(column, rows) for column in columns], body)}\n"
             f'<p class="faint">{escape(more)}</p></details>'
         )
 
@@ -69,6 +69,12 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         key=lambda name: not any(isinstance(row.get(name), str) for row in rows),
     )
     return ["latent", *others][:MOST_COLUMNS]
+
+
+def _head(column: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a column, left where its cells are words."""
+    words = any(isinstance(row.get(column), str) for row in rows)
+    return f'<span class="words">{escape(column)}</span>' if words else escape(column)
 
 
 def _cell(value: Any) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from darkmatter import api
 
+_PART = re.compile(r"(?<=[:._/@→\[])(?=[A-Za-z])")
 MAX_TEXT = 2000
 """Characters shown of one text of a file; the file has the rest."""
 
@@ -18,6 +20,11 @@ def escape(text: object) -> str:
     """Text from a file that stays text, in an element and in a quoted attribute."""
     shown = api.printable(str(text))
     return html.escape(shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]} … (cut)")
+
+
+def breakable(text: object) -> str:
+    """A name that may break where a part of it begins, and is not cut within a word on a phone."""
+    return _PART.sub("<wbr>", escape(text))
 
 
 def data_block(name: str, value: Any) -> str:
@@ -37,7 +44,7 @@ def bullets(lines: Iterable[str], tag: str = "ul") -> str:
 def pairs(values: Mapping[str, Any]) -> str:
     """Names and their values, as a definition list; empty values are left out."""
     items = "\n".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
+        f"<dt>{breakable(name)}</dt><dd>{breakable(value)}</dd>"
         for name, value in values.items()
         if value not in (None, "", (), [], {})
     )
@@ -54,6 +61,11 @@ def scrolling(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) ->
 def box(label: str, content: str) -> str:
     """A region that scrolls sideways without the page."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">\n{content}\n</div>'
+
+
+def named(html_name: str) -> str:
+    """What a row is about, in a cell that keeps a readable width."""
+    return f'<span class="name">{html_name}</span>'
 
 
 def number(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
@@ -10,7 +11,7 @@ from importlib.resources import files
 from darkmatter import api
 from darkmatter_plugins.reporters.page.charts import Chart, charts
 from darkmatter_plugins.reporters.page.comparison import TOOLBAR, comparison
-from darkmatter_plugins.reporters.page.markup import bullets, data_block, escape
+from darkmatter_plugins.reporters.page.markup import breakable, bullets, data_block, escape
 from darkmatter_plugins.reporters.page.plotting import Library, library
 from darkmatter_plugins.reporters.page.provenance import Records
 from darkmatter_plugins.reporters.page.saes import saes
@@ -136,13 +137,20 @@ def _figures(drawn: Sequence[Sequence[Chart]], plotting: Library | None) -> list
 
 
 def _legend(table: api.Table) -> str:
-    items = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in table.meanings)
+    items = "\n".join(f"<dt>{breakable(name)}</dt><dd>{_said(text)}</dd>" for name, text in table.meanings)
     notes = "\n".join(
         f'<li id="note-{number}">{escape(text)}</li>' for number, text in enumerate(table.footnotes, start=1)
     )
-    return (f"\n<h3>What the columns mean</h3>\n<dl>\n{items}\n</dl>" if items else "") + (
-        f"\n<h3>Notes</h3>\n<ol>\n{notes}\n</ol>" if notes else ""
-    )
+    return (
+        f"\n<details><summary>What the columns mean</summary>\n<dl>\n{items}\n</dl>\n</details>"
+        if items
+        else ""
+    ) + (f"\n<h3>Notes</h3>\n<ol>\n{notes}\n</ol>" if notes else "")
+
+
+def _said(text: str) -> str:
+    """A description with what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _footer(plotting: Library | None) -> str:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from darkmatter import api
 from darkmatter_plugins.reporters.page.latents import latent_tables
-from darkmatter_plugins.reporters.page.markup import bullets, escape, flat, number, pairs, scrolling
+from darkmatter_plugins.reporters.page.markup import (
+    breakable,
+    bullets,
+    escape,
+    flat,
+    named,
+    number,
+    pairs,
+    scrolling,
+)
 from darkmatter_plugins.reporters.page.provenance import Records
 
 ANATOMY = (
@@ -21,6 +30,8 @@ ANATOMY = (
     ),
 )
 """Part, metric, and the FVU on the same rows."""
+EVALUATORS = ("reconstruction", "error_decomposition", "gradient_pursuit")
+"""Whose numbers the anatomy shows."""
 NEAR = 0.15
 """A control whose L0 is this near, relative, stands beside an SAE."""
 
@@ -34,43 +45,58 @@ def saes(section: api.Section, place: int, provenance: Records, conditions: Reco
     by_name: dict[str, list[api.Result]] = {name: [] for name in order}
     for name, result in section.results:
         by_name[name].append(result)
-    metrics = {name: _metrics(results) for name, results in by_name.items()}
+    controls = [(name, result) for name, result in section.results if result.sae.is_control]
     parts = []
     for index, (name, results) in enumerate(by_name.items()):
         results.sort(key=lambda each: (each.evaluator.name, repr(sorted(each.config.items()))))
         sae = results[0].sae
-        controls = [each for each, found in by_name.items() if found[0].sae.is_control and not sae.is_control]
+        titles = _titles(results)
         inside = [
-            _anatomy(metrics[name], {each: metrics[each] for each in controls}),
+            *_anatomies(results, () if sae.is_control else controls),
             _identity(results),
-            *(_result(result, provenance, conditions) for result in results),
+            *(_result(result, titles[result.key], provenance, conditions) for result in results),
         ]
         kind = ' <span class="kind">control</span>' if sae.is_control else ""
         marked = "sae control" if sae.is_control else "sae"
         parts.append(
             f'<details class="{marked}" id="sae-{place}-{index + 1}" data-name="{escape(name)}">\n'
-            f"<summary><b>{escape(name)}</b>{kind} {_headline(results, metrics[name])}</summary>\n"
+            f"<summary><b>{breakable(name)}</b>{kind} {_headline(results)}</summary>\n"
             + "\n".join(filter(None, inside))
             + "\n</details>"
         )
     return "\n".join(parts)
 
 
-def _metrics(results: Sequence[api.Result]) -> dict[str, api.MetricValue]:
-    found: dict[str, api.MetricValue] = {}
-    for result in results:
-        for metric in result.metrics:
-            found.setdefault(f"{result.evaluator.name}: {metric.name}", metric)
-    return found
+def _configured(results: Sequence[api.Result], *evaluators: str) -> Iterator[tuple[str, list[api.Result]]]:
+    """The results of one SAE apart for every configuration, with the options in words."""
+    for each in api.configurations([("", result) for result in results if result.metrics], evaluators):
+        yield each.options, [result for _, result in each.results]
 
 
-def _headline(results: Sequence[api.Result], metrics: Metrics) -> str:
+def _titles(results: Sequence[api.Result]) -> dict[str, str]:
+    """By key, the evaluator with its version, and with its options where it ran with several."""
+    entries = [("", result) for result in results]
+    return {
+        result.key: (f"{each.options}, " if each.options else f"{result.evaluator.name} ")
+        + f"v{result.evaluator.version}"
+        for evaluator in dict.fromkeys(result.evaluator.name for result in results)
+        for each in api.configurations(entries, [evaluator])
+        for _, result in each.results
+    }
+
+
+def _metrics(results: Iterable[api.Result]) -> dict[str, api.MetricValue]:
+    return {f"{result.evaluator.name}: {each.name}": each for result in results for each in result.metrics}
+
+
+def _headline(results: Sequence[api.Result]) -> str:
     sae = results[0].sae
     parts = [f"width {sae.d_sae}"] if sae.d_sae and not sae.members else []
-    for name, metric in (("l0", "reconstruction: l0"), ("fvu", "reconstruction: fvu")):
-        found = metrics.get(metric)
-        if found is not None and found.value is not None:
-            parts.append(f"{name} {api.format_value(found.value)}")
+    for options, found in _configured(results, "reconstruction"):
+        metrics = _metrics(found)
+        values = {name: _value(metrics, f"reconstruction: {name}") for name in ("l0", "fvu")}
+        said = [f"{name} {api.format_value(value)}" for name, value in values.items() if value is not None]
+        parts += [f"{options}: {' '.join(said)}"] if options and said else said
     bad = [result.status for result in results if result.status != "ok"]
     parts += [f"{bad.count(status)} {status}" for status in sorted(set(bad))]
     return f'<span class="faint">{escape(", ".join(parts))}</span>'
@@ -109,7 +135,19 @@ def _plain(value: Any) -> str:
 # -- the anatomy of the error -------------------------------------------------------------------------
 
 
-def _anatomy(mine: Metrics, controls: Mapping[str, Metrics]) -> str:
+def _anatomies(results: Sequence[api.Result], controls: Sequence[tuple[str, api.Result]]) -> Iterator[str]:
+    """One for each configuration, beside controls of the same: shares of two would mean nothing."""
+    for options, mine in _configured(results, *EVALUATORS):
+        sources = [(result.evaluator, result.config) for result in mine]
+        alike: dict[str, list[api.Result]] = {}
+        for name, result in controls:
+            if (result.evaluator, result.config) in sources:
+                alike.setdefault(name, []).append(result)
+        beside = {name: _metrics(found) for name, found in alike.items()}
+        yield _anatomy(_metrics(mine), beside, f": {options}" if options else "")
+
+
+def _anatomy(mine: Metrics, controls: Mapping[str, Metrics], options: str) -> str:
     """Shares of the variance and of the error, with a bar, and the controls of about the same L0."""
     total = _value(mine, ANATOMY[0][1])
     if total is None:
@@ -120,19 +158,20 @@ def _anatomy(mine: Metrics, controls: Mapping[str, Metrics]) -> str:
         if metric is None:
             continue
         share = f"{100 * metric.value / fvu:.1f}%" if metric.value is not None and fvu else ""
-        rows.append([escape(label), _shown(metric), share])
+        rows.append([named(escape(label)), _shown(metric), share])
     rows += [
         [
-            f'{escape(f"control {name}: missed in all")} <span class="faint">l0 {escape(number(l0))}</span>',
+            named(
+                f'control {breakable(name)}: missed in all <span class="faint">l0 {escape(number(l0))}</span>'
+            ),
             _shown(metric),
             "",
         ]
         for name, l0, metric in _matched(mine, controls)
     ]
     head = ("part", "of the variance", "of the FVU")
-    return (
-        f"<h4>Anatomy of the error</h4>\n{_bar(mine, total)}\n{scrolling('anatomy of the error', head, rows)}"
-    )
+    table = scrolling(f"anatomy of the error{options}", head, rows)
+    return f"<h4>Anatomy of the error{escape(options)}</h4>\n{_bar(mine, total)}\n{table}"
 
 
 def _bar(mine: Metrics, total: float) -> str:
@@ -166,8 +205,7 @@ def _value(metrics: Metrics, name: str) -> float | None:
 # -- one result ---------------------------------------------------------------------------------------
 
 
-def _result(result: api.Result, provenance: Records, conditions: Records) -> str:
-    title = f"{result.evaluator.name} v{result.evaluator.version}"
+def _result(result: api.Result, title: str, provenance: Records, conditions: Records) -> str:
     said = escape(result.status if result.status != "ok" else f"{len(result.metrics)} metrics")
     inside = [
         f'<p class="warning">{escape(result.status)}: {escape(result.reason or "no reason given")}</p>'
@@ -190,9 +228,9 @@ def _result(result: api.Result, provenance: Records, conditions: Records) -> str
 
 def _metric(metric: api.MetricValue) -> list[str]:
     better = {True: "higher", False: "lower", None: ""}[metric.higher_is_better]
-    name = escape(metric.name)
+    name = breakable(metric.name)
     return [
-        f"<b>{name}</b>" if metric.primary else name,
+        named(f"<b>{name}</b>" if metric.primary else name),
         _shown(metric),
         "" if metric.n is None else str(metric.n),
         escape(metric.ci_method or ""),

@@ -72,4 +72,5 @@ SIMULATOR = api.Simulator(
     "A language model behind an OpenAI-compatible endpoint explains a latent and predicts its activations",
     "darkmatter_plugins.simulators.endpoint.run:make",
     config=EndpointConfig,
+    reaches=(api.Reach("network"), api.Reach("money")),
 )

@@ -36,4 +36,5 @@ SIMULATOR = api.Simulator(
     "A language model on this machine explains a latent and predicts its activations from log-probabilities",
     "darkmatter_plugins.simulators.local.run:make",
     config=LocalConfig,
+    reaches=(api.Reach("files", option="model"),),
 )

@@ -9,6 +9,9 @@ import shutil
 
 import pytest
 
+from darkmatter.results.build import build_table
+from darkmatter.results.collection import ResultSet
+from darkmatter.testing.results import sample_result
 from darkmatter_plugins.reporters.page.render import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,6 +46,22 @@ class Seen:
         return self.page
 
 
+CUT_WITHIN_A_WORD = """heads => heads.flatMap(head => {
+  const found = [], range = document.createRange();
+  for (const node of [...head.childNodes].filter(node => node.nodeType === Node.TEXT_NODE)) {
+    let top = null;
+    for (let at = 0; at < node.length; at++) {
+      range.setStart(node, at); range.setEnd(node, at + 1);
+      const box = range.getBoundingClientRect();
+      if (top !== null && box.top > top + 4 && /[A-Za-z]/.test(node.data[at - 1])) found.push(node.data);
+      top = box.top;
+    }
+  }
+  return found;
+})"""
+"""The texts of row heads of which a line ends with a letter, though the text goes on."""
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """One browser for all tests."""
@@ -73,6 +92,21 @@ def names(page, *, visible=True):
         "tbody tr" + (":visible" if visible else "")
     )
     return rows.evaluate_all("rows => rows.map(row => row.dataset.name)")
+
+
+def test_no_name_is_cut_within_a_word_on_a_phone(chromium, tmp_path):
+    """At 400 pixels every line of a name ends where a part of it ends, and the page is no wider."""
+    called = ("identity_relu", "pca_topk", "family:blocks.2.hook_resid_post", "pca-k16@blocks.2.hook_mlp_out")
+    found = ResultSet([sample_result(name, is_control=True) for name in called])
+    path = tmp_path / "page.html"
+    path.write_text(render(build_table(found)), encoding="utf-8")
+    context = chromium.new_context(viewport={"width": 400, "height": 900})
+    page = Seen(context.new_page()).open(path)
+    cut = page.locator(".sortable tbody th").evaluate_all(CUT_WITHIN_A_WORD)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    context.close()
+
+    assert (cut, width) == ([], 400)
 
 
 def test_it_opens_without_a_request_or_a_complaint(seen, path):

@@ -15,7 +15,9 @@ import pytest
 
 from darkmatter.results.build import build_table
 from darkmatter.results.collection import ResultSet
-from darkmatter_plugins.reporters.page import plotting, render
+from darkmatter.testing.results import sample_result
+from darkmatter_plugins.reporters.page import markup, plotting, render
+from darkmatter_plugins.reporters.page.charts import charts
 
 
 class Reader(HTMLParser):
@@ -224,3 +226,64 @@ def test_a_page_stays_small(table):
 
     assert len(render.render(table).encode()) < 3 << 20
     assert plotting.library() is plotting.library()
+
+
+def test_no_share_mixes_two_configurations():
+    """An SAE whose error was split in two ways has an anatomy and a figure for each, with its own numbers."""
+    entries = [sample_result("a", {"fvu": 0.02, "l0": 16.0})]
+    for bias, linear in ((False, 0.005), (True, 0.015)):
+        parts = {"fvu_linear": linear, "fvu_nonlinear": 0.02 - linear}
+        entries.append(sample_result("a", parts, evaluator="error_decomposition", config={"bias": bias}))
+    made = build_table(ResultSet(entries))
+    text = " ".join(Reader(render.render(made)).text)
+
+    for bias, linear in (("false", 25), ("true", 75)):
+        titled = f"Anatomy of the error: error_decomposition (bias={bias})"
+        assert titled in text
+        said = text.split(titled)[-1].split("linear part")[1]
+        assert abs(float(re.search(r"([\d.]+)%", said)[1]) - linear) < 3
+    assert [chart.title for chart in charts(made.sections[0]) if "Anatomy" in chart.title] == [
+        "Anatomy of the error: error_decomposition (bias=false)",
+        "Anatomy of the error: error_decomposition (bias=true)",
+    ]
+    assert "error_decomposition (bias=true), v1" in text
+
+
+def test_the_line_of_a_closed_sae_says_which_configuration_its_numbers_are_of():
+    """Two values of FVU stand beside each other, not the first of them alone."""
+    entries = [sample_result("a", {"fvu": c / 100}, config={"c": c}) for c in (2, 4)]
+    text = " ".join(Reader(render.render(build_table(ResultSet(entries)))).text)
+
+    assert re.search(r"reconstruction \(c=2\): fvu 0\.0\d+, reconstruction \(c=4\): fvu 0\.0\d+", text)
+
+
+def test_controls_beside_an_anatomy_are_of_its_configuration():
+    """A control that was measured with other options is no yardstick for these numbers."""
+    entries = [
+        sample_result(name, {"fvu": fvu * c, "l0": 16.0}, config={"c": c}, is_control=name == "pca")
+        for c in (1, 2)
+        for name, fvu in (("a", 0.02), ("pca", 0.3))
+    ]
+    text = " ".join(Reader(render.render(build_table(ResultSet(entries)))).text)
+
+    for c, fvu in ((1, 0.3), (2, 0.6)):
+        said = text.split(f"Anatomy of the error: reconstruction (c={c})")[1]
+        found = re.search(r"pca: missed in all\s+l0 \S+\s+([\d.]+)", said)
+        assert float(found[1]) == pytest.approx(fvu, rel=0.05)
+
+
+def test_equal_saes_share_the_front_of_the_figure():
+    """The line of a figure joins whom `table --pareto` calls the front."""
+    entries = [sample_result(name, {"fvu": 0.02, "l0": 16.0}) for name in ("a", "b", "c")]
+    (front, *_) = charts(build_table(ResultSet(entries)).sections[0])
+
+    assert len(front.figure["data"][0]["x"]) == 3
+
+
+def test_names_break_between_their_parts():
+    """On a phone a name goes on in the next line where a part of it begins; numbers are not cut."""
+    assert markup.breakable("family:blocks.2.hook_out@x") == (
+        "family:<wbr>blocks.2.<wbr>hook_<wbr>out@<wbr>x"
+    )
+    assert markup.breakable("0.0005") == "0.0005"
+    assert markup.breakable("a_<b>") == "a_&lt;b&gt;"

@@ -16,6 +16,7 @@ EVALUATOR = api.Evaluator(
     summary="How much of a token's code sits in its few largest latents.",
     implementation="darkmatter_example.concentration:CodeConcentration",
     config=ConcentrationConfig,
+    reaches=(),
     metrics=(
         api.Metric(
             "top_share",
@@ -40,6 +41,7 @@ BASELINE = api.Baseline(
     summary="Keeps the k coordinates that vary most, and the mean of the others.",
     implementation="darkmatter_example.coordinates:fit",
     config=CoordinatesConfig,
+    reaches=(),
 )
 
 SOURCE = api.ActivationSource(
@@ -88,6 +90,7 @@ DATASET = api.Dataset(
     summary='What is "not hot but"?',
     implementation="darkmatter_example.prompts:make",
     config=OppositesConfig,
+    reaches=(),
     gives="minimal_pairs",
 )
 
@@ -96,4 +99,5 @@ SIMULATOR = api.Simulator(
     summary="The mean activation, whatever the text.",
     implementation="darkmatter_example.guess:make",
     config=api.Config,
+    reaches=(),
 )
