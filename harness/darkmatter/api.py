@@ -18,7 +18,10 @@ from darkmatter.activations import Shard as Shard
 from darkmatter.cache.records import CachedRecords as CachedRecords
 from darkmatter.cache.spec import ActivationRequest as ActivationRequest
 from darkmatter.catalogues import CatalogueEntry as CatalogueEntry
+from darkmatter.choices import ConceptsChoice as ConceptsChoice
 from darkmatter.choices import DatasetChoice as DatasetChoice
+from darkmatter.choices import LabelledPromptsChoice as LabelledPromptsChoice
+from darkmatter.choices import MinimalPairsChoice as MinimalPairsChoice
 from darkmatter.choices import SimulatorChoice as SimulatorChoice
 from darkmatter.descriptors import API_VERSION as API_VERSION
 from darkmatter.descriptors import ActivationSource as ActivationSource

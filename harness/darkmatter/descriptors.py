@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from darkmatter.errors import PluginError
+from darkmatter.tasks import TaskKind
 
 if TYPE_CHECKING:
     from darkmatter.files.view import FileView
@@ -254,7 +255,7 @@ class Dataset(Configured):
     ``ItemError`` where the tokenizer cannot write it (a word that must be one token is several).
     """
 
-    gives: Literal["minimal_pairs", "labelled_prompts", "concepts"] = field(kw_only=True)
+    gives: TaskKind = field(kw_only=True)
 
 
 @dataclass(frozen=True)

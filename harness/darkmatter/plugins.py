@@ -222,6 +222,10 @@ class PluginHost:
         """All baselines by name."""
         return self._descriptors("baselines")
 
+    def datasets(self) -> dict[str, Dataset]:
+        """All datasets by name."""
+        return self._descriptors("datasets")
+
     def sources(self) -> dict[str, ActivationSource]:
         """All activation sources by name."""
         return self._descriptors("sources")

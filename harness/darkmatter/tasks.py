@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 TaskKind = Literal["minimal_pairs", "labelled_prompts", "concepts"]
+"""What a dataset says that it gives."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,18 @@ class Concepts:
 
 
 Task = MinimalPairs | LabelledPrompts | Concepts
+
+TASKS: Mapping[TaskKind, type[Task]] = {
+    "minimal_pairs": MinimalPairs,
+    "labelled_prompts": LabelledPrompts,
+    "concepts": Concepts,
+}
+"""The class of each kind."""
+
+
+def in_words(kind: TaskKind) -> str:
+    """A kind as a sentence has it: ``minimal pairs``."""
+    return kind.replace("_", " ")
 
 
 def _after(bos: int | None, prompts: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from darkmatter.cards.beside import found_beside, rows_of_latents
+from darkmatter.cards.parts import Bars, Card, CardSection, Columns, Facts, Fragments, Missing, Part
+from darkmatter.results.captions import describe_data
 from darkmatter.results.schema import Result
 
 EVALUATOR = "feature_effects"
 """The evaluator whose tables a card is made of."""
 
-_SCORES = 12
-"""Numbers of another evaluator's row at most that are shown."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and what there is to say of each."""
-
-    rows: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A histogram: label, height and text of every bar."""
-
-    heading: tuple[str, str]
-    rows: Sequence[tuple[str, int, str]]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """A small table of texts."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Fragments:
-    """Pieces of text: a label, and tokens with their activation as a share of the latent's largest."""
-
-    rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Why there is nothing to show."""
-
-    reason: str
-
-
-Part = Facts | Bars | Columns | Fragments | Missing
-
-
-@dataclass(frozen=True)
-class CardSection:
-    """One thing to know of a latent, with a sentence on how to read it."""
-
-    title: str
-    part: Part
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Card:
-    """All there is to say of one latent."""
-
-    sae: str
-    latent: int
-    subtitle: str
-    sections: Sequence[CardSection]
-
-    @property
-    def title(self) -> str:
-        """What the card is about."""
-        return f"{self.sae}, latent {self.latent}"
-
-
-def latents_in(result: Result) -> dict[int, dict[str, Any]]:
-    """The rows of a result's table ``latents`` by latent."""
-    rows = result.tables.get("latents", [])
-    return {row["latent"]: dict(row) for row in rows if isinstance(row, Mapping) and "latent" in row}
+FEW = 30
+"""Firings below which a card says that its figures are rough."""
 
 
 def card_of(result: Result, latent: int, beside: Iterable[Result] = ()) -> Card:
@@ -92,12 +25,14 @@ def card_of(result: Result, latent: int, beside: Iterable[Result] = ()) -> Card:
     latent (its score and explanation, say) that row is shown.
     """
     tables = {name: _rows_of(result, name, latent) for name in _TABLES}
-    row = latents_in(result)[latent]
+    row = rows_of_latents(result)[latent]
     text = Words(result.tables.get("tokens", {}))
     missing = result.tables.get("sample", {}).get("missing", {})
     sections = [
-        CardSection("In short", _summary(row, text)),
-        *_explained(latent, beside),
+        CardSection(
+            "In short", _summary(row, text, result.analysis.get("test_rows")), _rough(row["firings"])
+        ),
+        *found_beside(latent, beside),
         CardSection(
             "Where it fires most",
             _fragments([each for each in tables["fragments"] if each["kind"] == "top"], row, text),
@@ -106,7 +41,7 @@ def card_of(result: Result, latent: int, beside: Iterable[Result] = ()) -> Card:
         CardSection(
             "Activations",
             _bars(tables["bins"], text),
-            "Held-out firings by activation, with the commonest tokens of each bin.",
+            "Held-out firings by activation, with each bin's commonest tokens and how often each occurs.",
         ),
         CardSection(
             "Across its range",
@@ -136,7 +71,20 @@ def card_of(result: Result, latent: int, beside: Iterable[Result] = ()) -> Card:
     ]
     record = result.sae
     subtitle = f"{record.reference} at {record.hook}, {record.d_sae} latents"
-    return Card(record.name, latent, subtitle, sections)
+    return Card(record.name, latent, subtitle, sections, _measured_on(result))
+
+
+def _measured_on(result: Result) -> str:
+    """Model, text, rows, seed and versions behind the numbers."""
+    made_by = f"{result.evaluator.name} version {result.evaluator.version}"
+    package = result.provenance.get("packages", {}).get("sae-darkmatter")
+    return ", ".join([describe_data([result]), made_by, *([f"darkmatter {package}"] if package else [])])
+
+
+def _rough(firings: int) -> str:
+    if firings >= FEW:
+        return ""
+    return f"It fires on fewer than {FEW} held-out rows: all figures below are rough, and shares are of few."
 
 
 _TABLES = ("bins", "fragments", "context", "logits", "next_token", "edges")
@@ -152,13 +100,19 @@ class Words:
         text = self._texts.get(str(token), "")
         return text if text.strip() else (repr(text) if text else f"#{token}")
 
+    def quoted(self, token: int) -> str:
+        """Between quotes that no token can break; its number without any."""
+        text = self._texts.get(str(token), "")
+        return json.dumps(text, ensure_ascii=False) if text else f"#{token}"
+
 
 def _rows_of(result: Result, table: str, latent: int) -> list[dict[str, Any]]:
     return [row for row in result.tables.get(table, []) if row["latent"] == latent]
 
 
-def _summary(row: Mapping[str, Any], text: Words) -> Facts:
-    facts = [("firing rate", f"{row['rate']:.3%} of held-out rows ({row['firings']} firings)")]
+def _summary(row: Mapping[str, Any], text: Words, held_out: int | None) -> Facts:
+    of = f" of {held_out:,}" if held_out else ""
+    facts = [("fires on", f"{row['firings']:,}{of} held-out rows ({row['rate']:.3%})")]
     if "max" in row:
         size = f"{row['min']:.4g} to {row['max']:.4g}, mean {row['mean']:.4g}"
         facts.append(("activation", size))
@@ -179,21 +133,6 @@ _NUMBERS = (
     ("causal_edge", "largest edge from upstream", ".1%"),
     ("edge_correlation", "gradient estimates against true edges (correlation)", ".2f"),
 )
-
-
-def _explained(latent: int, beside: Iterable[Result]) -> Iterable[CardSection]:
-    """The latent's row in other evaluators' tables."""
-    for other in beside:
-        row = latents_in(other).get(latent)
-        if row is None:
-            continue
-        facts = [
-            (name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
-            for name, value in row.items()
-            if name != "latent" and isinstance(value, str | int | float) and value != ""
-        ]
-        if facts:
-            yield CardSection(f"From {other.evaluator.name}", Facts(facts[:_SCORES]))
 
 
 def _fragments(rows: Sequence[Mapping[str, Any]], latent: Mapping[str, Any], text: Words) -> Part:
@@ -219,8 +158,8 @@ def _bars(rows: Sequence[Mapping[str, Any]], text: Words) -> Part:
         return Missing("it does not fire on held-out rows")
     bars = []
     for row in rows:
-        tokens = [f"{text[each['token']]} {each['count']}" for each in row["tokens"]]
-        rest = [f"other {row['rest']}"] if row["rest"] else []
+        tokens = [f"{text.quoted(each['token'])} ×{each['count']}" for each in row["tokens"]]
+        rest = [f"others ×{row['rest']}"] if row["rest"] else []
         bars.append((f"{row['low']:.3g} to {row['high']:.3g}", row["count"], ", ".join([*tokens, *rest])))
     return Bars(("activation", "tokens and how often"), bars)
 
@@ -261,7 +200,11 @@ def _effects(rows: Sequence[Mapping[str, Any]], text: Words, missing: str | None
 
 def _measured(rows: Sequence[Mapping[str, Any]]) -> str:
     what = "Mean change of log-probability (nats) that it makes where it fires"
-    return f"{what}; {rows[0]['rows']} rows." if rows else f"{what}."
+    if not rows:
+        return f"{what}."
+    count = rows[0]["rows"]
+    few = ", so few that chance shows" if count < FEW else ""
+    return f"{what}, over {count:,} firing{'' if count == 1 else 's'}{few}."
 
 
 def _edges(rows: Sequence[Mapping[str, Any]], missing: str | None) -> Part:

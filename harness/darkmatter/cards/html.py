@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from darkmatter.cards.content import Bars, Card, Columns, Facts, Missing, Part
+from darkmatter.cards.parts import Bars, Card, Columns, Facts, Missing, Part
 from darkmatter.printable import printable
 
 STEPS = 10
@@ -30,7 +30,10 @@ h1 {{ font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }}
 h2 {{ font-size: 1.05rem; margin: 1.8rem 0 .1rem; }}
 article + article {{ border-top: 3px double var(--line); margin-top: 3rem; padding-top: 2rem; }}
 p {{ margin: .1rem 0 .5rem; }} .note, .subtitle {{ color: var(--faint); overflow-wrap: anywhere; }}
-.scroll {{ overflow-x: auto; }}
+.scroll {{ overflow-x: auto; background:
+  linear-gradient(to right, var(--page) 40%, transparent) local,
+  linear-gradient(to left, var(--page) 40%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, #8889, transparent) right / 1rem 100% no-repeat; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .18rem 1.1rem .18rem 0; text-align: left; vertical-align: top; }}
 thead th {{ border-bottom: 1px solid var(--line); font-weight: 600; white-space: nowrap; }}
@@ -44,7 +47,8 @@ tbody th {{ font-weight: 400; white-space: nowrap; color: var(--faint); }}
 {_BARS}
 @media (max-width: 40rem) {{ .fragment {{ display: block; }} .fragment b {{ margin-right: .6rem; }}
   .bars td.height {{ min-width: 3rem; }} tbody th {{ white-space: normal; }}
-  th, td {{ padding-right: .7rem; }} .facts th {{ white-space: normal; }} }}
+  th, td {{ padding-right: .7rem; }} .facts th, .columns th {{ white-space: normal; }}
+  .columns {{ font-size: .87rem; }} .columns th, .columns td {{ padding-right: .55rem; }} }}
 """.strip()
 
 
@@ -67,6 +71,8 @@ def escape(text: str) -> str:
 
 def _card(card: Card) -> str:
     parts = [f'<article>\n<h1>{escape(card.title)}</h1>\n<p class="subtitle">{escape(card.subtitle)}</p>']
+    if card.measured_on:
+        parts.append(f'<p class="subtitle">Measured on {escape(card.measured_on)}</p>')
     for section in card.sections:
         note = f'\n<p class="note">{escape(section.note)}</p>' if section.note else ""
         parts.append(f"<section>\n<h2>{escape(section.title)}</h2>{note}\n{_part(section.part)}\n</section>")

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darkmatter.cards.content import EVALUATOR, Card, card_of, latents_in
+from darkmatter.cards.beside import rows_of_latents
+from darkmatter.cards.content import EVALUATOR, card_of
+from darkmatter.cards.parts import Card
 from darkmatter.errors import ItemError, UsageError, did_you_mean
 from darkmatter.plugins import host
 from darkmatter.progress import Progress
@@ -48,9 +50,9 @@ def cards_from_folder(
     measured = [each for each in own if each.evaluator.name == EVALUATOR and each.status == "ok"]
     beside = [each for each in own if each.evaluator.name != EVALUATOR]
     if sample is not None and measured:
-        there = [latent for latent, row in latents_in(measured[0]).items() if row["firings"]]
+        there = [latent for latent, row in rows_of_latents(measured[0]).items() if row["firings"]]
         indices = there[:sample] if len(there) >= sample else ()
-    known = next((each for each in measured if indices and set(indices) <= set(latents_in(each))), None)
+    known = next((each for each in measured if indices and set(indices) <= set(rows_of_latents(each))), None)
     if known is None:
         options = dict(measured[0].config) if measured else {}
         known = measure(_suite(own[0], every, _asked(options, indices, sample)), own[0].sae.name, progress)
@@ -108,7 +110,7 @@ def _cards(
     result: Result, beside: Sequence[Result], indices: Sequence[int] | None = None
 ) -> tuple[list[Card], list[str]]:
     """A card per latent that fires, and a sentence for each that does not."""
-    rows = latents_in(result)
+    rows = rows_of_latents(result)
     cards, dead = [], []
     for latent in sorted(rows) if indices is None else indices:
         row = rows[latent]

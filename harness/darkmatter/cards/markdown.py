@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from darkmatter.cards.content import Bars, Card, Columns, Facts, Fragments, Missing, Part
+from darkmatter.cards.parts import Bars, Card, Columns, Facts, Fragments, Missing, Part
 from darkmatter.printable import printable
+
+WIDTH = 100
+"""Characters of a line of prose in a code block, which nobody wraps."""
 
 BAR = 24
 """Characters of the longest bar."""
@@ -20,13 +24,18 @@ def render(cards: Sequence[Card]) -> str:
 
 
 def _card(card: Card) -> str:
-    blocks = [f"# Latent {card.latent}", _fenced([card.title, card.subtitle])]
+    blocks = [f"# Latent {card.latent}", _fenced(_head(card))]
     for section in card.sections:
         blocks.append(f"## {_inline(section.title)}")
         if section.note:
             blocks.append(section.note + (_LEGEND if isinstance(section.part, Fragments) else ""))
         blocks.append(_fenced(_lines(section.part)))
     return "\n\n".join(blocks) + "\n"
+
+
+def _head(card: Card) -> list[str]:
+    on = textwrap.wrap(f"Measured on {card.measured_on}", WIDTH) if card.measured_on else []
+    return [card.title, card.subtitle, *on]
 
 
 _LEGEND = " A number behind «a token» is its activation in tenths of the largest."

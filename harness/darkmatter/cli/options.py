@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.sae.overrides import Overrides
@@ -98,6 +99,17 @@ def overrides_by_name(given: Sequence[str], names: Sequence[str]) -> dict[str, O
             raise UsageError(message)
         _put(of_one[name] if dot else of_all, field, value, text)
     return {name: Overrides.of({**of_all, **stated}) for name, stated in of_one.items()}
+
+
+def setting_value(text: str, setting: str) -> Any:
+    """What ``--set`` gives an option: a list in brackets and null are read as in YAML, the rest is text."""
+    if text != "null" and not text.startswith("["):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        message = f"--set {setting!r}: {text!r} is no list; expected one such as [1, 2]."
+        raise UsageError(message) from None
 
 
 def _put(stated: dict[str, Any], field: str, value: str, text: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from darkmatter.choices import Choice
+from darkmatter.choices import Choice, DatasetChoice
 from darkmatter.descriptors import Config, Evaluator
 from darkmatter.errors import UsageError
 from darkmatter.plugins import BUILTIN_DISTRIBUTION, Owned, PluginHost
 from darkmatter.runs.keys import result_key
 from darkmatter.runs.suite import explain
+from darkmatter.tasks import in_words
 
 Hooks = tuple[str, str]
 """The hook points that an SAE reads and predicts."""
@@ -31,12 +32,16 @@ def _anything(owned: Owned, options: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Used:
-    """A plugin that an evaluator's options name, as they name it, with its own checked options."""
+    """A plugin that an evaluator's options name, as they name it, with its own checked options.
+
+    ``alike`` names other datasets that give the same.
+    """
 
     kind: str
     asked: str
     owned: Owned
     config: Config
+    alike: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What of it shapes a result, for keys."""
@@ -103,18 +108,22 @@ def choose_evaluators(
     for which SAEs. The ``judge`` sees the options of each plugin before the plugin does.
     """
     if asked is None:
-        offered = host.owned("evaluators")
-        asked = {name: {} for name, each in offered.items() if _runs_by_default(each)}
+        asked = {name: {} for name in default_evaluators(host)}
     chosen = []
     for name, options in asked.items():
         owned = host.get("evaluators", name)
         evaluator = owned.descriptor
         assert isinstance(evaluator, Evaluator)
+        what = f"evaluator {name!r}"
         judge(owned, options)
-        config = _checked(evaluator.config, options, f"evaluator {name!r}")
-        config, uses = with_full_choices(config, host, f"evaluator {name!r}", judge)
+        config, uses = with_full_choices(_checked(evaluator.config, options, what), host, what, judge)
         chosen.append(Chosen(owned, config, (only or {}).get(name), uses))
     return chosen
+
+
+def default_evaluators(host: PluginHost) -> list[str]:
+    """Names of the evaluators of a run that names none."""
+    return [name for name, each in host.owned("evaluators").items() if _runs_by_default(each)]
 
 
 def _checked(config: type[Config], options: Mapping[str, Any], what: str) -> Config:
@@ -142,15 +151,29 @@ def with_full_choices(
             for each, used in zip(choices, found, strict=True)
         ]
         full[name] = tuple(completed) if several else completed[0]
-    return config.model_copy(update=full), tuple(uses)
+    if not full:
+        return config, ()
+    # Checked once more: what an evaluator asks of its choices it sees only now, defaults included.
+    completed_config = config.model_copy(update=full)
+    return _checked(type(config), completed_config.model_dump(), what), tuple(uses)
 
 
 def _used(choice: Choice, host: PluginHost, what: str, judge: Judge) -> Used:
     owned = host.get(choice.kind, choice.name)
     descriptor: Any = owned.descriptor  # every kind that can be chosen has options
     judge(owned, choice.options)
+    alike: list[str] = []
+    if isinstance(choice, DatasetChoice):
+        wanted = choice.gives or descriptor.gives
+        alike = [name for name, each in host.datasets().items() if each.gives == wanted]
+        if descriptor.gives != wanted:
+            message = (
+                f"{what}: the dataset {choice.name!r} gives {in_words(descriptor.gives)}, expected "
+                f"{in_words(wanted)}. Datasets that give them: {', '.join(alike) or 'none is installed'}."
+            )
+            raise UsageError(message)
     config = _checked(descriptor.config, choice.options, f"{what}, {choice.name!r}")
-    return Used(choice.kind, choice.name, owned, config)
+    return Used(choice.kind, choice.name, owned, config, tuple(each for each in alike if each != choice.name))
 
 
 def _runs_by_default(owned: Owned) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darkmatter.choices import Choice, DatasetChoice, SimulatorChoice
 from darkmatter.collectors import ErrorMoments, fit_error_map
-from darkmatter.descriptors import Evaluator
+from darkmatter.descriptors import Dataset, Evaluator
 from darkmatter.errors import ItemError
 from darkmatter.evaluation import CollectorSpec, PassInfo, Rows
 from darkmatter.models import LanguageModel, TextTokenizer
@@ -27,7 +27,7 @@ from darkmatter.stats.regression import LinearMap
 from darkmatter.stats.resample import Resampler
 from darkmatter.stream.chunk import ChunkRows
 from darkmatter.stream.passes import Encoded, StreamSettings, collect_again, decoded_chunks
-from darkmatter.tasks import Task
+from darkmatter.tasks import TASKS, Task, in_words
 
 T = TypeVar("T")
 
@@ -254,12 +254,21 @@ class Context:
             message = f"the dataset {choice.name!r} needs the tokenizer of a language model"
             raise ItemError(message)
         used = self._used(choice)
+        descriptor = used.owned.descriptor
+        assert isinstance(descriptor, Dataset)
         try:
-            task: Task = used.owned.descriptor.resolve()(used.config, self.tokenizer, self.seed)
+            task: Task = descriptor.resolve()(used.config, self.tokenizer, self.seed)
         except ItemError as error:
-            advice = "Name another dataset or other options: `darkmatter list datasets`."
-            message = f"{str(error).rstrip('.')}. {advice}"
+            kind, others = in_words(descriptor.gives), ", ".join(used.alike)
+            advice = f"Other datasets of {kind}: {others}." if others else "Name another dataset."
+            message = f"{str(error).rstrip('.')}. {advice} `darkmatter list datasets` says what each is."
             raise ItemError(message) from error
+        expected = TASKS[descriptor.gives]
+        if not isinstance(task, expected):
+            message = (
+                f"the dataset {choice.name!r} gave {type(task).__name__}, not {expected.__name__} as it says"
+            )
+            raise ItemError(message)
         return task.after(self._settings.store.description.get("text", {}).get("bos_token"))
 
     def simulator(self, choice: SimulatorChoice) -> SimulatorMaker:

@@ -215,9 +215,14 @@ def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             fields = _fields_at(model, problem["loc"][:-1])
-            sentences.append(
-                f"{what} has no field {place!r}. {did_you_mean(str(problem['loc'][-1]), fields)}"
-            )
+            hint = did_you_mean(str(problem["loc"][-1]), fields)
+            known = f"{what} has no field {place!r}. {hint}"
+            sentences.append(known if fields else f"{what} has no options; leave {place!r} out.")
+        elif problem["type"] == "missing":
+            sentences.append(f"{what}: {place!r} is missing, and has no default.")
+        elif problem["type"] in {"list_type", "tuple_type"}:
+            given = problem["input"]
+            sentences.append(f"{what}, field {place!r}: expected a list, such as [{given}] (got {given!r}).")
         elif place:
             sentences.append(
                 f"{what}, field {place!r}: {_lowered(problem['msg'])} (got {problem['input']!r})."

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from darkmatter.cache.spec import ModelSpec
+from darkmatter.embedded import embedded_path
 from darkmatter.sae.base import SAEMetadata
 
 PROCESSED = {
@@ -65,10 +66,12 @@ def departures(
             f"--override NAME.processing={model.processing}."
         )
         found.append(Departure(sentence))
-    if known.model is not None and not may_be_same(known.model, model.name):
+    # An embedded model is known by its folder, as it is where somebody names that.
+    named = str(embedded_path(model.name) or model.name)
+    if known.model is not None and not may_be_same(known.model, named):
         sentence = (
             f"it was trained on a model called {known.model!r}{basis('model')}, this run's is "
-            f"{_last_part(model.name)!r}."
+            f"{_last_part(named)!r}."
         )
         found.append(Departure(sentence, warn=False))
     return found

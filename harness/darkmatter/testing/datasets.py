@@ -7,11 +7,12 @@ from typing import Any
 
 from darkmatter.descriptors import Dataset
 from darkmatter.models import TextTokenizer
-from darkmatter.tasks import Concepts, LabelledPrompts, MinimalPairs
+from darkmatter.tasks import TASKS, Concepts, LabelledPrompts, MinimalPairs
 from darkmatter.testing.rules import default_config, descriptor_of, refuse, require, undisturbed
 from darkmatter.testing.words import WordTokenizer
 
-GIVES = {"minimal_pairs": MinimalPairs, "labelled_prompts": LabelledPrompts, "concepts": Concepts}
+LEAST_GROUPS = 4
+"""Groups of one label from which on a split by group has two on either side."""
 
 
 def check_dataset(
@@ -20,8 +21,9 @@ def check_dataset(
     """Raise AssertionError unless a dataset conforms.
 
     It gives the kind that its descriptor names, equal for equal seeds, of at least two items, whose tokens
-    are ids; pairs are of equal length and differ; labels are 0 and 1, both there; spans lie in their
-    prompts; concepts have tokens and share none within a group.
+    are ids; pairs are of equal length and differ; labels are 0 and 1, each with four groups of its own or
+    more, so that half of them can be held out; the two answers differ; spans lie in their prompts; concepts
+    have tokens and share none within a group.
 
     Args:
         dataset: a descriptor, or the name of an installed one (then imports are checked too).
@@ -37,7 +39,7 @@ def check_dataset(
         task = make(options, words, 0)
         again = make(options, words, 0)
     require(task == again, "One seed gives one dataset.", f"{where}: two that differ", "draw from the seed.")
-    expected = GIVES[described.gives]
+    expected = TASKS[described.gives]
     require(
         isinstance(task, expected),
         "A dataset gives what its descriptor says.",
@@ -45,7 +47,11 @@ def check_dataset(
         f"return an api.{expected.__name__}.",
     )
     for fault in _faults(task):
-        refuse("What a dataset gives fits together.", f"{where}: {fault}", "see darkmatter.tasks.")
+        refuse(
+            "What a dataset gives fits together, and is enough to measure with.",
+            f"{where}: {fault}",
+            f"see help(darkmatter.api.{expected.__name__}) and its fields in docs/plugins.md.",
+        )
 
 
 def _faults(task: MinimalPairs | LabelledPrompts | Concepts) -> list[str]:
@@ -75,11 +81,31 @@ def _label_faults(task: LabelledPrompts) -> list[str]:
     sizes = {len(each) for each in (task.prompts, task.labels, task.groups, task.spans)}
     if len(sizes) != 1:
         return [f"{sorted(sizes)} prompts, labels, groups, spans; expected as many of each"]
-    found = [] if set(task.labels) == {0, 1} else [f"the labels are {sorted(set(task.labels))}, not 0 and 1"]
+    if set(task.labels) != {0, 1}:
+        return [f"the labels are {sorted(set(task.labels))}, not 0 and 1"]
+    found = _group_faults(task)
+    if len(task.answers) != 2 or task.answers[0] == task.answers[1]:
+        found.append(
+            f"the answers are {task.answers}; expected two tokens that differ, for label 0 and label 1"
+        )
     for n, (prompt, (first, last)) in enumerate(zip(task.prompts, task.spans, strict=True)):
         if not 0 <= first <= last < len(prompt):
             found.append(f"the span {first} to {last} of prompt {n} is outside its {len(prompt)} tokens")
     return found + _id_faults([*task.prompts, task.answers])
+
+
+def _group_faults(task: LabelledPrompts) -> list[str]:
+    of = [{g for g, label in zip(task.groups, task.labels, strict=True) if label == side} for side in (0, 1)]
+    found = [
+        f"label {label} has {len(groups)} groups; a split by group needs {LEAST_GROUPS} or more, so that two "
+        "train and two are held out"
+        for label, groups in enumerate(of)
+        if len(groups) < LEAST_GROUPS
+    ]
+    both = sorted(of[0] & of[1])
+    if both:
+        found.append(f"the group {both[0]!r} has prompts of both labels, so that it tells neither")
+    return found
 
 
 def _concept_faults(task: Concepts) -> list[str]:

@@ -42,8 +42,15 @@ def check_simulator(
     others = torch.randint(1, _WORDS + 1, _SHAPE, generator=draw)
     with undisturbed(where, first=True):
         maker = described.resolve()(options, tokenizer)
+        _require_parts(maker, where)
         expected = maker.expect(1, len(others), others.shape[1])
         simulation = maker.fit(fragments)
+        require(
+            callable(simulation),
+            "What fit returns is called with tokens.",
+            f"{where}: fit returned a {type(simulation).__name__}, which cannot be called",
+            "give its class `def __call__(self, tokens: Tensor) -> Tensor`.",
+        )
         found, again = simulation(others), described.resolve()(options, tokenizer).fit(fragments)(others)
         alone = simulation(others[2:3])
     require(
@@ -65,10 +72,22 @@ def check_simulator(
         "do not let fragments of a batch see each other.",
     )
     require(
-        isinstance(simulation.explanation, str)
+        isinstance(getattr(simulation, "explanation", None), str)
         and maker.concurrency >= 1
         and all(isinstance(each, Usage) for each in (expected, maker.usage())),
         "A simulator tells its explanation, concurrency and usage.",
-        f"{where}: {simulation.explanation!r}, {maker.concurrency!r}, {maker.usage()!r}",
+        f"{where}: {getattr(simulation, 'explanation', None)!r}, {maker.concurrency!r}, {maker.usage()!r}",
         "explanation='' and concurrency=1 will do; usage() returns an api.Usage.",
+    )
+
+
+def _require_parts(maker: object, where: str) -> None:
+    """What makes simulations has all that is asked of it."""
+    missing = [name for name in ("expect", "fit", "usage") if not callable(getattr(maker, name, None))]
+    missing += [] if isinstance(getattr(maker, "concurrency", None), int) else ["concurrency"]
+    require(
+        not missing,
+        "The implementation returns what makes simulations (api.SimulatorMaker).",
+        f"{where}: a {type(maker).__name__} without {', '.join(missing)}",
+        "see `darkmatter_simulators` in docs/plugins.md for a complete one.",
     )

@@ -1,12 +1,14 @@
 """Cards: what they say of a latent, and that text from files stays text."""
 
 import html as standard
+import json
 import re
 
 import pytest
 
 from darkmatter.cards import html, markdown
-from darkmatter.cards.content import Card, CardSection, Fragments, Missing, card_of
+from darkmatter.cards.content import FEW, card_of
+from darkmatter.cards.parts import Card, CardSection, Fragments, Missing
 from darkmatter.results.schema import Result
 from darkmatter.testing.results import sample_result
 
@@ -41,7 +43,8 @@ def test_text_from_files_stays_text_in_html():
     """Markup in tokens, names and reasons is escaped, control characters are gone, nothing is loaded."""
     page = html.render([card_of(result(), 7)])
     assert "<script" not in page
-    assert page.count(standard.escape(EVIL)) >= 4
+    assert page.count(standard.escape(EVIL)) >= 3
+    assert standard.escape(json.dumps(EVIL)) in page
     assert "&#x27;&quot;&amp;amp;" in page
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", page)
     assert not re.search(r'(?:src|href|url|@import|on\w+=)[\s"(]', page.partition("<body>")[2])
@@ -104,3 +107,56 @@ def test_a_page_holds_any_number_of_cards():
     assert page.count("<article>") == 2
     with pytest.raises(KeyError):
         card_of(result(), 99)
+
+
+def test_a_card_says_what_it_was_measured_on():
+    """Model, text, held-out rows, seed and version stand on the card in either format, escaped."""
+    fields = {
+        "cache": {"model": "tiny\x1b[0m", "text": "<b>stories</b>", "contexts": 150},
+        "analysis": {"seed": 5, "test_rows": 1699},
+        "provenance": {"packages": {"sae-darkmatter": "1.2.3"}},
+    }
+    card = card_of(result().model_copy(update=fields), 7)
+    said = "Measured on model tiny, text <b>stories</b>, 150 contexts, 1699 held-out rows, seed 5"
+    text, page = markdown.render([card]), html.render([card])
+    assert said in " ".join(text.split())
+    assert "feature_effects version 1, darkmatter 1.2.3" in " ".join(text.split())
+    assert standard.escape(said) in page
+    assert "3 of 1,699 held-out rows" in text
+
+
+@pytest.mark.parametrize(("firings", "rough"), [(FEW - 1, True), (FEW, False)])
+def test_few_firings_are_said(firings, rough):
+    """A card of a latent that hardly fires warns that its figures rest on few rows."""
+    made = result()
+    made.tables["latents"][0]["firings"] = firings
+    made.tables["next_token"] = [
+        {"latent": 7, "rows": firings, "promoted": [], "suppressed": [], "kl": 0.0, "loss": 0.0}
+    ]
+    text = markdown.render([card_of(made, 7)])
+    assert ("all figures below are rough" in text) == rough
+    assert ("so few that chance shows" in text) == rough
+
+
+def test_tokens_of_the_histogram_cannot_be_taken_for_counts():
+    """A token that is a comma, a number or a quote stands between quotes, its count behind a sign."""
+    made = result()
+    made.tables["tokens"] = {"1": ", 3", "2": '"', "3": ""}
+    made.tables["bins"][0]["tokens"] = [{"token": n, "count": n + 1} for n in (1, 2, 3)]
+    text = markdown.render([card_of(made, 7)])
+    assert '", 3" ×2, "\\"" ×3, #3 ×4, others ×1' in text
+
+
+def test_numbers_of_other_evaluators_are_said_in_words():
+    """What a cosine is with, and a rate of what, stands beside the numbers, with the dataset they are of."""
+    made = sample_result(
+        "mine", {"edit": 0.5}, evaluator="concept_erasure", config={"dataset": {"name": "ioi"}}
+    )
+    rows = [{"latent": 7, "cosine": 0.3185, "rate": 0.09674, "accuracy": None}]
+    other = made.result.model_copy(update={"tables": {"latents": rows}})
+    text = markdown.render([card_of(result(), 7, [other])])
+    assert "Concept of ioi." in text
+    assert "cosine of its decoder row with the class difference  0.3185" in text
+    assert "active on this share of the prompts' training rows   0.09674" in text
+    evil = other.model_copy(update={"config": {"dataset": {"name": EVIL}}})
+    assert "Concept of" not in markdown.render([card_of(result(), 7, [evil])])

@@ -240,3 +240,20 @@ def test_the_overrides_are_listed_in_the_help(command, capsys):
     text = run([command, "--help"], capsys)[1]
     for name in Overrides.model_fields:
         assert re.search(rf"^    {name} +\S", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("ioi", "Options (--set feature_editing.dataset=ioi,FIELD=VALUE)"),
+        ("word_lists", "Options (--set feature_recovery.concepts=word_lists,FIELD=VALUE)"),
+        ("endpoint", "Options (--set autointerp.simulator=endpoint,FIELD=VALUE)"),
+        ("token", "used as --set autointerp.simulator=token\n"),
+        ("pca", "Options (--sae baseline:pca,FIELD=VALUE)"),
+        ("density", "Options (--set density.FIELD=VALUE)"),
+    ],
+)
+def test_a_description_says_how_options_are_written(capsys, name, written):
+    """Datasets and simulators are options of evaluators that take their kind, not baselines."""
+    assert main(["describe", name]) == 0
+    assert written in capsys.readouterr().out

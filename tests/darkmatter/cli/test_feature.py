@@ -103,3 +103,27 @@ def test_a_missing_results_folder_is_said(run_cli, tmp_path):
     done = run_cli("feature", "mine", "0", "--results", tmp_path / "none")
     assert done.status == 2
     assert "there is no folder" in done.stderr
+
+
+def test_two_folders_of_one_name_are_two_saes(run_cli, files):
+    """The card is of the SAE asked for, not of an upstream one whose folder is called the same."""
+    from darkmatter import api
+    from darkmatter.sae.saved import save_sae
+
+    wide = api.CanonicalSAE(W_enc=torch.eye(3, 5), W_dec=torch.eye(5, 3), activation=api.Relu())
+    save_sae(wide, files / "up" / "sae")
+    done = run_cli(
+        *("feature", files / "sae", "0", "--upstream", files / "up" / "sae"),
+        *("--activations", files / "x.safetensors"),
+    )
+    assert done.status == 0, done.stderr
+    assert "3 latents" in done.stdout
+    assert "5 latents" not in done.stdout
+
+
+def test_an_sae_and_its_upstream_need_two_names(run_cli, files):
+    """One name for both is refused, because one of them would hide the other."""
+    both = ("feature", f"a={files / 'sae'}", "0", "--upstream", f"a={files / 'up'}")
+    done = run_cli(*both, "--activations", files / "x.safetensors")
+    assert done.status == 2
+    assert "are both called 'a'" in done.stderr

@@ -16,6 +16,7 @@ from darkmatter_plugins import world
 from darkmatter_plugins.evaluators.reconstruction.run import Reconstruction
 
 D = 8
+COUNTS = r"\((\d+) measured, (\d+) skipped; (\d+) of them reused\)"
 
 
 def write_sae(folder: Path, d: int = D, scale: float = 1.0, hook: str = "blocks.2.hook_resid_post") -> Path:
@@ -103,7 +104,8 @@ def test_the_same_command_again_reuses_everything(run, acts, tmp_path):
     assert first[0] == again[0] == 0
     assert first[1] == again[1]
     assert "0 of them reused" in first[2]
-    assert re.search(r"\((\d+) results, \1 of them reused\)", again[2])
+    measured, skipped, reused = map(int, re.search(COUNTS, again[2]).groups())
+    assert reused == measured + skipped > 0
 
 
 def test_recompute_gives_the_same_values(run, acts, tmp_path, capsys):
@@ -210,6 +212,15 @@ def test_a_failure_after_a_success_is_shown_until_it_is_mended(run, acts, tmp_pa
         (["--set", "error_decomposition.biass=false"], "Did you mean 'bias'"),
         (["--set", "density.active_above=-3"], "density"),
         (["--set", "nonsense"], "EVALUATOR.FIELD=VALUE"),
+        (["--set", "feature_effects.indices=5000"], "expected a list, such as [5000] (got '5000')"),
+        (["--set", "feature_effects.indices=[5"], "is no list"),
+        (["--set", "autointerp.simulator=ngram,order=3"], "'ngram' has no options; leave 'order' out"),
+        (["--set", "feature_recovery.concepts=word_lists"], "'path' is missing"),
+        (
+            ["--set", "feature_recovery.concepts=ioi"],
+            "expected concepts. Datasets that give them: word_lists",
+        ),
+        (["--evaluators", "feature_recovery"], "set one of concepts"),
         (["--sae", "baseline:pcaa"], "Did you mean 'pca"),
         (["--sae", "baseline:pca,k=many"], "it cannot be 'many'; expected a whole number."),
         (["--model", "somewhere"], "cannot be combined"),
@@ -443,3 +454,32 @@ def test_a_misspelt_suite_field_names_the_nearest(run, tmp_path):
 
     assert status == 2
     assert "Did you mean 'evaluators'" in err
+
+
+def test_a_run_that_measures_nothing_it_was_asked_for_fails(run, acts, tmp_path):
+    """Exit status 1 and a count of what was measured: a skipped result is none."""
+    asked = ("--evaluators", "width_scaling_law", "--no-controls", "--out", tmp_path / "out")
+    status, _, err = run("run", "--activations", acts, "--sae", write_sae(tmp_path / "s"), *asked)
+
+    assert status == 1
+    assert "(0 measured, 1 skipped; 0 of them reused)" in err
+    assert "Nothing was measured: width_scaling_law" in err
+
+
+def test_options_alone_leave_the_default_choice_of_evaluators(run, acts, tmp_path):
+    """What runs only where it is named stays away, unless an option is set for it."""
+    sae = ("--activations", acts, "--sae", write_sae(tmp_path / "s"))
+    usual = run("plan", *sae, "--set", "density.active_above=1")[1]
+    named = run("plan", *sae, "--set", "error_saes.seeds=1")[1]
+
+    assert "density" in usual
+    assert "error_saes" not in usual
+    assert "error_saes" in named
+
+
+def test_a_list_is_written_in_brackets(run, acts, tmp_path):
+    """Options that are lists, and null, can be set on the command line."""
+    sae = ("--activations", acts, "--sae", write_sae(tmp_path / "s"))
+    status, out, err = run("plan", *sae, "--set", "feature_effects.indices=[0, 1]")
+    assert (status, "feature_effects" in out) == (0, True), err
+    assert run("plan", *sae, "--set", "feature_effects.indices=null")[0] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import model_validator
 
 from darkmatter import api
 from darkmatter.errors import UsageError
@@ -34,6 +35,11 @@ def make_pairs(config, tokenizer, seed):
     return api.MinimalPairs([ids] * n, [ids[::-1]] * n, [seed] * n, [seed + 1] * n)
 
 
+def make_concepts(config, tokenizer, seed):
+    """Two concepts."""
+    return api.Concepts({"group": {"one": [1], "other": [2]}})
+
+
 class Constant:
     """A simulator of nothing."""
 
@@ -46,8 +52,17 @@ class Constant:
 class UserConfig(api.Config):
     """Names one dataset and any number of simulators."""
 
-    dataset: api.DatasetChoice = api.DatasetChoice(name="pairs")
+    dataset: api.MinimalPairsChoice = api.MinimalPairsChoice(name="pairs")
     simulators: tuple[api.SimulatorChoice, ...] = ()
+    least: int = 1
+
+    @model_validator(mode="after")
+    def _enough(self):
+        pairs = self.dataset.options.get("pairs")
+        if isinstance(pairs, int) and pairs < self.least:
+            message = f"least is {self.least}"
+            raise ValueError(message)
+        return self
 
 
 class User:
@@ -90,7 +105,11 @@ class Plugin:
     @api.hookimpl
     def darkmatter_datasets(self):
         kind = {"config": PairsConfig, "gives": "minimal_pairs"}
-        return [api.Dataset("pairs", "Pairs.", make_pairs, version=self.version, **kind)]
+        return [
+            api.Dataset("pairs", "Pairs.", make_pairs, version=self.version, **kind),
+            api.Dataset("liar", "Says pairs, gives concepts.", make_concepts, **kind),
+            api.Dataset("words", "Concepts.", make_concepts, config=PairsConfig, gives="concepts"),
+        ]
 
     @api.hookimpl
     def darkmatter_simulators(self):
@@ -188,6 +207,12 @@ def test_another_version_of_a_dataset_makes_another_result(tmp_path):
         ({"dataset": "pairs,pair=2"}, "no field 'pair'"),
         ({"dataset": "pairs 2,=3"}, "expected NAME"),
         ({"simulators": ["pairs"]}, "constant"),
+        (
+            {"dataset": "words"},
+            "gives concepts, expected minimal pairs. Datasets that give them: liar, pairs",
+        ),
+        ({"dataset": "pairs,word=[a"}, "cannot be read as YAML"),
+        ({"least": 3}, "least is 3"),
     ],
 )
 def test_a_wrong_choice_is_wrong_usage_before_the_run(options, message):
@@ -207,5 +232,18 @@ def test_a_dataset_that_cannot_be_written_says_what_to_do():
     """The reason of the failed result names the dataset's own, and where others are listed."""
     found, _ = run({"dataset": "pairs,word=unwritable"})
     assert found.status == "failed"
-    assert "this tokenizer cannot write it. Name another dataset" in found.reason
+    assert "this tokenizer cannot write it. Other datasets of minimal pairs: liar." in found.reason
     assert "`darkmatter list datasets`" in found.reason
+
+
+def test_a_dataset_that_gives_something_else_than_it_says_fails_its_result():
+    """An evaluator never meets the wrong kind of data: the reason names both."""
+    found, _ = run({"dataset": "liar"})
+    assert found.status == "failed"
+    assert "the dataset 'liar' gave Concepts, not MinimalPairs" in found.reason
+
+
+def test_a_list_may_stand_in_a_choice():
+    """Brackets keep commas together, so that options that are lists can be given on the command line."""
+    choice = api.DatasetChoice.model_validate("pairs,groups=[a,b],pairs=3")
+    assert choice.options == {"groups": ["a", "b"], "pairs": 3}

@@ -245,3 +245,9 @@ def test_a_baseline_takes_no_overrides(suite):
     """A control has no file to be corrected; a field that would be ignored is refused."""
     with pytest.raises(UsageError, match=r"pca: a baseline is fitted in this run.*bos would change nothing"):
         job(suite({"a": SAE, "pca": {"ref": "baseline:pca,k=2", "bos": True}}))
+
+
+def test_the_embedded_model_and_its_saes_do_not_warn_of_each_other():
+    """``demo:model`` is the model that they record, under the name of its reference."""
+    told = api.SAEMetadata(model="darkmatter-world")
+    assert departures(told, ModelSpec(name="demo:model"), bos=True) == []

@@ -9,8 +9,20 @@ from darkmatter import api
 from darkmatter.testing import check_dataset, check_simulator
 
 GOOD = api.MinimalPairs(clean=[[1, 2], [1, 3]], corrupted=[[4, 2], [4, 3]], answers=[5, 6], wrong=[6, 5])
-LABELLED = api.LabelledPrompts([[1, 2], [1, 3]], [0, 1], ["a", "b"], (4, 5), [(0, 1), (1, 1)])
-OUTSIDE = api.LabelledPrompts([[1], [2]], [0, 1], ["a", "b"], (1, 2), [(0, 1), (0, 0)])
+
+
+def labelled(**changes):
+    """Prompts of eight groups, four of either label; sound without changes."""
+    sound = {
+        "prompts": [[1, 2]] * 8,
+        "labels": [0, 1] * 4,
+        "groups": list("abcdefgh"),
+        "answers": (4, 5),
+        "spans": [(0, 1), (1, 1)] * 4,
+    }
+    return api.LabelledPrompts(**{**sound, **changes})
+
+
 CONCEPTS = api.Concepts({"gender": {"f": (1, 2), "m": (3,)}})
 PAIRS, PROMPTS = "minimal_pairs", "labelled_prompts"
 
@@ -32,7 +44,7 @@ def dataset(task, gives=PAIRS, make=None):
 def test_sound_datasets_pass():
     """Nothing is wrong with what keeps the rules, of each kind."""
     check_dataset(dataset(GOOD))
-    check_dataset(dataset(LABELLED, PROMPTS))
+    check_dataset(dataset(labelled(), PROMPTS))
     check_dataset(dataset(CONCEPTS, "concepts"))
 
 
@@ -46,7 +58,12 @@ def test_sound_datasets_pass():
         (dataset(api.MinimalPairs([[1]], [[2]], [1], [2])), "expected as many, 2 up"),
         (dataset(api.MinimalPairs([[1], [-1]], [[2], [2]], [5, 6], [6, 5])), "-1 is no token id"),
         (dataset(api.LabelledPrompts([[1]], [0], ["a"], (1, 2), [(0, 0)]), PROMPTS), "not 0 and 1"),
-        (dataset(OUTSIDE, PROMPTS), "outside"),
+        (dataset(labelled(spans=[(0, 2)] * 8), PROMPTS), "outside"),
+        (dataset(labelled(answers=(4, 4)), PROMPTS), "two tokens that differ"),
+        (dataset(labelled(groups=["all"] * 8), PROMPTS), "label 0 has 1 groups; a split by group needs 4"),
+        (dataset(labelled(groups=list("abcdefaf")), PROMPTS), "label 0 has 3 groups"),
+        (dataset(labelled(groups=list("aacdefgh")), PROMPTS), "'a' has prompts of both labels"),
+        (dataset(labelled(labels=[0] * 8), PROMPTS), r"fix: .*help\(darkmatter.api.LabelledPrompts\)"),
         (dataset(api.Concepts({"g": {"f": (1,), "m": (1,)}}), "concepts"), "share a token"),
         (dataset(api.Concepts({"g": {"f": (1,)}}), "concepts"), "fewer than two"),
     ],
@@ -108,3 +125,43 @@ def test_broken_rules_of_simulators_are_named(made, rule):
     """Each rule of the check can be broken, and the error says which was."""
     with pytest.raises(AssertionError, match=rule):
         check_simulator(made)
+
+
+class Plain:
+    """Has what is asked of it but for what is taken away."""
+
+    concurrency = 1
+
+    def __init__(self, fitted):
+        self.fitted = fitted
+
+    def expect(self, latents, fragments, length):
+        return api.Usage()
+
+    def fit(self, fragments):
+        return self.fitted
+
+    def usage(self):
+        return api.Usage()
+
+
+class Silent:
+    """Predicts, but has no explanation."""
+
+    def __call__(self, tokens):
+        return tokens.double()
+
+
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        (Plain("words"), "fit returned a str, which cannot be called"),
+        (Plain(Silent()), "tells its explanation"),
+        (lambda tokens: tokens.double(), "a function without expect, fit, usage, concurrency"),
+    ],
+)
+def test_a_simulator_without_its_parts_is_told_which(made, rule):
+    """What is no simulator at all is a broken rule, not an error inside of the check."""
+    broken = api.Simulator("ours", "For tests.", lambda config, tokenizer: made, config=api.Config)
+    with pytest.raises(AssertionError, match=rule):
+        check_simulator(broken)

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 import darkmatter as dm
+from darkmatter.errors import UsageError
+from darkmatter.plugins import host
+from darkmatter.runs.chosen import choose_evaluators
 from darkmatter_plugins.datasets import ioi
 from darkmatter_plugins.evaluators.feature_editing import pairs
 
@@ -239,3 +242,10 @@ def test_a_model_that_answers_nothing_right_is_measured_as_that(edit, monkeypatc
         f"the model answers the clean prompt right in 0 of {PAIRS} pairs, 10 are needed"
     )
     assert "`pairs`, or set `right: any`" in metrics["area"].reason
+
+
+def test_more_pairs_needed_than_asked_for_is_wrong_usage():
+    """What can give no number is refused before the run, with defaults of the dataset counted."""
+    for options in ({"dataset": "ioi,pairs=5"}, {"least_pairs": 101}):
+        with pytest.raises(UsageError, match="so nothing could be measured"):
+            choose_evaluators(host(), {"feature_editing": options})

@@ -99,20 +99,19 @@ def test_files_of_another_size_or_without_features_say_so(truth):
     assert "other than zero" in zeros["recovery"].reason
 
 
-def test_nothing_known_and_no_direction_are_undefined(truth):
-    """Without an option that says what is known, and without a decoder row, there is a reason, no number."""
-    plain = metrics(evaluate({"sae": sae(torch.eye(D))})["sae"])
+def test_an_sae_without_directions_is_undefined(truth):
+    """Without a decoder row there is a reason, no number."""
     empty = metrics(evaluate({"sae": sae(torch.zeros(3, D))}, truth=truth(torch.eye(D)))["sae"])
 
-    assert {each.status for each in plain.values()} == {"undefined"}
-    assert "set concepts" in plain["recovery"].reason
     assert "other than zero" in empty["recovery"].reason
 
 
 def test_one_source_of_features_at_a_time(truth):
-    """Two are a mistake; the file's content is part of the options."""
+    """None and two are mistakes, said before a run; the file's content is part of the options."""
     path = truth(torch.eye(D))
 
+    with pytest.raises(ValueError, match=r"set one of concepts .* truth .* and truth_sae"):
+        FeatureRecoveryConfig()
     with pytest.raises(ValueError, match="expected one of"):
         FeatureRecoveryConfig(truth=path, truth_sae="a")
     assert FeatureRecoveryConfig(truth=path).truth_hash

@@ -129,11 +129,14 @@ def test_a_vocabulary_without_digits_is_refused(tmp_path, words):
 
 
 def test_only_folders_are_models(tmp_path, words):
-    """Nothing is downloaded, and a folder without a model says what is missing."""
+    """Options already refuse a name, of which nothing is downloaded, and a folder without a model."""
+    with pytest.raises(ValueError, match="downloads nothing"):
+        LocalConfig(model="gpt2")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        LocalConfig(model=str(tmp_path))
+    unchecked = LocalConfig.model_construct(model="gpt2")
     with pytest.raises(ItemError, match="downloads nothing"):
-        make(LocalConfig(model="gpt2"), words)
-    with pytest.raises(ItemError, match=r"config\.json"):
-        make(LocalConfig(model=str(tmp_path)), words)
+        make(unchecked, words)
     assert run._reader.cache_info().maxsize == 1
 
 

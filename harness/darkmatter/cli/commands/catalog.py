@@ -7,8 +7,17 @@ from typing import Any
 
 import click
 
+from darkmatter.choices import choices_of
 from darkmatter.cli.output import say, say_columns, say_json
-from darkmatter.descriptors import Config, Evaluator, Figure, Metric, SAEAdapter, SAECatalogue
+from darkmatter.descriptors import (
+    Config,
+    Descriptor,
+    Evaluator,
+    Figure,
+    Metric,
+    SAEAdapter,
+    SAECatalogue,
+)
 from darkmatter.errors import UsageError, did_you_mean
 from darkmatter.plugins import KINDS, Owned, host
 from darkmatter.sae.overrides import FOR_ADAPTERS, Overrides
@@ -55,7 +64,7 @@ def list_(kind: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def describe(name: str, *, as_json: bool) -> None:
-    """Describe one evaluator, adapter, baseline, source, reporter, figure or catalogue in full."""
+    """Describe one evaluator, adapter, baseline, dataset or other offer of a plugin in full."""
     found = [(kind, owned) for kind in KINDS if (owned := host().find(kind, name)) is not None]
     if not found:
         known = {known for kind in KINDS for known in host().owned(kind)}
@@ -167,12 +176,33 @@ def _describe(kind: str, owned: Owned) -> None:
         say_columns([_metric_line(metric) for metric in full["metrics"]])
     fields = full.get("config", {}).get("properties", {})
     if fields:
-        option = (
-            "--set " + full["name"] + ".FIELD=VALUE" if kind == "evaluator" else "baseline:NAME,FIELD=VALUE"
-        )
-        say(f"\nOptions ({option})")
+        say(f"\nOptions ({_given_as(kind, owned)})")
         required = set(full["config"].get("required", ()))
         say_columns([_field_line(name, field, required) for name, field in fields.items()])
+    elif kind in {"dataset", "simulator"}:
+        say(f"  used as {_given_as(kind, owned).replace(',FIELD=VALUE', '')}")
+
+
+def _given_as(kind: str, owned: Owned) -> str:
+    """How the options of a plugin are written on the command line."""
+    name = owned.descriptor.name
+    if kind == "evaluator":
+        return f"--set {name}.FIELD=VALUE"
+    if kind == "baseline":
+        return f"--sae baseline:{name},FIELD=VALUE"
+    users = _users(kind, owned.descriptor) or [f"EVALUATOR.{kind}"]
+    return " or ".join(f"--set {user}={name},FIELD=VALUE" for user in users)
+
+
+def _users(kind: str, chosen: Descriptor) -> list[str]:
+    """The options of evaluators that can name this dataset or simulator: ``EVALUATOR.OPTION``."""
+    gives = getattr(chosen, "gives", None)
+    return [
+        f"{evaluator.name}.{option}"
+        for evaluator in host().evaluators().values()
+        for option, choice in choices_of(evaluator.config)
+        if choice.kind == f"{kind}s" and getattr(choice, "gives", None) in (None, gives)
+    ]
 
 
 def _describe_layout(layout: dict[str, Any]) -> None:

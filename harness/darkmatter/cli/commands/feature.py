@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from darkmatter.cli.commands.run import DEFAULT_OUT
+from darkmatter.cli.options import setting_value
 from darkmatter.cli.output import warn
 from darkmatter.errors import UsageError
 
@@ -107,7 +108,13 @@ def _fields(reference: str, source: dict[str, Any]) -> tuple[dict[str, Any], str
     from darkmatter.references import parse_named, unique_names
 
     given = [parse_named(text) for text in (reference, source["upstream"]) if text]
-    names = [name or unique_names([ref])[0] for name, ref in given]
+    stated = [name for name, _ in given if name is not None]
+    if len(set(stated)) < len(stated):
+        message = f"SAE and --upstream are both called {stated[0]!r}; give them different names."
+        raise UsageError(message)
+    # Both at once: two folders of one name are two SAEs.
+    automatic = iter(unique_names([ref for name, ref in given if name is None], taken=stated))
+    names = [name or next(automatic) for name, _ in given]
     saes = {name: {"ref": ref.raw} for name, (_, ref) in zip(names, given, strict=True)}
     if source["adapter"]:
         saes[names[0]]["adapter"] = source["adapter"]
@@ -126,12 +133,12 @@ def _fields(reference: str, source: dict[str, Any]) -> tuple[dict[str, Any], str
     return {**fields, "model": source["model"], "text": text}, names[0]
 
 
-def _options(settings: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+def _options(settings: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
         if not equals:
             message = f"--set {setting!r}: expected FIELD=VALUE, such as top_fragments=5."
             raise UsageError(message)
-        found[field] = value
+        found[field] = setting_value(value, setting)
     return found

@@ -17,6 +17,7 @@ from darkmatter.cli.options import (
     overrides_by_name,
     overrides_help,
     results_folder,
+    setting_value,
 )
 from darkmatter.cli.output import say_assumed
 from darkmatter.errors import UsageError
@@ -140,7 +141,8 @@ def _with_options(command: AnyCommand) -> AnyCommand:
 def run(*, recompute: bool, all_metrics: bool, out: Path, jobs: int | None, **options: Any) -> int:
     """Evaluate SAEs and print the comparison table.
 
-    Give a SUITE.yaml, or everything by options. Running the same command again resumes it.
+    Give a SUITE.yaml, or everything by options. Running the same command again resumes it. Exit status 1 says
+    that something failed, or that no evaluator that was named could measure anything.
     """
     return execute(suite_from(options), out, jobs, recompute=recompute, all_metrics=all_metrics)
 
@@ -289,14 +291,16 @@ def _named_saes(
 
 
 def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
-    """Options by evaluator; ``--set`` alone keeps the default choice of evaluators."""
+    """Options by evaluator; ``--set`` alone adds those it names to the default choice of evaluators."""
     if names is None and not settings:
         return None
-    from darkmatter.plugins import BUILTIN_DISTRIBUTION, host
+    from darkmatter.plugins import host
+    from darkmatter.runs.chosen import default_evaluators
 
     if names is None:
-        owned = host().owned("evaluators").items()
-        chosen = [name for name, one in owned if one.distribution == BUILTIN_DISTRIBUTION]
+        set_here = [setting.partition("=")[0].rpartition(".")[0] for setting in settings]
+        usual = default_evaluators(host())
+        chosen = [name for name in host().owned("evaluators") if name in {*usual, *set_here}]
     else:
         chosen = [name.strip() for name in names.split(",") if name.strip()]
     options: dict[str, dict[str, Any]] = {name: {} for name in chosen}
@@ -312,7 +316,7 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
             host().get("evaluators", evaluator)
             message = f"--set {setting!r}: {evaluator!r} is not among --evaluators {names}."
             raise UsageError(message)
-        options[evaluator][field] = value
+        options[evaluator][field] = setting_value(value, setting)
     return options
 
 
@@ -336,11 +340,18 @@ def execute(suite: Any, out: Path, jobs: int | None, *, recompute: bool, all_met
     say_assumed(outcome.assumed)
     for warning in outcome.warnings:
         click.echo(f"warning: {printable(warning)}", err=True)
-    click.echo(f"results: {out} ({len(outcome.results)} results, {outcome.reused} of them reused)", err=True)
+    statuses = [result.status for result in outcome.results]
+    counts = [f"{statuses.count('ok')} measured"]
+    counts += [f"{statuses.count(each)} {each}" for each in ("skipped", "failed") if each in statuses]
+    click.echo(f"results: {out} ({', '.join(counts)}; {outcome.reused} of them reused)", err=True)
     if outcome.failures:
         click.echo(f"{len(outcome.failures)} failed:", err=True)
         for failure in outcome.failures:
             click.echo(f"  {failure.sae}: {printable(brief(failure.reason))}", err=True)
         click.echo("What is done is kept. Mend the above and run the same command again to go on.", err=True)
+        return 1
+    if suite.evaluators and "ok" not in statuses:
+        names = ", ".join(suite.evaluators)
+        click.echo(f"Nothing was measured: {names} cannot measure what was given (see above).", err=True)
         return 1
     return 0

@@ -12,8 +12,8 @@ from darkmatter import api
 class ConceptErasureConfig(api.Config):
     """Options of `concept_erasure`."""
 
-    dataset: api.DatasetChoice = Field(
-        api.DatasetChoice(name="gender_names"),
+    dataset: api.LabelledPromptsChoice = Field(
+        api.LabelledPromptsChoice(name="gender_names"),
         description="labelled prompts; not used for raw activations, whose labels are erased instead",
     )
     positions: Literal["name", "last", "all"] = Field(

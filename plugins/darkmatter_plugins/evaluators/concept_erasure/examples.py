@@ -94,12 +94,7 @@ class Examples:
 
 def from_prompts(ctx: api.EvalContext, config: ConceptErasureConfig) -> Examples:
     """The dataset's prompts: 60% of the names of each label for training, drawn by the seed."""
-    task = ctx.dataset(config.dataset)
-    if not isinstance(task, api.LabelledPrompts):
-        message = (
-            f"the dataset {config.dataset.name!r} gives no labelled prompts; see `darkmatter list datasets`"
-        )
-        raise api.ItemError(message)
+    task: api.LabelledPrompts = ctx.dataset(config.dataset)
     train, test = _split(task, ctx.seed)
     numbers = {name: index for index, name in enumerate(test)}
     sides = []
@@ -119,7 +114,7 @@ def _split(task: api.LabelledPrompts, seed: int) -> tuple[list[str], list[str]]:
         random.Random(f"{seed}/names/{label}").shuffle(names)  # noqa: S311 - no secret
         cut = round(TRAIN_SHARE * len(names))
         if min(cut, len(names) - cut) < 2:
-            message = f"{len(names)} names with label {label}: a split needs two on either side"
+            message = f"{len(names)} names with label {label}: 4 are needed, two to train and two to hold out"
             raise api.ItemError(message)
         train += names[:cut]
         test += names[cut:]

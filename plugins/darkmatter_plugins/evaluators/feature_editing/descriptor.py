@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from darkmatter import api
 
@@ -12,8 +12,8 @@ from darkmatter import api
 class FeatureEditingConfig(api.Config):
     """Options of `feature_editing`."""
 
-    dataset: api.DatasetChoice = Field(
-        api.DatasetChoice(name="ioi"), description="minimal pairs: prompts and their counterfactuals"
+    dataset: api.MinimalPairsChoice = Field(
+        api.MinimalPairsChoice(name="ioi"), description="minimal pairs: prompts and their counterfactuals"
     )
     features: int = Field(8, ge=1, description="number of edited features at which single figures are given")
     largest: int = Field(256, ge=1, description="largest number of features on the curve and in the area")
@@ -33,6 +33,18 @@ class FeatureEditingConfig(api.Config):
         description="greedy: rises of KL (nats) over that of all candidates that a smaller set may cost",
     )
     batch: int = Field(32, ge=1, description="pairs run together (fewer where the logits would be large)")
+
+    @model_validator(mode="after")
+    def _enough_pairs(self) -> FeatureEditingConfig:
+        # Datasets name their number of pairs as they like; the built-in ones say `pairs`.
+        asked = self.dataset.options.get("pairs")
+        if isinstance(asked, int) and asked < self.least_pairs:
+            message = (
+                f"least_pairs is {self.least_pairs}, but the dataset {self.dataset.name!r} is asked for "
+                f"{asked} pairs, so nothing could be measured; ask it for more, or lower least_pairs"
+            )
+            raise ValueError(message)
+        return self
 
 
 _M = api.Metric

@@ -83,12 +83,7 @@ def difference(last: Tensor, answers: Tensor) -> Tensor:
 
 def run_pairs(ctx: api.EvalContext, config: FeatureEditingConfig) -> Pairs:
     """The dataset's pairs as the model takes them."""
-    task = ctx.dataset(config.dataset)
-    if not isinstance(task, api.MinimalPairs):
-        message = (
-            f"the dataset {config.dataset.name!r} gives no minimal pairs; see `darkmatter list datasets`"
-        )
-        raise api.ItemError(message)
+    task: api.MinimalPairs = ctx.dataset(config.dataset)
     answers = torch.tensor([task.answers, task.wrong]).T
     right = torch.zeros(len(answers), dtype=torch.bool)
     for rows, clean, other in _batches(task, torch.ones_like(right), ctx.model, config.batch):

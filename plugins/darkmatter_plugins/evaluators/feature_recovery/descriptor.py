@@ -15,7 +15,7 @@ KNOWN = ("concepts", "truth", "truth_sae")
 class FeatureRecoveryConfig(api.Config):
     """Options of `feature_recovery`: one of the first three says which features are known."""
 
-    concepts: api.DatasetChoice | None = Field(
+    concepts: api.ConceptsChoice | None = Field(
         None, description="dataset of concepts whose mean directions are known features (world_concepts)"
     )
     truth: str | None = Field(
@@ -45,6 +45,12 @@ class FeatureRecoveryConfig(api.Config):
         given = [name for name in KNOWN if getattr(self, name) is not None]
         if len(given) > 1:
             message = f"{' and '.join(given)}: expected one of {', '.join(KNOWN)}"
+            raise ValueError(message)
+        if not given:
+            message = (
+                "no features are known; set one of concepts (a dataset, such as word_lists,path=FILE), "
+                "truth (a safetensors file) and truth_sae (an SAE of the run)"
+            )
             raise ValueError(message)
         return self
 

@@ -61,7 +61,6 @@ NOISE = (
     "in every group the interval of the agreement of training and held-out directions reaches 0: they are "
     "noise; give more text"
 )
-NOTHING_KNOWN = "no features are known: set concepts (a dataset), truth (a file) or truth_sae"
 
 
 class FeatureRecovery:
@@ -79,11 +78,9 @@ class FeatureRecovery:
         out = ctx.output()
         if self.config.truth or self.config.truth_sae:
             self._features(out, ctx)
-        elif self.config.concepts is not None:
+        else:
             known: Concepts = ctx.shared(self.config.model_dump_json(), lambda: concepts(ctx, self.config))
             self._concepts(out, ctx, known)
-        else:
-            _undefined(out, (*COSINES, *AUROCS), NOTHING_KNOWN)
         return out
 
     def _features(self, out: api.EvalOutput, ctx: api.EvalContext) -> None:

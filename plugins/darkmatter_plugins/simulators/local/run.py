@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkmatter import api, sources
 from darkmatter_plugins.simulators.levels import HIGHEST, Piece, needed, texts_of, top_pieces
 from darkmatter_plugins.simulators.local.descriptor import LocalConfig
-from darkmatter_plugins.sources.model_files import find_model
+from darkmatter_plugins.simulators.local.files import local_model
 from darkmatter_plugins.sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -183,14 +182,7 @@ def _reader(folder: str, device: str, dtype: str) -> Reader:
     """The model of a folder; the last one stays loaded, since every SAE of a run asks for it."""
     import torch
 
-    if not Path(folder).expanduser().is_dir():
-        message = f"there is no model folder {folder}; the simulator 'local' downloads nothing"
-        raise api.ItemError(message)
-    try:
-        files = find_model(sources.ModelSpec(name=folder))
-        files.tokenizer_files()
-    except api.UsageError as error:
-        raise api.ItemError(str(error)) from None
+    files = local_model(folder)
     options = {"local_files_only": True, "trust_remote_code": False}
     with quiet():
         from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -10,14 +10,16 @@ from darkmatter import api, sources
 
 @dataclass(frozen=True)
 class Guess:
-    """Predicts one number."""
+    """Predicts one number, and cannot say for tokens that it has never seen."""
 
     level: float
+    seen: Tensor
     explanation: str = "fires everywhere alike"
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """The number, for every token [F, T]."""
-        return torch.full(tokens.shape, self.level, dtype=torch.float64)
+        """A prediction per token [F, T], float64; NaN where there is none."""
+        guess = torch.full(tokens.shape, self.level, dtype=torch.float64)
+        return guess.masked_fill(~torch.isin(tokens, self.seen), torch.nan)
 
 
 class Guessing:
@@ -31,7 +33,7 @@ class Guessing:
 
     def fit(self, fragments: api.Fragments) -> Guess:
         """The mean over the fragments seen."""
-        return Guess(float(fragments.activations.double().mean()))
+        return Guess(float(fragments.activations.double().mean()), fragments.tokens.unique())
 
     def usage(self) -> api.Usage:
         """Nothing was asked of anyone."""
