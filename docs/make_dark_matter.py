@@ -34,7 +34,7 @@ MARKER = re.compile(r"(<!-- numbers: (.+?) \| (.+?) \| (.+?) -->\n)(.*?)(<!-- en
 MODELS = ("embedded", "TinyStories")
 HOOK = "blocks.2.hook_resid_post"
 PICTURE = re.compile(r"\((?:dark-matter|interpretable-features)/(\w+?)-(\w+)(?:-([\w.-]+?))?\.png\)")
-SMALLER, COLOURS, LARGEST = 0.55, (64, 48, 32), 70_000
+SMALLER, COLOURS, LARGEST = 0.55, (64, 48, 32, 24, 16), 70_000
 """Pictures in the repository are drawn for a screen, not for print: with as many colours as fit the bytes."""
 
 Rows = Sequence[dict[str, Any]]
