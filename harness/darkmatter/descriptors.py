@@ -72,9 +72,14 @@ class Metric:
     higher_is_better: bool | None = None
     primary: bool = False
 
+    @property
+    def per_item(self) -> bool:
+        """Whether it describes one metric per item, of which there may be none."""
+        return self.name.endswith(("[*]", ".*"))
+
     def describes(self, name: str) -> bool:
         """Whether this is the description of the metric called ``name``."""
-        if self.name.endswith(("[*]", ".*")):
+        if self.per_item:
             return name.startswith(self.name[:-2])
         return name == self.name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from darkmatter.errors import PluginError
@@ -132,15 +131,6 @@ class EvalOutput:
     def undefined(self, name: str, reason: str) -> None:
         """A metric that has no value here, and why."""
         self.metrics.append(self._value(name, value=None, status="undefined", reason=reason))
-
-    def show(self, names: Collection[str]) -> None:
-        """Put metrics that were given into the headline of this result, beside those declared primary.
-
-        For what a table without ``--all`` shows only where it is there, or where nothing else says anything.
-        """
-        self.metrics = [
-            each.model_copy(update={"primary": True}) if each.name in names else each for each in self.metrics
-        ]
 
     def _add(self, name: str, value: float, interval: Interval, estimator: Estimator | None) -> None:
         if not math.isfinite(value):

@@ -22,7 +22,7 @@ _MEASURES_L0 = "reconstruction"
 _NO_ROUND_OFF = 1e-3
 """A denominator of at least this share of another row's is no round-off, below which ratios are undefined."""
 
-_DESCRIBED = ("reference", "d_in", "d_sae", "adapter", "metadata", "assumptions", "members")
+_DESCRIBED = ("reference", "d_in", "d_sae", "adapter", "metadata", "members")
 
 
 def agreement_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:

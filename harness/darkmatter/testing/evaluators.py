@@ -109,8 +109,10 @@ def _check_results(described: Evaluator, found: Found) -> None:
 
 def _check_primary(described: Evaluator, names: list[str], where: str) -> None:
     for declared in described.metrics:
+        if not declared.primary or declared.per_item:
+            continue
         require(
-            not declared.primary or any(declared.describes(name) for name in names),
+            any(declared.describes(name) for name in names),
             "A primary metric is always given, if only as undefined with a reason.",
             f"{where} gave no {declared.name!r}, only {names}",
             f"out.undefined({declared.name!r}, 'why there is no value').",

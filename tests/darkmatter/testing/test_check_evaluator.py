@@ -220,6 +220,12 @@ def _settings_come_back():
     torch.use_deterministic_algorithms(mode=False)
 
 
+def test_a_headline_metric_per_item_may_have_no_items():
+    """Only a metric of one name must be given: of one per item there may be none on this data."""
+    per_item = api.Metric("share[*]", "share of an item", low=0, high=1, primary=True)
+    check_evaluator(described(metrics=(METRIC, per_item)))
+
+
 def test_a_good_evaluator_passes():
     """Nothing is demanded that a simple correct evaluator does not do."""
     assert check_evaluator(described()) == ()

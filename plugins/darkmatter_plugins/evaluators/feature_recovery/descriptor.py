@@ -112,10 +112,11 @@ FEATURE_RECOVERY = api.Evaluator(
         _M("recovery[*]", "recovery over the concepts of a group", low=-1, high=1, higher_is_better=True),
         _M(
             "recovery_excess[*]",
-            "recovery_excess over the concepts of a group, whatever its agreement; shown in tables",
+            "recovery_excess over the concepts of a group, whatever its agreement",
             low=-2,
             high=2,
             higher_is_better=True,
+            primary=True,
         ),
         _M(
             "agreement[*]",

@@ -127,7 +127,6 @@ class FeatureRecovery:
                 _mean(out, name, [each for group in compress(found, counts) for each in group])
             else:
                 out.undefined(name, NOISE)
-        out.show({f"recovery_excess[{group.name}]" for group in known.groups})
         out.tables["concepts"] = _rows(known, cosine, best)
 
     def _nearest(

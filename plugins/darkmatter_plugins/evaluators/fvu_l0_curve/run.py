@@ -40,7 +40,7 @@ from darkmatter_plugins.evaluators.families import beside, by_width
 from darkmatter_plugins.evaluators.footing import ROUNDING
 from darkmatter_plugins.evaluators.fvu_l0_curve.collect import CurveCollector, CurveSums
 from darkmatter_plugins.evaluators.fvu_l0_curve.curve import Area, matched, reading
-from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import HEADLINE, FvuL0CurveConfig
+from darkmatter_plugins.evaluators.fvu_l0_curve.descriptor import FvuL0CurveConfig
 from darkmatter_plugins.evaluators.fvu_l0_curve.dictionaries import fit
 from darkmatter_plugins.evaluators.ratios import Floats, FunctionOfRatios
 
@@ -77,7 +77,7 @@ class FvuL0Curve:
         for fitted, baseline in baselines.items():
             active = found.active[fitted].numpy() / max(found.n, 1)
             family.add_baseline(fitted, active, [f"{fitted}/{k}" for k in baseline.k.tolist()])
-        family.show_ratios_without_areas()
+        family.note_without_areas()
         return family.out
 
 
@@ -131,11 +131,14 @@ class _Family:
         for metric in (f"area.{name}", *of_members):
             self.out.undefined(metric, reason)
 
-    def show_ratios_without_areas(self) -> None:
-        """Where no area says anything, as of one SAE, what each SAE is at its own L0 is the headline."""
+    def note_without_areas(self) -> None:
+        """Where no area says anything, as of one SAE, each SAE at its own L0 still does: where to look."""
         areas = [each for each in self.out.metrics if each.name.startswith("area.")]
         if all(each.value is None for each in areas):
-            self.out.show({f"ratio.{name}[{member}]" for name in HEADLINE for member in self.names})
+            self.out.notes.append(
+                "there is no area, but each SAE has a ratio to the baselines at its own L0: "
+                "`darkmatter table DIR --metrics 'fvu_l0_curve.ratio.*'`"
+            )
 
     def _at_members(self, name: str, l0s: Floats, points: Floats) -> None:
         """The baseline's FVU at every member's L0, and the ratio."""
