@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from decimal import Decimal
 
 _PLAIN = 4
@@ -14,18 +15,21 @@ _PLAIN = 4
 _MAX_DECIMALS = 6
 _NOTHING = 1e-12
 """Smaller values are what rounding leaves of zero."""
-_ROUND_OFF = 1e-9
-"""An interval narrower than this share of the value is no interval but round-off."""
+_ROUND_OFF = 1e-7
+"""An interval narrower than this share of the value is what float32 leaves of none."""
 
 
 def format_value(value: float, low: float | None = None, high: float | None = None) -> str:
     """A value with its interval, as ``0.0221 [0.0217, 0.0226]``; without width, the value alone."""
-    if value != 0 and abs(value) < _NOTHING:
+    if value != 0 and max(abs(value), abs(low or 0.0), abs(high or 0.0)) < _NOTHING:
         return "≈ 0"
-    if low is None or high is None or high - low <= _ROUND_OFF * abs(value):
+    if low is None or high is None or high - low <= max(_ROUND_OFF * abs(value), sys.float_info.min):
         return format_plain(value)
-    if max(abs(value), abs(low), abs(high)) >= 1e6 or _decimals(high - low) > _MAX_DECIMALS:
-        return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    largest = max(abs(value), abs(low), abs(high))
+    if largest >= 1e6 or _decimals(high - low) > _MAX_DECIMALS:
+        digits = max(3, math.floor(math.log10(largest)) + _decimals(high - low) + 1)
+        texts = [f"{number + 0.0:.{digits}g}" for number in (value, low, high)]
+        return f"{texts[0]} [{texts[1]}, {texts[2]}]"
     decimals = max(0, _decimals(high - low))
     texts = [_nonzero(number, decimals, high - low) for number in (value, low, high)]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
