@@ -62,10 +62,12 @@ class Progress:
         started = time.monotonic()
         if self._on_terminal:
             self._show(f"{name} ...")
-        yield
-        elapsed = time.monotonic() - started
-        if elapsed >= SLOW:
-            self.note(f"  {name}: {_duration(elapsed)}")
+        try:
+            yield
+        finally:
+            elapsed = time.monotonic() - started
+            if elapsed >= SLOW:
+                self.note(f"  {name}: {_duration(elapsed)}")
 
     @property
     def _on_terminal(self) -> bool:

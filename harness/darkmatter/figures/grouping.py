@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from darkmatter.figures.measured import FigureResults, Measured, NothingToDraw
 from darkmatter.results.captions import describe_data
 from darkmatter.results.comparable import Place
-from darkmatter.results.configurations import Named, configurations
+from darkmatter.results.configurations import NamedResult, configurations
 from darkmatter.results.numbers import natural_key
 from darkmatter.results.schema import Result
 from darkmatter.results.sections import by_place
@@ -54,7 +54,7 @@ def _needs(evaluators: Sequence[str]) -> str:
 
 
 def _by_configuration(
-    place: Place, wanted: Sequence[str], entries: Sequence[Named]
+    place: Place, wanted: Sequence[str], entries: Sequence[NamedResult]
 ) -> Iterator[FigureResults]:
     """One set for each choice of versions and configurations: numbers of two do not mix."""
     for each in configurations(sorted(entries, key=_order), wanted):
@@ -89,6 +89,6 @@ def _on_rows(result: Result) -> bool:
     return all(each.rpartition(" ")[2] == unit for each in over)
 
 
-def _order(entry: Named) -> tuple[bool, list[tuple[int, int, str]]]:
+def _order(entry: NamedResult) -> tuple[bool, list[tuple[int, int, str]]]:
     name, result = entry
     return result.sae.is_control, natural_key(name)

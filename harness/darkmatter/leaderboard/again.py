@@ -44,22 +44,21 @@ def suite_of(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> d
 
 
 def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> dict[str, Result]:
-    """A row on each SAE that shapes the result, by name: itself, its family, or all of its owner's."""
+    """A row on each SAE that shapes the result, by name: itself, and whom it names or all of its owner's."""
     result = row.result
     found = {} if result.sae.members else {called(result): result}
     if evaluator.scope == "sae" and not evaluator.sees:
         return found
+    named = result.sae.members or result.beside
     for other in rows:
         sae = other.result.sae
-        beside = sae.name in result.sae.members if result.sae.members else not sae.members
+        beside = not sae.members if named is None else sae.name in named
         same = other.owner == row.owner and data_signature(other.result) == data_signature(result)
         if same and beside and not sae.is_control:
             found.setdefault(sae.name, other.result)
-    lacking = sorted(set(result.sae.members) - found.keys())
+    lacking = sorted({*(named or ())} - found.keys())
     if lacking:
-        message = (
-            f"the leaderboard has no row on its members {', '.join(lacking)}, which would say where they are"
-        )
+        message = f"the leaderboard has no row on {', '.join(lacking)}, which would say where they are"
         raise CannotError(message)
     return found
 

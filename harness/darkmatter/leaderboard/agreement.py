@@ -13,6 +13,7 @@ from darkmatter.leaderboard.findings import AGAIN, AS_MADE, Finding
 from darkmatter.leaderboard.plain import folded
 from darkmatter.results.comparable import HARDWARE, config_text, data_signature, hardware_notes
 from darkmatter.results.schema import Estimator, Result
+from darkmatter.results.units import Units
 from darkmatter.runs.analysis import Analysis
 
 _SAME_L0, _OTHER_PRECISION = 1e-9, 0.02
@@ -22,11 +23,11 @@ _MEASURES_L0 = "reconstruction"
 _NO_ROUND_OFF = 1e-3
 """A denominator of at least this share of another row's is no round-off, below which ratios are undefined."""
 
-_DESCRIBED = ("reference", "d_in", "d_sae", "adapter", "metadata", "members")
+_DESCRIBED = ("reference", "d_in", "d_sae", "members")
 
 
 def agreement_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
-    """Everything on which rows disagree."""
+    """Everything on which rows disagree; the first of them says what is meant."""
     yield from _look_alikes(rows)
     yield from _descriptions(rows)
     yield from _measured_l0(rows)
@@ -73,6 +74,8 @@ def _described_otherwise(a: Result, b: Result) -> list[str]:
     """In which fields two descriptions of one SAE differ; a control is called by each run as it likes."""
     names = _DESCRIBED if a.sae.is_control else ("name", *_DESCRIBED)
     found = [name for name in names if getattr(a.sae, name) != getattr(b.sae, name)]
+    if a.sae.metadata.get("architecture") != b.sae.metadata.get("architecture"):
+        found.append("architecture")
     if _stated(a) != _stated(b):
         found.append("overrides")
     room = _OTHER_PRECISION if hardware_notes(a, b) else _SAME_L0
@@ -92,7 +95,7 @@ def _measured_l0(rows: Sequence[BoardRow]) -> Iterator[Finding]:
             continue
         stated = row.result.sae.l0
         for value in [metric.value for metric in row.result.metrics if metric.name == "l0"]:
-            if value is not None and not _close(stated, value, _SAME_L0):
+            if not _close(stated, value, _SAME_L0):
                 reason = f"says that its SAE's l0 is {stated!r}, and measures {value!r}"
                 yield Finding(row.file, reason, AS_MADE)
 
@@ -112,7 +115,7 @@ def _twice(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Ite
             if row.result.key != known.result.key:
                 notes = "; ".join(hardware_notes(known.result, row.result)) or "nothing that is measured"
                 reason = f"its SAE is in this cell already, in {known.file}; what differs is {notes}"
-                yield Finding(row.file, reason, "Remove it: the row that was there first stays.")
+                yield Finding(row.file, reason, "Remove the newer of the two: rows that are there stay.")
 
 
 # -- the same activations -------------------------------------------------------------------------
@@ -174,23 +177,29 @@ def _left_undefined(cell: Sequence[BoardRow]) -> Iterator[Finding]:
         for name, estimator in (row.result.units.estimators if row.result.units else {}).items():
             if estimator.kind == "ratio":
                 known.setdefault(name, (row, estimator))
+    if all(metric.value is not None for row in cell for metric in row.result.metrics):
+        return
+    units = {row.file: _units(row) for row in cell}
     for row in cell:
         for metric in row.result.metrics:
             if metric.value is not None or metric.name not in known:
                 continue
             other, estimator = known[metric.name]
-            here, there = (_denominator(each, estimator) for each in (row, other))
+            here, there = (_denominator(units[each.file], estimator) for each in (row, other))
             if here is not None and there is not None and here > _NO_ROUND_OFF * there:
                 reason = f"{metric.name}: is {metric.status}, but its sidecar has the sums that give it in"
                 yield Finding(row.file, f"{reason} {other.file}", AGAIN)
 
 
-def _denominator(row: BoardRow, estimator: Estimator) -> float | None:
-    """The sum below a ratio, or None where the sidecar has not what the ratio is made of."""
+def _units(row: BoardRow) -> Units | None:
     try:
-        units = row.stored.units()
+        return row.stored.units()
     except ValueError:
         return None  # a finding of its own
+
+
+def _denominator(units: Units | None, estimator: Estimator) -> float | None:
+    """The sum below a ratio, or None where the sidecar has not what the ratio is made of."""
     if units is None or estimator.numerator not in units.columns:
         return None
     if estimator.denominator is None:
@@ -217,9 +226,9 @@ def _metric_names(cell: Sequence[BoardRow], evaluators: Mapping[str, Evaluator])
 
 
 def _groups(rows: Sequence[BoardRow], key: Callable[[BoardRow], Hashable]) -> list[list[BoardRow]]:
-    """Rows that share a key; controls first, which are nobody's and so say what is meant."""
+    """Rows that share a key, in the given order."""
     found: dict[Hashable, list[BoardRow]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.owner is not None):
+    for row in rows:
         found[key(row)].append(row)
     return list(found.values())
 

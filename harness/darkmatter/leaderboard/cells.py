@@ -101,7 +101,7 @@ def _without_sums(rows: Sequence[BoardRow]) -> Iterator[Finding]:
 def _other_sums(rows: Sequence[BoardRow]) -> Iterator[Finding]:
     """Rows that call another ratio by a metric's name; controls, which are nobody's, say which is meant."""
     first: dict[tuple[Cell, str], BoardRow] = {}
-    for row in sorted(rows, key=lambda row: row.owner is not None):
+    for row in rows:
         for name, estimator in (row.result.units.estimators if row.result.units else {}).items():
             known = first.setdefault((cell_of(row.result), name), row)
             assert known.result.units is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from darkmatter.errors import DarkmatterError, UsageError
@@ -29,7 +29,7 @@ def check(
     """The leaderboard and all that is wrong with it, by file; changes only against a ``base``."""
     board = read_board(folder)
     before = None if base is None else read_base(folder, base)
-    findings = {*board.findings, *rules(board, host)}
+    findings = {*board.findings, *rules(board, host, () if before is None else before.blobs)}
     if not findings:  # what follows from faulty rows is not drawn
         findings |= {*page_findings(board, host, before)}
     if before is not None:
@@ -38,14 +38,19 @@ def check(
     return board, sorted(findings)
 
 
-def rules(board: Board, host: PluginHost) -> Iterator[Finding]:
-    """What is wrong with the rows and cards that could be read."""
+def rules(board: Board, host: PluginHost, old: Container[str] = ()) -> Iterator[Finding]:
+    """What is wrong with the rows and cards that could be read.
+
+    Where rows contradict each other, controls, which are nobody's, say what is meant, then those in ``old``
+    files: who was there first is not accused of what others bring.
+    """
     evaluators = host.evaluators()
+    ranked = sorted(board.rows, key=lambda row: (row.owner is not None, row.file not in old))
     for row in board.rows:
         yield from row_findings(row, host)
         yield from sums_findings(row, evaluators)
-    yield from shared_findings(board.rows, evaluators)
-    yield from agreement_findings(board.rows, evaluators)
+    yield from shared_findings(ranked, evaluators)
+    yield from agreement_findings(ranked, evaluators)
     yield from _cards(board)
     yield from _without_card(board)
 

@@ -19,6 +19,10 @@ _CONFIRM = (
     "Take the file from {commit} again. If the change is right, {owner} opens the pull request "
     "(`--author {owner}` says who did); where that is a group, a maintainer asks it and merges all the same."
 )
+_JOIN = (
+    "{owner} opens the pull request (`--author {owner}` says who did); where that is a group, a maintainer "
+    "asks it and merges all the same."
+)
 _PATIENCE = 60
 
 
@@ -58,10 +62,15 @@ def read_base(folder: Path, ref: str) -> Base:
 
 
 def history_findings(board: Board, base: Base, author: str | None = None) -> Iterator[Finding]:
-    """Rows and cards that were changed or removed since; their ``author`` may change cards."""
+    """Rows and cards that were changed or removed since, and what an ``author`` adds in another's name."""
     fix = _RESTORE.format(commit=base.commit[:12])
     changed, removed = f"was changed since {base.commit[:12]}", f"was removed since {base.commit[:12]}"
     files = set(board.files)
+    for path in board.files if author is not None else ():
+        new = path not in base.blobs and (is_card(path) or is_result(path))
+        if new and owner_of(path) is not None and not _own(path, author):
+            reason = f"is new, in the folder of {owner_of(path)}, and nothing says that they added it"
+            yield Finding(path, reason, _JOIN.format(owner=owner_of(path)))
     for path in sorted(base.blobs):
         kept = is_result(path) or is_sidecar(path)
         if path in files:

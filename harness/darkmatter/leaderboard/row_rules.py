@@ -15,12 +15,10 @@ from darkmatter.leaderboard.plain import PLAIN, is_plain, too_much_text
 from darkmatter.leaderboard.public import FREE_TEXT, paths_in, why_private, why_private_name
 from darkmatter.leaderboard.reach import refuse_files
 from darkmatter.plugins import PluginHost
+from darkmatter.results.follows import slack
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.runs.analysis import Analysis
 from darkmatter.runs.chosen import Chosen, choose_evaluators
-
-ROUNDING = 1e-9
-"""Relative tolerance wherever a number is compared with what it follows from."""
 
 _STATE = "Name a public place with `darkmatter leaderboard submit --reference`, `--model` or `--text`."
 _RENAME = "Give it another name in the suite and run again; activations are kept."
@@ -74,7 +72,7 @@ def _identity(result: Result) -> Wrong:
 def _text(result: Result) -> Wrong:
     """Whether names look like what they are, and no text is there for its own sake."""
     sae = result.sae
-    for name in (sae.name, *sae.members, sae.hook, sae.hook_out):
+    for name in (sae.name, *sae.members, *(result.beside or ()), sae.hook, sae.hook_out):
         if not is_plain(name):
             yield f"{ascii(name)[:80]} is no plain name: {PLAIN}", _RENAME
     if not (sae.reference.isascii() and sae.reference.isprintable()):
@@ -143,11 +141,6 @@ def _interval(metric: MetricValue) -> Wrong:
         yield f"{metric.name}: its interval [{low!r}, {high!r}] does not contain its value {value!r}", AGAIN
 
 
-def slack(value: float) -> float:
-    """What rounding may add to a number."""
-    return ROUNDING * max(abs(value), 1e-3) if math.isfinite(value) else 0.0
-
-
 def _described(metric: MetricValue, described: Metric | None, evaluator: str) -> Wrong:
     if described is None:
         yield f"{metric.name}: {evaluator} has no such metric", AGAIN
@@ -173,7 +166,7 @@ def _key(result: Result, qualified: str, host: PluginHost) -> Wrong:
     if chosen.config.model_dump(mode="json") != result.config:
         yield "its options are not complete", AGAIN
     elif not chosen.evaluator.sees and _expected_key(result, chosen) != result.key:
-        # Where other SAEs shape a result, its key holds them too, and the result does not say which.
+        # Where other SAEs shape a result, its key holds their weights too, and it has but their names.
         yield f"its key {result.key} does not follow from its content", AGAIN
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from darkmatter.descriptors import Evaluator, Metric
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.findings import AGAIN, Finding
-from darkmatter.leaderboard.row_rules import slack
-from darkmatter.results.follows import why_not_from_sums
+from darkmatter.results.follows import slack, why_not_from_sums
 from darkmatter.results.schema import MetricValue, Result
 from darkmatter.results.units import Units
 from darkmatter.stats.resample import Influence, Resampler, Statistic

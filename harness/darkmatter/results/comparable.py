@@ -101,21 +101,24 @@ def why_not_comparable(a: Result, b: Result) -> list[str]:
         if a.evaluator.version != b.evaluator.version:
             reasons.append(f"version of {a.evaluator.name}: {a.evaluator.version} or {b.evaluator.version}")
         reasons.extend(_differences(a.config, b.config))
-        reasons.extend(_other_company(a, b))
+        reasons.extend(other_company(a, b))
     return reasons
 
 
-def _other_company(a: Result, b: Result) -> list[str]:
+def other_company(a: Result, b: Result) -> list[str]:
     """Whether other SAEs shaped the two results: the members of a family, or those that were looked at.
 
-    Older results do not tell whom they looked at, and pass.
+    Two SAEs of one run stand beside each other. Older results do not tell whom they looked at, and pass.
     """
+    both = {a.sae.name, b.sae.name}
     for what, mine, yours in (
         ("members", a.sae.members, b.sae.members),
         ("SAEs beside it", a.beside, b.beside),
     ):
-        if mine is not None and yours is not None and set(mine) != set(yours):
-            only = [sorted(set(mine) - set(yours)), sorted(set(yours) - set(mine))]
+        if mine is None or yours is None:
+            continue
+        only = [sorted({*mine} - {*yours} - both), sorted({*yours} - {*mine} - both)]
+        if any(only):
             said = " or ".join(_short(", ".join(names)) if names else "none more" for names in only)
             return [f"{what}: {said}"]
     return []

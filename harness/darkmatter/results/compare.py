@@ -24,10 +24,10 @@ from darkmatter.results.table import Table
 from darkmatter.results.ties import PairedUnits
 from darkmatter.stats.paired import Difference, holm_intervals
 
-Draft = tuple["ComparedMetric", Difference | None]
+DraftRow = tuple["ComparedMetric", Difference | None]
 """A row, and the difference that the family's adjustment still has to judge."""
 
-Drafted = tuple[list[Draft], list[str]]
+Drafted = tuple[list[DraftRow], list[str]]
 """Rows and notes of two results or sets of results."""
 
 Verdict = Literal["better", "worse", "tie", "differs", "no interval", "undefined", "not comparable"]
@@ -123,7 +123,7 @@ def _drafted(first: Sequence[StoredResult], second: Sequence[StoredResult], *, b
     """All metrics of results that match, with notes on what does not."""
     paired = PairedUnits()
     called = _titles([*first, *second])
-    drafts: list[Draft] = []
+    drafts: list[DraftRow] = []
     notes: dict[str, None] = {}
     partners = _partners(first, second, by_name=by_name)
     for index, entry in enumerate(first):
@@ -199,9 +199,7 @@ def _titles(entries: Sequence[StoredResult]) -> dict[int, str]:
     return made
 
 
-def _compare_results(
-    a: StoredResult, b: StoredResult, paired: PairedUnits
-) -> Iterable[tuple[ComparedMetric, Difference | None]]:
+def _compare_results(a: StoredResult, b: StoredResult, paired: PairedUnits) -> Iterable[DraftRow]:
     """All metrics that either result has; those of A come first."""
     reasons = why_not_comparable(a.result, b.result)
     for entry in (a, b):
@@ -218,7 +216,7 @@ def _compare_metric(
     b: tuple[StoredResult, MetricValue | None],
     reasons: Sequence[str],
     paired: PairedUnits,
-) -> tuple[ComparedMetric, Difference | None]:
+) -> DraftRow:
     """One row, with the difference that the family's adjustment still has to judge."""
     (stored_a, metric_a), (stored_b, metric_b) = a, b
     if reasons:
@@ -268,7 +266,7 @@ def _row(
     )
 
 
-def _judged(drafts: Sequence[tuple[ComparedMetric, Difference | None]]) -> list[ComparedMetric]:
+def _judged(drafts: Sequence[DraftRow]) -> list[ComparedMetric]:
     """Rows with their Holm-adjusted intervals and verdicts."""
     families = {
         primary: iter(holm_intervals([d for row, d in drafts if d is not None and row.primary == primary]))

@@ -10,7 +10,7 @@ from darkmatter.results.captions import evaluator_titles
 from darkmatter.results.comparable import Source, source_of
 from darkmatter.results.schema import Result
 
-Named = tuple[str, Result]
+NamedResult = tuple[str, Result]
 """A result under the name that it has beside others."""
 
 
@@ -25,17 +25,17 @@ class Configuration:
     """
 
     options: str
-    results: tuple[Named, ...]
+    results: tuple[NamedResult, ...]
 
 
-def configurations(results: Sequence[Named], evaluators: Sequence[str]) -> Iterator[Configuration]:
+def configurations(results: Sequence[NamedResult], evaluators: Sequence[str]) -> Iterator[Configuration]:
     """One set of results for each choice of versions and configurations of some evaluators.
 
     Args:
         results: results of one place, such as those of a ``Section``.
         evaluators: whose results are wanted; those that have none are left out.
     """
-    by_source: dict[Source, list[tuple[int, Named]]] = {}
+    by_source: dict[Source, list[tuple[int, NamedResult]]] = {}
     for index, entry in enumerate(results):
         by_source.setdefault(source_of(entry[1]), []).append((index, entry))
     titles = evaluator_titles({source: members[0][1][1].config for source, members in by_source.items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from darkmatter.results.schema import MetricValue
@@ -12,6 +14,11 @@ _ROUNDING = 1e-9
 """Relative tolerance: sums may be added in another order."""
 _SMALLEST = 1e-3
 """Values below this are held to the tolerance of this one: a difference from 1 loses that many digits."""
+
+
+def slack(value: float) -> float:
+    """What rounding may add to a number."""
+    return _ROUNDING * max(abs(value), _SMALLEST) if math.isfinite(value) else 0.0
 
 
 def why_not_from_sums(metric: MetricValue, units: Units) -> str:
@@ -29,6 +36,6 @@ def why_not_from_sums(metric: MetricValue, units: Units) -> str:
         return "" if abs(total) <= allowed else f"its contributions add up to {total:.6g}, not to 0"
     follows = float(statistic.at(np.ones((1, len(units))))[0])
     # Asked this way round, a value that is undefined by its sums does not pass.
-    if abs(follows - metric.value) <= _ROUNDING * max(abs(metric.value), _SMALLEST):
+    if abs(follows - metric.value) <= slack(metric.value):
         return ""
     return f"it is stated as {metric.value:.6g}, its sums give {follows:.6g}"

@@ -13,7 +13,7 @@ from darkmatter.results.checked import CheckedMetric, Verdict
 from darkmatter.results.follows import why_not_from_sums
 from darkmatter.results.limits import SPARSITY, STANDING_LIMITS, Limit
 from darkmatter.results.reading import StoredResult
-from darkmatter.results.schema import MetricValue
+from darkmatter.results.schema import Estimator, MetricValue
 from darkmatter.results.ties import PairedUnits
 from darkmatter.stats.paired import ROUND_OFF, Difference
 
@@ -64,11 +64,11 @@ class Judge:
         if old.value is not None and (new is None or new.value is None):
             reason = "is not reported any more" if new is None else f"{new.status} now: {new.reason}"
             return replace(row, verdict="red", reason=reason)
-        if row.verdict == "left out":
-            return row
         if new is not None and (old.unit, old.higher_is_better) != (new.unit, new.higher_is_better):
             reason = "its unit or its better direction is not that of the baseline. Make the baseline again"
             return replace(row, verdict="error", reason=reason)
+        if row.verdict == "left out":
+            return row
         return self._compared(row, (entry, old), (partner, new))
 
     def _compared(
@@ -84,7 +84,10 @@ class Judge:
             return replace(row, verdict="not compared" if known else "left out", reason=reason, limit=None)
         assert new is not None
         assert new.value is not None
-        had, has = has_sums(before[0], old.name), has_sums(now[0], new.name)
+        try:
+            had, has = has_sums(before[0], old.name), has_sums(now[0], new.name)
+        except ValueError as error:
+            return replace(row, verdict="error", reason=f"cannot be judged: {error}")
         if had and not has:
             return replace(row, verdict="error", reason=f"cannot be judged: now it has {NO_SUMS}")
         if has and not had:
@@ -101,6 +104,9 @@ class Judge:
         now: tuple[StoredResult, MetricValue],
     ) -> CheckedMetric:
         try:
+            if _estimator(*before) != _estimator(*now):
+                reason = "it follows from other sums than in the baseline. Make the baseline again"
+                return replace(row, verdict="error", reason=reason)
             for (entry, metric), whose in ((before, "the baseline's value"), (now, "the value")):
                 units = self.paired.units(entry)
                 why = "" if units is None else why_not_from_sums(metric, units)
@@ -109,7 +115,7 @@ class Judge:
                     return replace(row, verdict="error", reason=reason)
             difference = self.paired.difference(now, before)
         except ValueError as error:
-            difference = str(error)
+            return replace(row, verdict="error", reason=f"cannot be judged: {error}")
         if isinstance(difference, Difference) and difference.low is not None and difference.high is not None:
             return _with_interval(row, difference, difference.low, difference.high)
         if before[1].ci_low is None:
@@ -123,6 +129,11 @@ def has_sums(entry: StoredResult, metric: str) -> bool:
     """Whether a result has the sums that a metric follows from."""
     record = entry.result.units or entry.units()
     return record is not None and metric in record.estimators
+
+
+def _estimator(entry: StoredResult, metric: MetricValue) -> Estimator | None:
+    units = entry.units()
+    return None if units is None else units.estimators.get(metric.name)
 
 
 def _left_out(row: CheckedMetric, why: str) -> CheckedMetric:

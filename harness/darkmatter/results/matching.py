@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from darkmatter.errors import did_you_mean
 from darkmatter.results.checked import CheckedMetric, Verdict
-from darkmatter.results.comparable import hardware_notes, why_not_comparable
+from darkmatter.results.comparable import hardware_notes, other_company, why_not_comparable
 from darkmatter.results.judging import Judge
 from darkmatter.results.reading import StoredResult
 
@@ -133,9 +133,11 @@ class _Cell:
         """The one result to compare with, or verdict and reason where there is none."""
         result = entry.result
         twins = _comparable(entry, self.before)
-        for count, where in ((len(twins), "the baseline"), (len(exact), "what is checked")):
-            if count > 1:
-                reason = f"{where} has {count} results for it, of different weights; keep one per folder"
+        for several, where in ((twins, "the baseline"), (exact, "what is checked")):
+            if len(several) > 1:
+                weights = {other.result.sae.fingerprint for other in several}
+                how = "of different weights" if len(weights) > 1 else "of which one may have failed"
+                reason = f"{where} has {len(several)} results for it, {how}; keep one per folder"
                 return None, "error", reason
         if exact and exact[0].result.status == "ok":
             return exact[0], "green", ""
@@ -147,7 +149,12 @@ class _Cell:
             if self.elsewhere:
                 reason += f" at {result.sae.hook}, and now there is one at {', '.join(self.elsewhere)}"
             return None, "red", reason
-        nearest = min((why_not_comparable(result, other.result) for other in self.free), key=len)
+        nearest, result_there = min(
+            ((why_not_comparable(result, other.result), other.result) for other in self.free),
+            key=lambda found: len(found[0]),
+        )
+        if nearest == other_company(result, result_there):
+            return None, "not compared", f"other SAEs shaped it ({nearest[0]}); make the baseline again"
         reason = f"not comparable with the baseline: {'; '.join(nearest)}. Make the baseline again"
         return None, "error", reason
 

@@ -104,9 +104,24 @@ def read_folder(folder: Path) -> tuple[list[StoredResult], list[Problem]]:
 
 def contradiction(used: StoredResult, other: StoredResult) -> Problem | None:
     """What is wrong with a second result of one key and SAE; None where it says the same."""
-    if used.result.metrics == other.result.metrics:
+    if findings_of(used.result) == findings_of(other.result):
         return None
     return Problem(str(other.path), f"has the key of {used.path}, which is used, but other numbers")
+
+
+def findings_of(result: Result) -> dict[str, Any]:
+    """What a result says, without when, where, by which release and from which path it was made."""
+    return result.model_dump(
+        mode="json",
+        exclude={
+            "timings": True,
+            "provenance": True,
+            "checksum": True,
+            "cache": True,  # its key is part of the result's key, the rest describes it
+            "evaluator": {"distribution"},
+            "sae": {"reference", "adapter", "metadata", "assumptions", "overrides"},
+        },
+    )
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

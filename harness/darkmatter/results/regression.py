@@ -21,6 +21,9 @@ from darkmatter.results.numbers import natural_key
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue
 
+_MEANT = 4
+"""The most names that a message proposes."""
+
 
 def check_regression(
     baseline: ResultSet,
@@ -94,7 +97,3 @@ def _meant(name: str, known: Collection[str]) -> str:
         return f"Did you mean {' or '.join(names[:_MEANT])}?"
     shown = "`darkmatter table BASELINE --all` shows its metrics"
     return f"Its evaluators are {', '.join(evaluators)}; {shown}."
-
-
-_MEANT = 4
-"""The most names that a message proposes."""

@@ -28,7 +28,7 @@ _Field = tuple[str, Callable[[CheckedMetric], str]]
 
 
 def check_table(check: Check) -> Table:
-    """What is red first, then what is green and new; what is left out stands in the notes."""
+    """What is red first, then what is green, what was not compared; the notes say what is left out."""
     red, green = check.having("red", "error"), check.having("green")
     changed = [metric for metric in check.having("left out") if _has_changed(metric)]
     measured: list[_Field] = [

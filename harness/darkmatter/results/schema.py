@@ -117,7 +117,7 @@ class Result(Record):
         default=None, description="what could not be found out; the next run makes this result again"
     )
     sae: SAERecord
-    beside: tuple[str, ...] | None = Field(
+    beside: tuple[Name, ...] | None = Field(
         default=None,
         description="names of other SAEs that shaped it, where its evaluator looks at others",
     )

@@ -22,7 +22,7 @@ from darkmatter.errors import ItemError
 from darkmatter.files.atomic import canonical_json, slug, sweep, write_bytes, write_json
 from darkmatter.files.lock import locked
 from darkmatter.results.comparable import config_text, is_unread, place_of
-from darkmatter.results.reading import Problem, StoredResult, read_result, result_checksum
+from darkmatter.results.reading import Problem, StoredResult, findings_of, read_result, result_checksum
 from darkmatter.results.schema import MetricValue, Result, UnitsRecord
 from darkmatter.results.units import Units
 
@@ -86,7 +86,7 @@ class ResultStore:
         self, known: StoredResult, result: Result, raw: dict[str, Any], data: bytes | None
     ) -> None:
         """Raise ItemError unless a result that was made again says what the stored one says."""
-        before, after = _findings(known.result), _findings(result)
+        before, after = findings_of(known.result), findings_of(result)
         if canonical_json(before) == canonical_json(after):
             return
         assert known.path is not None
@@ -167,21 +167,6 @@ def _record_of(path: Path, units: Units | None, data: bytes | None) -> UnitsReco
         count=len(units),
         kind=units.kind,
         estimators=dict(units.estimators),
-    )
-
-
-def _findings(result: Result) -> dict[str, Any]:
-    """What a result says, without when, where, by which release and from which path it was made."""
-    return result.model_dump(
-        mode="json",
-        exclude={
-            "timings": True,
-            "provenance": True,
-            "checksum": True,
-            "cache": True,  # its key is part of the result's key, the rest describes it
-            "evaluator": {"distribution"},
-            "sae": {"reference", "adapter", "metadata", "assumptions", "overrides"},
-        },
     )
 
 

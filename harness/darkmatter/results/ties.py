@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from darkmatter.results.comparable import other_company
 from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import MetricValue
 from darkmatter.results.table import Mark
@@ -29,6 +30,8 @@ class PairedUnits:
 
     def difference(self, a: Entry, b: Entry) -> Difference | str:
         """The paired difference a - b, or the reason why there is none."""
+        if company := other_company(a[0].result, b[0].result):
+            return company[0]
         left, right = self.units(a[0]), self.units(b[0])
         if left is None or right is None:
             return "no per-unit sums are stored"

@@ -31,7 +31,7 @@ def dominated(sizes: Sequence[float], costs: Sequence[float]) -> list[Dominated 
         sizes: finite numbers, one per point.
         costs: finite numbers, lower is better.
     """
-    shown = [float(f"{size:.{_DIGITS}g}") for size in sizes]
+    shown = [size if size == int(size) else float(f"{size:.{_DIGITS}g}") for size in sizes]
     points = sorted(zip(shown, costs, range(len(shown)), strict=True))
     found: list[Dominated | None] = [None] * len(points)
     seen: list[float] = []

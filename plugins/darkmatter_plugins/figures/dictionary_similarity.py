@@ -48,6 +48,8 @@ def _different(
     same: dict[str, list[str]] = {}
     for each in controls:
         row = tuple(_value(each, "mmcs", other) for other in columns)
+        if row == (None,) * len(row):
+            continue  # nothing to draw, and nothing to be the same by
         if row in first:
             same[first[row].name].append(each.name)
         else:

@@ -36,13 +36,18 @@ class Spot:
     l0: float
     at: Point
 
+    @property
+    def has_place(self) -> bool:
+        """Whether logarithmic axes can show it; what is 0 dominates all the same."""
+        return self.l0 > 0 and self.at.value > 0
+
 
 def draw(results: api.FigureResults) -> Iterator[api.Drawing]:
     """One picture with a panel for each metric that two or more SAEs have."""
     found = [
         (_spots(results, evaluator, metric), title, colour) for evaluator, metric, title, colour in PANELS
     ]
-    shown = [panel for panel in found if len(panel[0]) > 1]
+    shown = [panel for panel in found if sum(spot.has_place for spot in panel[0]) > 1]
     if not shown:
         message = "needs two or more SAEs with an L0 and fvu or fvu_nonlinear"
         raise api.NothingToDraw(message)
@@ -65,8 +70,7 @@ def _spots(results: api.FigureResults, evaluator: str, metric: str) -> list[Spot
     found = []
     for each in results.of(evaluator):
         at = point(each, metric)
-        # Both axes are logarithmic.
-        if not each.is_control and each.l0 and at is not None and at.value > 0:
+        if not each.is_control and each.l0 is not None and at is not None:
             found.append(Spot(each.name, each.l0, at))
     return found
 
@@ -81,10 +85,10 @@ def _front(spots: Sequence[Spot]) -> list[Spot]:
 def _panel(axis: Axes, spots: Sequence[Spot], colour: str) -> None:
     from matplotlib.ticker import NullLocator
 
-    front = _front(spots)
+    front = [spot for spot in _front(spots) if spot.has_place]
     axis.set_xscale("log")
     axis.set_yscale("log")
-    for spot in spots:
+    for spot in filter(lambda spot: spot.has_place, spots):
         on_front = spot in front
         low, high = (spot.at.low, spot.at.high)
         if low is not None and high is not None and low > 0:

@@ -158,7 +158,7 @@ def described_otherwise(board, forge, change, sae="topk-w256-k16"):
 
 def architecture_changed(board, forge):
     path = described_otherwise(board, forge, lambda sae: sae["metadata"].update(architecture="gated"))
-    return path, "says of its SAE another metadata than"
+    return path, "says of its SAE another architecture than"
 
 
 def width_changed(board, forge):

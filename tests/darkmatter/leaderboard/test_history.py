@@ -128,3 +128,36 @@ def test_owners_change_their_own_cards(board, forge):
 
     assert said("Alice") == []
     assert [each.reason[:17] for each in check(board, host(), "HEAD", "alice")[1]] == ["was changed since"]
+
+
+def test_nobody_adds_rows_in_anothers_name(board, forge):
+    """A new SAE of alice's that eve's account brings is a finding; alice may bring it."""
+    moved = board / "alice__topk-w256-k16"
+    shutil.move(moved, board.parent / "kept")
+    forge.commit(board.parent)
+    shutil.move(board.parent / "kept", moved)
+
+    def said(author):
+        findings = check(board, host(), "HEAD", author)[1]
+        return [each for each in findings if "nothing says that they added it" in each.reason]
+
+    assert {each.file.partition("/")[0] for each in said("eve")} == {moved.name}
+    assert "--author alice" in said("eve")[0].fix
+    assert said("alice") == said(None) == []
+
+
+@pytest.mark.parametrize("chunk_rows", [512, 1024, 4096])
+def test_who_was_there_first_is_not_accused(board, forge, chunk_rows):
+    """A second row on an SAE contradicts the first; with a base the newer is named, wherever it sorts."""
+    forge.commit(board.parent)
+    old = forge.row(board)
+    shutil.copytree(old.parent, board.parent / "kept")
+    new = forge.moved(old, lambda raw: raw["analysis"].update(chunk_rows=chunk_rows))
+    for kept in (board.parent / "kept").iterdir():
+        shutil.copy(kept, old.parent / kept.name)
+    findings = check(board, host(), "HEAD")[1]
+
+    assert {each.file for each in findings if "in this cell already" in each.reason} == {
+        str(new.relative_to(board))
+    }
+    assert not [each for each in findings if each.file == str(old.relative_to(board))]

@@ -125,6 +125,18 @@ def test_results_that_other_saes_shaped_are_not_compared(field, what):
     assert why_not_comparable(of(("a",)), of(("a", "c"))) == [f"{what}: none more or c"]
 
 
+def test_two_saes_of_one_run_stand_beside_each_other():
+    """Each of two looks at the other and at what both have beside them: the same company."""
+    one, two = sample_result("one").result, sample_result("two").result
+
+    assert (
+        why_not_comparable(
+            one.model_copy(update={"beside": ("two", "x")}), two.model_copy(update={"beside": ("one", "x")})
+        )
+        == []
+    )
+
+
 def test_a_failed_result_is_shown_beside_an_older_success():
     """A failure that is there is current: no success hides it, and rows stay unique."""
     failed = sample_result(metrics={}, hook="", key="1" * 32, status="failed", reason="no such file")

@@ -1,9 +1,13 @@
 """Which results of the baseline and of now belong together."""
 
+import pytest
+
 from darkmatter.results.collection import ResultSet
 from darkmatter.results.limits import Limit
+from darkmatter.results.reading import StoredResult
 from darkmatter.results.regression import check_regression
-from darkmatter.results.schema import MetricValue
+from darkmatter.results.schema import Estimator, MetricValue
+from darkmatter.results.units import Units
 from darkmatter.testing.results import sample_result
 
 
@@ -113,3 +117,37 @@ def test_controls_are_not_checked():
     control = sample_result("pca", is_control=True)
 
     assert [metric.sae for metric in check([entry(), control], [entry()]).metrics] == ["mine"]
+
+
+def test_an_sae_that_joined_a_suite_turns_nothing_red():
+    """What other SAEs shaped is not compared where these are others: that is neither worse nor an error."""
+    before, now = (entry(evaluator="looker", beside=beside) for beside in (("a",), ("a", "b")))
+    made = check([entry(), before], [entry(), now])
+
+    assert made.passed
+    assert result_rows(made) == [("looker", before.result.sae.hook, "not compared")]
+    assert "SAEs beside it: none more or b" in made.having("not compared")[0].reason
+
+
+@pytest.mark.parametrize("fields", [{"higher_is_better": None}, {"unit": "nats"}])
+def test_a_metric_is_not_redefined_into_silence(fields):
+    """Without its direction, or in another unit, a metric would not be checked: that is an error."""
+    now = entry(metrics={"fvu": 0.06})
+    metrics = tuple(each.model_copy(update=fields) for each in now.result.metrics)
+    now = StoredResult.in_memory(now.result.model_copy(update={"metrics": metrics}), now.units())
+
+    assert [row.verdict for row in check([entry()], [now]).metrics if row.metric == "fvu"] == ["error"]
+
+
+def test_a_metric_of_other_sums_is_an_error():
+    """A ratio over other columns has a value that follows from its sums, and is another metric."""
+    before, now = entry(), entry(metrics={"fvu": 0.06})
+    units = now.units()
+    columns = {**units.columns, "more": 10 * units.columns["rows"]}
+    estimators = {"fvu": Estimator(numerator="fvu.sum", denominator="more")}
+    swapped = Units(units.kind, units.ids, columns, estimators)
+    metrics = tuple(each.model_copy(update={"value": 0.006}) for each in now.result.metrics)
+    now = StoredResult.in_memory(now.result.model_copy(update={"metrics": metrics}), swapped)
+    [row] = [row for row in check([before], [now]).metrics if row.metric == "fvu"]
+
+    assert (row.verdict, "other sums" in row.reason) == ("error", True)

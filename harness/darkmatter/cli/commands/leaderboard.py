@@ -54,7 +54,9 @@ def build(folder: Path, *, only_check: bool) -> int:
 @_FOLDER
 @click.option("--base", metavar="REF", help="Compare with the commit where the history of REF parted.")
 @click.option(
-    "--author", metavar="NAME", help="Whose change it is, as the platform says: may change their own cards."
+    "--author",
+    metavar="NAME",
+    help="Whose change it is, as the platform says: they may change what is theirs.",
 )
 @_AS_JSON
 def check(folder: Path, base: str | None, author: str | None, *, as_json: bool) -> int:

@@ -298,7 +298,8 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
     from darkmatter.runs.chosen import default_evaluators
 
     if names is None:
-        set_here = [setting.partition("=")[0].rpartition(".")[0] for setting in settings]
+        targets = [setting.partition("=")[0].rpartition(".")[0] for setting in settings]
+        set_here = [target.rpartition("/")[2] for target in targets]
         usual = default_evaluators(host())
         chosen = [name for name in host().owned("evaluators") if name in {*usual, *set_here}]
     else:
@@ -313,7 +314,8 @@ def _evaluators(names: str | None, settings: tuple[str, ...]) -> dict[str, dict[
             )
             raise UsageError(message)
         if evaluator not in options:
-            host().get("evaluators", evaluator)
+            evaluator = host().get("evaluators", evaluator).descriptor.name
+        if evaluator not in options:
             message = f"--set {setting!r}: {evaluator!r} is not among --evaluators {names}."
             raise UsageError(message)
         options[evaluator][field] = setting_value(value, setting)

@@ -165,8 +165,9 @@ def _agreements(out: api.EvalOutput, known: Concepts) -> list[bool]:
     counts = []
     for group in known.groups:
         _mean(out, f"agreement[{group.name}]", group.agreement)
-        low = out.metrics[-1].ci_low
-        counts.append(low is None or low > 0)
+        agreement = out.metrics[-1]
+        low = agreement.value if agreement.ci_low is None else agreement.ci_low
+        counts.append(low is not None and low > 0)
     noise = [group for group, each in zip(known.groups, counts, strict=True) if not each]
     if noise:
         names = ", ".join(f"{api.printable(group.name)}: {len(group.concepts)}" for group in noise)

@@ -20,7 +20,7 @@ L0s and is read straight in log L0 between them. L0s are held fixed when context
 The frontier runs straight in log L0 through, at the L0 of every SAE, the lowest FVU of the SAEs whose L0 is
 no larger. The area is taken from the smallest to the largest L0 of the family, as far as the baseline goes,
 and divided by the length of that range in log L0, so that it is in units of FVU; above 0 the family is
-better. It is undefined for one SAE, and where all L0s are within 10%: the ratios are then the headline.
+better. It is undefined for one SAE, and where all L0s are within 10%: a note then names the ratios.
 
 The authors' PCA with signed pairs of directions (k largest positive scores), their "dynamic" PCA (k largest
 by size) and top-k of non-negative PCA are one curve, ``pca_topk``. Theirs are not centred; these are.

@@ -81,14 +81,17 @@ def _points(order: Sequence[str], results: Sequence[tuple[str, api.Result]]) -> 
 
 def _frontier(points: Sequence[_Point], metric: str, name: str) -> Iterator[Chart]:
     """Error over L0 with the line of SAEs that no other beats in both."""
-    shown = [point for point in points if (point.value(metric) or 0) > LEAST and (point.l0 or 0) > 0]
-    saes = _saes(shown)
+    from darkmatter.stats import dominated  # here: it loads torch, which an import of the page does not need
+
+    known = [point for point in points if point.value(metric) is not None and point.l0 is not None]
+    every = _saes(known)
+    behind = dominated([point.l0 or 0.0 for point in every], [_of(point, metric) for point in every])
+    front = [point for point, better in zip(every, behind, strict=True) if better is None]
+    # What is 0 has no place on a logarithmic axis, but dominates all the same.
+    shown = [point for point in known if (point.value(metric) or 0) > LEAST and (point.l0 or 0) > 0]
+    saes, best = _saes(shown), [point for point in front if point in shown]
     if len(saes) < 2:
         return
-    from darkmatter.stats import dominated  # here: it loads torch, which a page alone does not need
-
-    behind = dominated([point.l0 or 0.0 for point in saes], [_of(point, metric) for point in saes])
-    best = [point for point, better in zip(saes, behind, strict=True) if better is None]
     best.sort(key=lambda point: (point.l0, point.value(metric)))
     data = [
         {
