@@ -10,7 +10,11 @@ from darkmatter.embedded import is_embedded
 from darkmatter.errors import DarkmatterError
 from darkmatter.references import parse_reference
 
-_PATH = re.compile(r"(?P<before>^|[\s'\"=(,:;\[])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]*[\w.@+-]){2,}")
+_PART = r"[\w.@+ -]*[\w.@+-]"
+_PATH = re.compile(
+    r"(?P<before>^|file://|[\s'\"=(,:;\[{<>|`])"  # not the // of an address on the web
+    rf"(?:~|[A-Za-z]:)?(?:/|\\{{1,2}}){_PART}(?:[/\\]+{_PART})+"
+)
 _NAME = re.compile(r"[\w.@+-]+(/[\w.@+-]+)?")
 _PUBLIC = {"hf", "catalogue", "embedded"}
 FREE_TEXT = ("tables", "curves")
