@@ -145,14 +145,15 @@ def _cell(
         reason = (footnotes.setdefault(metric.reason, len(footnotes) + 1),) if metric.reason else ()
         return Cell(_value(metric), marked.get(names[0], ""), reason, value=metric.value)
     said = "; ".join(f"{name}: {_value(entries[name][1])}" for name in names)
-    note = footnotes.setdefault(said, len(footnotes) + 1)
+    reasons = [metric.reason for name in names if (metric := entries[name][1]).reason]
+    notes = tuple(footnotes.setdefault(text, len(footnotes) + 1) for text in dict.fromkeys([said, *reasons]))
     values = [entry.value for name in names if (entry := entries[name][1]).value is not None]
     if not values:
-        return Cell(f"{len(names)} SAEs: {UNDEFINED}", notes=(note,))
+        return Cell(f"{len(names)} SAEs: {UNDEFINED}", notes=notes)
     low, high = format_plain(min(values)), format_plain(max(values))
     ranged = low if low == high else f"{low} to {high}"
     mark: Mark = next((each for each in ("best", "tie") if each in {marked.get(name) for name in names}), "")
-    return Cell(f"{len(names)} SAEs: {ranged}", mark, (note,))
+    return Cell(f"{len(names)} SAEs: {ranged}", mark, notes)
 
 
 def _value(metric: MetricValue) -> str:

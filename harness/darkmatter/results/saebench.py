@@ -31,7 +31,8 @@ WITHOUT_INTERVAL = "none: SAEBench's files hold no sums per context"
 
 NEW_VARIANCE = (
     "SAEBench's explained_variance squares the mean of the mean square where it should square the mean, and "
-    "averages over batches: it is no share of variance, is too high and may exceed 1. It is not our 1 - fvu."
+    "averages over batches: it is no share of variance, may be too high or too low, above 1 or below 0 (for "
+    "activations around 0 it is low). It is not our 1 - fvu."
 )
 OLD_VARIANCE = (
     "SAEBench's older explained_variance (explained_variance_legacy in newer files): the mean over tokens of "

@@ -91,7 +91,7 @@ def test_saebench_stands_beside_our_results(call, folder, tmp_path):
     assert (status, err) == (0, "")
     assert "blocks.4.hook_resid_post (SAEBench)" in out
     assert "1.001 [" in out
-    assert "may exceed 1" in out
+    assert "above 1 or below 0" in out
 
     rows = json.loads(call("table", folder, "--saebench", SAMPLES, "--format", "json")[1])
     assert ("saebench.core", "explained_variance", 1.0013) in {

@@ -53,6 +53,19 @@ def test_several_saes_in_a_cell_are_counted_and_named_never_averaged():
     assert cell.mark == "best"
 
 
+def test_what_is_said_of_a_metric_stands_with_a_shared_cell_too():
+    """A note on a metric, such as another harness's formula, is not lost where SAEs share a cell."""
+    noted = []
+    for each in (sae("a", 0.02), sae("b", 0.04)):
+        (metric,) = each.result.metrics
+        said = each.result.model_copy(update={"metrics": (metric.model_copy(update={"reason": "too high"}),)})
+        noted.append(StoredResult(said, None, each.loader))
+    table = pivot_table(ResultSet(noted), ("width", "l0"), FVU)
+
+    notes = [table.footnotes[note - 1] for note in grid(table)["512"]["l0 16"].notes]
+    assert notes[1:] == ["too high"]
+
+
 def test_nearly_equal_l0s_share_a_column_that_says_so():
     """A JumpReLU's 16.3 stands beside 16, under both."""
     saes = [sae("a", 0.02), sae("b", 0.03, l0=16.3, width=1024), sae("c", 0.03, l0=20.0)]
