@@ -12,7 +12,7 @@ from darkmatter.leaderboard.cells import cell_of
 from darkmatter.leaderboard.findings import AGAIN, AS_MADE, Finding
 from darkmatter.leaderboard.plain import folded
 from darkmatter.results.comparable import HARDWARE, config_text, data_signature, hardware_notes
-from darkmatter.results.schema import Estimator, Result
+from darkmatter.results.schema import Estimator, MetricValue, Result
 from darkmatter.results.units import Units
 from darkmatter.runs.analysis import Analysis
 
@@ -22,6 +22,8 @@ _MEASURES_L0 = "reconstruction"
 """The evaluator whose metric ``l0`` is over the rows that every result's own ``l0`` is over."""
 _NO_ROUND_OFF = 1e-3
 """A denominator of at least this share of another row's is no round-off, below which ratios are undefined."""
+_OF_WIDTH, _NOTHING = 0.1, 1e-6
+"""By how much of its interval, and by how much at least, a control's value may differ between machines."""
 
 _DESCRIBED = ("reference", "d_in", "d_sae", "members")
 
@@ -32,6 +34,7 @@ def agreement_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evalua
     yield from _descriptions(rows)
     yield from _measured_l0(rows)
     yield from _twice(rows, evaluators)
+    yield from _twins(rows)
     yield from _accounts(rows)
     for cell in _groups(rows, lambda row: cell_of(row.result)):
         yield from _counts(cell)
@@ -116,6 +119,34 @@ def _twice(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Ite
                 notes = "; ".join(hardware_notes(known.result, row.result)) or "nothing that is measured"
                 reason = f"its SAE is in this cell already, in {known.file}; what differs is {notes}"
                 yield Finding(row.file, reason, "Remove the newer of the two: rows that are there stay.")
+
+
+def _twins(rows: Sequence[BoardRow]) -> Iterator[Finding]:
+    """A control twice in a cell, from other machines, with numbers that no machine's rounding explains.
+
+    A worse twin would flatter every SAE beside it.
+    """
+    controls = [row for row in rows if row.owner is None]
+    for group in _groups(controls, lambda row: (row.result.sae.fingerprint, cell_of(row.result))):
+        known = {metric.name: metric for metric in group[0].result.metrics}
+        for row in group[1:]:
+            far = [
+                metric.name
+                for metric in row.result.metrics
+                if metric.name in known and not _near(known[metric.name], metric)
+            ]
+            if far:
+                reason = f"is the control of {group[0].file} with other numbers: {', '.join(sorted(far)[:3])}"
+                yield Finding(row.file, reason, AGAIN)
+
+
+def _near(a: MetricValue, b: MetricValue) -> bool:
+    """Whether two machines may have given these: within 2%, or a tenth of the interval."""
+    if a.value is None or b.value is None:
+        return a.value is b.value
+    width = 0.0 if a.ci_low is None or a.ci_high is None else a.ci_high - a.ci_low
+    room = max(_OTHER_PRECISION * abs(a.value), _OF_WIDTH * width, _NOTHING)
+    return abs(a.value - b.value) <= room
 
 
 # -- the same activations -------------------------------------------------------------------------

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from darkmatter.errors import DarkmatterError, UsageError
 from darkmatter.leaderboard.agreement import agreement_findings
-from darkmatter.leaderboard.board import Board, read_board
+from darkmatter.leaderboard.board import Board, BoardRow, read_board
 from darkmatter.leaderboard.card import MEASURED_ON, measured_on
 from darkmatter.leaderboard.cells import shared_findings
 from darkmatter.leaderboard.findings import AGAIN, Finding
@@ -39,20 +39,25 @@ def check(
 
 
 def rules(board: Board, host: PluginHost, old: Container[str] = ()) -> Iterator[Finding]:
-    """What is wrong with the rows and cards that could be read.
-
-    Where rows contradict each other, controls, which are nobody's, say what is meant, then those in ``old``
-    files: who was there first is not accused of what others bring.
-    """
+    """What is wrong with the rows and cards that could be read."""
     evaluators = host.evaluators()
-    ranked = sorted(board.rows, key=lambda row: (row.owner is not None, row.file not in old))
     for row in board.rows:
         yield from row_findings(row, host)
         yield from sums_findings(row, evaluators)
-    yield from shared_findings(ranked, evaluators)
-    yield from agreement_findings(ranked, evaluators)
+    yield from together(board.rows, host, old)
     yield from _cards(board)
     yield from _without_card(board)
+
+
+def together(rows: Sequence[BoardRow], host: PluginHost, old: Container[str]) -> Iterator[Finding]:
+    """What is wrong with rows beside each other.
+
+    Where they contradict each other, controls, which are nobody's, say what is meant, then those in ``old``
+    files: who was there first is not accused of what others bring.
+    """
+    ranked = sorted(rows, key=lambda row: (row.owner is not None, row.file not in old))
+    yield from shared_findings(ranked, host.evaluators())
+    yield from agreement_findings(ranked, host.evaluators())
 
 
 def _cards(board: Board) -> Iterator[Finding]:

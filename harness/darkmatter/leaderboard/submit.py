@@ -17,7 +17,7 @@ from darkmatter.files.atomic import canonical_json, write_bytes, write_json
 from darkmatter.leaderboard.board import BoardRow, read_board
 from darkmatter.leaderboard.card import ModelCard, measured_on, write_card
 from darkmatter.leaderboard.cells import cell_of, missing_controls
-from darkmatter.leaderboard.check import rules
+from darkmatter.leaderboard.check import rules, together
 from darkmatter.leaderboard.findings import Finding
 from darkmatter.leaderboard.layout import (
     CARD,
@@ -78,7 +78,10 @@ def submit(
         _write_cards(staging, to, owner, stated)
         board = read_board(staging)
         held = _held_controls(to)
-        made.findings = sorted({*board.findings, *rules(board, host), *_conflicts(board.rows, to, held)})
+        findings = {*board.findings, *rules(board, host), *_conflicts(board.rows, to, held)}
+        if to.is_dir():
+            findings |= {*_beside(board.rows, read_board(to).rows, held, host)}
+        made.findings = sorted(findings)
         if all(is_card(finding.file) for finding in made.findings):
             _publish(staging, to, board.files, held, made)
     return made
@@ -93,16 +96,21 @@ def _wanted(stored: Sequence[StoredResult], saes: Sequence[str], stated: Stated,
             message = f"{results} holds no results on an SAE {name!r}. {did_you_mean(name, there)}"
             raise UsageError(message)
     wanted = set(saes) or there
+    private: dict[str, str] = {}
     for each in stored:
         sae = each.result.sae
         if sae.name in wanted and not sae.members and each.result.status == "ok":
             reason = why_private(stated.references.get(sae.name, sae.reference))
             if reason is not None:
-                message = (
-                    f"{sae.name}: {reason}. Upload the weights, and state where they are: "
-                    f"--reference {sae.name}=hf:ORG/REPO/FOLDER."
-                )
-                raise UsageError(message)
+                private[sae.name] = reason
+    if private:
+        name, reason = next(iter(private.items()))
+        others = f" So with {', '.join(list(private)[1:])}." if len(private) > 1 else ""
+        message = (
+            f"{name}: {reason}.{others} Upload the weights, and state for each where they are: "
+            f"--reference {name}=hf:ORG/REPO/FOLDER."
+        )
+        raise UsageError(message)
     return wanted
 
 
@@ -213,6 +221,18 @@ def _conflicts(rows: Sequence[BoardRow], to: Path, held: Mapping[str, str]) -> I
         if not isinstance(known, StoredResult) or _numbers(known.result) != _numbers(row.result):
             fix = "Keys are immutable: find out which is right; a correction needs another key or version."
             yield Finding(row.file, f"{there} has this key with other numbers", fix)
+
+
+def _beside(
+    rows: Sequence[BoardRow], there: Sequence[BoardRow], held: Mapping[str, str], host: PluginHost
+) -> Iterator[Finding]:
+    """What would be wrong with new rows beside those that the leaderboard has, of whatever owner."""
+    old = {row.file for row in there}
+    new = [row for row in rows if row.file not in old and not (row.owner is None and row.result.key in held)]
+    files = {row.file for row in new}
+    for finding in together([*there, *new], host, old):
+        if finding.file in files:
+            yield finding
 
 
 def _numbers(result: Result) -> bytes:

@@ -149,6 +149,12 @@ def metric_twice(board, forge):
     return path, "the metric 'fvu' occurs 2 times"
 
 
+def worse_twin_of_a_control(board, forge):
+    later, there = other_hardware(board, forge, "pca-k16", chunk_rows=1024)
+    forge.edit(there, lambda raw: forge.metric(raw, "fvu").update(value=0.9, ci_low=0.89, ci_high=0.91))
+    return later, "with other numbers: fvu"
+
+
 def described_otherwise(board, forge, change, sae="topk-w256-k16"):
     """A second row on an SAE that says something else of it; the later one by its path is named."""
     later, there = other_hardware(board, forge, sae, chunk_rows=1024)

@@ -80,7 +80,7 @@ def test_a_path_as_reference_is_refused_with_what_to_state(made, tmp_path, forge
     """Nobody could follow it, and it tells of a home; nothing is written."""
     results = with_paths(made, tmp_path / "mine", forge)
 
-    with pytest.raises(UsageError, match="--reference topk-w256-k16=hf:ORG/REPO/FOLDER"):
+    with pytest.raises(UsageError, match=r"So with topk-w512-k16\..*--reference topk-w256-k16=hf:ORG"):
         submit(results, "alice", tmp_path / "b", host(), stated=Stated())
     assert not (tmp_path / "b").exists()
 
@@ -113,6 +113,16 @@ def test_a_row_that_is_there_with_other_numbers_is_never_overwritten(made, board
     assert ["other numbers" in each.reason for each in done.findings] == [True]
     assert done.added == []
     assert forge.row(board).read_bytes() == before
+
+
+def test_what_contradicts_another_owners_rows_is_refused_before_it_is_written(made, board):
+    """Keys are of content: the same weights of a second owner would fail the check, so nothing is added."""
+    before = sorted(path.name for path in board.iterdir())
+    done = submit(made, "carol", board, host(), stated=Stated(licence="MIT"))
+
+    assert {"duplicate key" in each.reason for each in done.findings} == {True}
+    assert all(each.file.startswith("carol__") for each in done.findings)
+    assert sorted(path.name for path in board.iterdir()) == before
 
 
 def test_an_unfinished_result_is_left_out(made, tmp_path, forge):
