@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,15 @@ from darkmatter.leaderboard.findings import AGAIN, Finding
 from darkmatter.leaderboard.history import Base, history_findings, read_base
 from darkmatter.leaderboard.layout import CARD, CONTROLS, check_owner, folder_of, owner_of
 from darkmatter.leaderboard.pages import page_findings
+from darkmatter.leaderboard.public import why_private
 from darkmatter.leaderboard.row_rules import row_findings
 from darkmatter.leaderboard.sums import sums_findings
 from darkmatter.plugins import PluginHost
 from darkmatter.references import parse_reference
 from darkmatter.results.schema import Result
 from darkmatter.runs.controls import baseline_item
+
+_ADDRESS = re.compile(r"https://[\w.-]+(/[\w./@%+~=&?-]*)?", re.ASCII)
 
 
 def check(
@@ -71,6 +75,10 @@ def _cards(board: Board) -> Iterator[Finding]:
             yield Finding(file, f"speaks of {card.sae!r} of {card.owner!r}", "Correct `owner` and `sae`.")
         for name in card.missing:
             yield Finding(file, f"its field {name!r} is empty", f"Fill in `{name}:`.")
+        weights = card.weights.strip()
+        if weights and not _ADDRESS.fullmatch(weights) and why_private(weights) is not None:
+            reason = f"its weights are at {weights!r}, which nobody can follow"
+            yield Finding(file, reason, "Name a public reference such as hf:ORG/REPO, or an https address.")
         if not rows[folder]:
             yield Finding(file, "is a card without any row", "Submit the rows with it, or remove it.")
             continue

@@ -308,6 +308,14 @@ def card_with_other_weights(board, forge):
     return forge.row(board), "its model card's another"
 
 
+def card_with_weights_on_a_machine(board, forge):
+    path = board / "alice__topk-w256-k16" / "model_card.yaml"
+    text = path.read_text()
+    weights = next(line for line in text.splitlines() if line.startswith("weights:"))
+    path.write_text(text.replace(weights, "weights: '[here](javascript:alert(1))'"))
+    return path, "which nobody can follow"
+
+
 def card_unreadable(board, forge):
     path = board / "alice__topk-w256-k16" / "model_card.yaml"
     path.write_text("owner: [")
