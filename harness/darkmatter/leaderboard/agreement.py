@@ -33,8 +33,8 @@ def agreement_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evalua
     yield from _look_alikes(rows)
     yield from _descriptions(rows)
     yield from _measured_l0(rows)
-    yield from _twice(rows, evaluators)
-    yield from _twins(rows)
+    for same in _groups(rows, lambda row: (row.result.sae.fingerprint, cell_of(row.result))):
+        yield from _twins(same) if same[0].owner is None else _twice(same, evaluators)
     yield from _accounts(rows)
     for cell in _groups(rows, lambda row: cell_of(row.result)):
         yield from _counts(cell)
@@ -82,7 +82,7 @@ def _described_otherwise(a: Result, b: Result) -> list[str]:
     if _stated(a) != _stated(b):
         found.append("overrides")
     room = _OTHER_PRECISION if hardware_notes(a, b) else _SAME_L0
-    if not _close(a.sae.l0, b.sae.l0, room):
+    if not close(a.sae.l0, b.sae.l0, room):
         found.append("l0")
     return found
 
@@ -98,46 +98,40 @@ def _measured_l0(rows: Sequence[BoardRow]) -> Iterator[Finding]:
             continue
         stated = row.result.sae.l0
         for value in [metric.value for metric in row.result.metrics if metric.name == "l0"]:
-            if not _close(stated, value, _SAME_L0):
+            if not close(stated, value, _SAME_L0):
                 reason = f"says that its SAE's l0 is {stated!r}, and measures {value!r}"
                 yield Finding(row.file, reason, AS_MADE)
 
 
-def _twice(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
+def _twice(same: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
     """One SAE twice in a cell, mostly on other hardware: the better of two tries would be shown.
 
     Controls are exempt: everybody brings them, each from a machine of their own. So is what other SAEs
     shape: it changes with them, and rows that are there stay.
     """
-    for group in _groups(rows, lambda row: (row.result.sae.fingerprint, cell_of(row.result))):
-        known = group[0]
-        evaluator = evaluators.get(known.result.evaluator.name)
-        if known.owner is None or (evaluator is not None and evaluator.sees):
-            continue
-        for row in group[1:]:
-            if row.result.key != known.result.key:
-                notes = "; ".join(hardware_notes(known.result, row.result)) or "nothing that is measured"
-                reason = f"its SAE is in this cell already, in {known.file}; what differs is {notes}"
-                yield Finding(row.file, reason, "Remove the newer of the two: rows that are there stay.")
+    known = same[0]
+    evaluator = evaluators.get(known.result.evaluator.name)
+    if evaluator is not None and evaluator.sees:
+        return
+    for row in same[1:]:
+        if row.result.key != known.result.key:
+            notes = "; ".join(hardware_notes(known.result, row.result)) or "nothing that is measured"
+            reason = f"its SAE is in this cell already, in {known.file}; what differs is {notes}"
+            yield Finding(row.file, reason, "Remove the newer of the two: rows that are there stay.")
 
 
-def _twins(rows: Sequence[BoardRow]) -> Iterator[Finding]:
+def _twins(same: Sequence[BoardRow]) -> Iterator[Finding]:
     """A control twice in a cell, from other machines, with numbers that no machine's rounding explains.
 
     A worse twin would flatter every SAE beside it.
     """
-    controls = [row for row in rows if row.owner is None]
-    for group in _groups(controls, lambda row: (row.result.sae.fingerprint, cell_of(row.result))):
-        known = {metric.name: metric for metric in group[0].result.metrics}
-        for row in group[1:]:
-            far = [
-                metric.name
-                for metric in row.result.metrics
-                if metric.name in known and not _near(known[metric.name], metric)
-            ]
-            if far:
-                reason = f"is the control of {group[0].file} with other numbers: {', '.join(sorted(far)[:3])}"
-                yield Finding(row.file, reason, AGAIN)
+    known = {metric.name: metric for metric in same[0].result.metrics}
+    for row in (row for row in same[1:] if row.owner is None):
+        found = [metric for metric in row.result.metrics if metric.name in known]
+        far = sorted(metric.name for metric in found if not _near(known[metric.name], metric))
+        if far:
+            reason = f"is the control of {same[0].file} with other numbers: {', '.join(far[:3])}"
+            yield Finding(row.file, reason, AGAIN)
 
 
 def _near(a: MetricValue, b: MetricValue) -> bool:
@@ -264,5 +258,6 @@ def _groups(rows: Sequence[BoardRow], key: Callable[[BoardRow], Hashable]) -> li
     return list(found.values())
 
 
-def _close(a: float | None, b: float | None, relative: float) -> bool:
-    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=relative, abs_tol=1e-12)
+def close(a: float | None, b: float | None, relative: float, absolute: float = 1e-12) -> bool:
+    """Whether two numbers agree; what is undefined agrees with nothing but the same."""
+    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=relative, abs_tol=absolute)

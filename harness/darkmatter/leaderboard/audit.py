@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
 import random
 import tempfile
@@ -22,6 +21,7 @@ from darkmatter.descriptors import Requirement
 from darkmatter.errors import DarkmatterError
 from darkmatter.fetching.record import records_folder
 from darkmatter.leaderboard.again import CannotError, called, suite_of
+from darkmatter.leaderboard.agreement import close
 from darkmatter.leaderboard.board import Board, BoardRow
 from darkmatter.leaderboard.findings import Finding
 from darkmatter.leaderboard.layout import sidecar_of
@@ -222,7 +222,7 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
     for name, was, now in _described(old, new):
         if was != now:
             yield f"the {name} of its SAE is {was!r}, made again {now!r}"
-    if not _close(old.sae.l0, new.sae.l0, relative, absolute):
+    if not close(old.sae.l0, new.sae.l0, relative, absolute):
         yield f"the l0 of its SAE is {old.sae.l0!r}, made again {new.sae.l0!r}"
     left, right = ({metric.name: metric for metric in each.metrics} for each in (old, new))
     if left.keys() != right.keys():
@@ -230,7 +230,7 @@ def _differences(old: Result, new: Result, relative: float, absolute: float) -> 
     for name in sorted(left.keys() & right.keys()):
         for number in _NUMBERS:
             a, b = _number(left[name], number), _number(right[name], number)
-            if not _close(a, b, relative, absolute):
+            if not close(a, b, relative, absolute):
                 yield f"{name}: {number} is {a!r}, made again {b!r}"
 
 
@@ -264,9 +264,3 @@ def _described(old: Result, new: Result) -> Iterator[tuple[str, Any, Any]]:
 def _number(metric: MetricValue, field: str) -> float | None:
     value: float | None = getattr(metric, field)
     return value
-
-
-def _close(a: float | None, b: float | None, relative: float, absolute: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return math.isclose(a, b, rel_tol=relative, abs_tol=absolute)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from darkmatter.descriptors import Evaluator, Requirement
 from darkmatter.leaderboard.board import BoardRow
 from darkmatter.leaderboard.findings import AGAIN, Finding
 from darkmatter.references import parse_reference
 from darkmatter.results.comparable import place_of, source_of
+from darkmatter.results.reading import StoredResult
 from darkmatter.results.schema import Result
 
 CONTROLS_WANTED = (("mean", "zero"), ("pca",))
 """Of each of these groups of baselines, one must stand beside every SAE."""
 
 Cell = tuple[Any, ...]
+
+Row = TypeVar("Row", BoardRow, StoredResult)
+"""A result on a leaderboard, or one that may be submitted to it."""
 
 
 def shared_findings(rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]) -> Iterator[Finding]:
@@ -36,8 +40,8 @@ def cell_of(result: Result) -> Cell:
 
 
 def missing_controls(
-    rows: Sequence[BoardRow], evaluators: Mapping[str, Evaluator]
-) -> Iterator[tuple[BoardRow, list[str]]]:
+    rows: Sequence[Row], evaluators: Mapping[str, Evaluator]
+) -> Iterator[tuple[Row, list[str]]]:
     """Rows on SAEs that lack controls in their cell, and which kinds they lack."""
     present: dict[Cell, set[str]] = defaultdict(set)
     for row in rows:
@@ -102,8 +106,9 @@ def _other_sums(rows: Sequence[BoardRow]) -> Iterator[Finding]:
     """Rows that call another ratio by a metric's name; controls, which are nobody's, say which is meant."""
     first: dict[tuple[Cell, str], BoardRow] = {}
     for row in rows:
+        cell = cell_of(row.result)
         for name, estimator in (row.result.units.estimators if row.result.units else {}).items():
-            known = first.setdefault((cell_of(row.result), name), row)
+            known = first.setdefault((cell, name), row)
             assert known.result.units is not None
             if known.result.units.estimators[name] != estimator:
                 reason = f"{name}: follows from other sums than in {known.file}, in the same cell"

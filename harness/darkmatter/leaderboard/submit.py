@@ -133,21 +133,16 @@ def _with_controls(
                 made.left_out.append(f"{said}: {why}")
             else:
                 mine.append(each)
-    rows = {str(index): each for index, each in enumerate([*mine, *controls])}
-    lacking = dict(_lacking([BoardRow(name, each) for name, each in rows.items()], host))
-    for name, kinds in lacking.items():
-        result = rows[name].result
+    lacking = list(missing_controls([*mine, *controls], host.evaluators()))
+    for each, kinds in lacking:
+        result = each.result
         where = f"{result.sae.name} / {result.evaluator.name} at {result.sae.hook}"
         reason = f"no {' and no '.join(kinds)} was measured beside it; add them to `saes`, without a `hook`"
         made.left_out.append(f"{where}: {reason}")
-    kept = [each for name, each in rows.items() if name not in lacking and not each.result.sae.is_control]
+    alone = {id(each) for each, _ in lacking}
+    kept = [each for each in mine if id(each) not in alone]
     cells = {cell_of(each.result) for each in kept}
     return [*kept, *(each for each in controls if cell_of(each.result) in cells)]
-
-
-def _lacking(rows: Sequence[BoardRow], host: PluginHost) -> Iterator[tuple[str, list[str]]]:
-    for row, kinds in missing_controls(rows, host.evaluators()):
-        yield row.file, kinds
 
 
 def _is_family_of(result: Result, wanted: set[str]) -> bool:

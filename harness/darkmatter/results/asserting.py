@@ -35,7 +35,7 @@ class Asserting:
         metric: str,
         *,
         max: float | None = None,  # noqa: A002 - what a reader of the test expects
-        min: float | None = None,  # noqa: A002
+        min: float | None = None,  # noqa: A002 - its counterpart
         sae: str | None = None,
         evaluator: str | None = None,
         bound: Bound = "value",

@@ -104,7 +104,7 @@ class Judge:
         now: tuple[StoredResult, MetricValue],
     ) -> CheckedMetric:
         try:
-            if _estimator(*before) != _estimator(*now):
+            if self._estimator(*before) != self._estimator(*now):
                 reason = "it follows from other sums than in the baseline. Make the baseline again"
                 return replace(row, verdict="error", reason=reason)
             for (entry, metric), whose in ((before, "the baseline's value"), (now, "the value")):
@@ -124,16 +124,15 @@ class Judge:
         reason = difference if isinstance(difference, str) else difference.reason
         return replace(row, verdict="error", reason=f"cannot be judged: {reason}")
 
+    def _estimator(self, entry: StoredResult, metric: MetricValue) -> Estimator | None:
+        units = self.paired.units(entry)
+        return None if units is None else units.estimators.get(metric.name)
+
 
 def has_sums(entry: StoredResult, metric: str) -> bool:
     """Whether a result has the sums that a metric follows from."""
     record = entry.result.units or entry.units()
     return record is not None and metric in record.estimators
-
-
-def _estimator(entry: StoredResult, metric: MetricValue) -> Estimator | None:
-    units = entry.units()
-    return None if units is None else units.estimators.get(metric.name)
 
 
 def _left_out(row: CheckedMetric, why: str) -> CheckedMetric:

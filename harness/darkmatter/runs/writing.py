@@ -122,11 +122,6 @@ def finished_result(draft: ResultDraft, output: EvalOutput) -> StoredResult:
 
 def _require_storable(result: Result) -> None:
     """Metrics, tables and curves come from a plugin: what no file can hold, or no table show, fails here."""
-    names = [metric.name for metric in result.metrics]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        message = f"the evaluator gave {twice} more than once"
-        raise ValueError(message)
     text = canonical_json(result.model_dump(mode="json")).decode("utf-8", "surrogatepass")
     Result.model_validate(strict_json(text))
 
