@@ -76,6 +76,7 @@ from darkmatter.fitting import FitData as FitData
 from darkmatter.hookspecs import hookimpl as hookimpl
 from darkmatter.output import EvalOutput as EvalOutput
 from darkmatter.printable import printable as printable
+from darkmatter.results.comparable import flat as flat
 from darkmatter.results.configurations import Configuration as Configuration
 from darkmatter.results.configurations import configurations as configurations
 from darkmatter.results.numbers import format_value as format_value

@@ -73,14 +73,3 @@ def number(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return api.format_value(value)
     return "" if value is None else str(value)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level with dotted names."""
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            made.update(flat(value, f"{prefix}{name}."))
-        else:
-            made[f"{prefix}{name}"] = value
-    return made

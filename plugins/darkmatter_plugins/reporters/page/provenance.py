@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from darkmatter_plugins.reporters.page.markup import escape, flat, pairs
+from darkmatter import api
+from darkmatter_plugins.reporters.page.markup import escape, pairs
 
 
 class Records:
@@ -28,6 +29,6 @@ class Records:
         return "\n".join(
             f'<details id="{self.kind}-{number}"><summary>{escape(self.kind)} {number} '
             f'<span class="faint">behind {uses} result{"s" if uses > 1 else ""}</span></summary>\n'
-            f"{pairs(flat(record)) or '<p>Nothing was recorded.</p>'}\n</details>"
+            f"{pairs(api.flat(record)) or '<p>Nothing was recorded.</p>'}\n</details>"
             for number, record, uses in self._found.values()
         )

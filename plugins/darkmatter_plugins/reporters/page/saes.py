@@ -11,7 +11,6 @@ from darkmatter_plugins.reporters.page.markup import (
     breakable,
     bullets,
     escape,
-    flat,
     named,
     number,
     pairs,
@@ -113,9 +112,9 @@ def _identity(results: Sequence[api.Result]) -> str:
         "latents": sae.d_sae or "",
         "adapter": sae.adapter,
         "members": ", ".join(sae.members),
-        **{name: _plain(value) for name, value in flat(sae.metadata).items()},
+        **{name: _plain(value) for name, value in api.flat(sae.metadata).items()},
     }
-    overrides = {name: _plain(value) for name, value in flat(sae.overrides).items()}
+    overrides = {name: _plain(value) for name, value in api.flat(sae.overrides).items()}
     assumed = bullets(dict.fromkeys(line for result in results for line in result.sae.assumptions))
     return "\n".join(
         [
@@ -215,7 +214,7 @@ def _result(result: api.Result, title: str, provenance: Records, conditions: Rec
         inside.append(scrolling(f"metrics of {title}", head, map(_metric, result.metrics)))
     inside += [f"<h5>Notes</h5>\n{bullets(result.notes)}"] * bool(result.notes)
     inside += list(latent_tables(result))
-    options = {name: _plain(value) for name, value in flat(result.config).items()}
+    options = {name: _plain(value) for name, value in api.flat(result.config).items()}
     inside.append(f"<h5>Options</h5>\n{pairs(options) or '<p>None.</p>'}")
     measured = conditions.link({"activations": result.cache, "analysis": result.analysis})
     made = provenance.link(result.provenance)
