@@ -53,7 +53,9 @@ def _shaping(row: BoardRow, rows: Sequence[BoardRow], evaluator: Evaluator) -> d
     for other in rows:
         sae = other.result.sae
         beside = not sae.members if named is None else sae.name in named
-        same = other.owner == row.owner and data_signature(other.result) == data_signature(result)
+        # A control is nobody's: whom it names was beside it, whoever owns them.
+        own = other.owner == row.owner or (row.owner is None and named is not None)
+        same = own and data_signature(other.result) == data_signature(result)
         if same and beside and not sae.is_control:
             found.setdefault(sae.name, other.result)
     lacking = sorted({*(named or ())} - found.keys())
